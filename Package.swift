@@ -1,0 +1,53 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The module table. Imports point down this list, never up or sideways; every Swift target may use BlockStorage.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let package = Package(
+    name: "volfs",
+    products: [
+        .executable(name: "volfs", targets: ["volfs"]),
+        // For programs that embed a pool: create and open it, read, write, snapshot and clone without a mount.
+        .library(name: "VolfsPool", targets: ["PoolEngine", "LinuxIO", "BlockStorage"]),
+    ],
+    targets: [
+        .executableTarget(name: "volfs", dependencies: ["Commands"], swiftSettings: strict),
+        module("Commands", ["FuseFrontEnd", "VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage"]),
+        module("FuseFrontEnd", ["VolumeFS", "LinuxIO", "BlockStorage", "CFuse"]),
+        module("VolumeFS", ["PoolEngine", "BlockStorage"]),
+        module("PoolEngine", ["BlockStorage"]),
+        module("LinuxIO", ["BlockStorage", "CLinux"]),
+        module("BlockStorage", ["CBytes"]),
+
+        .systemLibrary(name: "CFuseLibrary", path: "Sources/CFuseLibrary", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .target(name: "CFuse", dependencies: ["CFuseLibrary"]),
+        .target(name: "CLinux"),
+        .target(name: "CBytes"),
+
+        .target(
+            name: "TestSupport", dependencies: ["PoolEngine", "LinuxIO", "BlockStorage"], path: "Tests/TestSupport",
+            swiftSettings: strict),
+        tests("BlockStorageTests", ["BlockStorage", "TestSupport"]),
+        tests("LinuxIOTests", ["LinuxIO", "BlockStorage", "TestSupport"]),
+        tests("PoolEngineTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
+        tests("SimulationTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
+        tests("VolumeFSTests", ["VolumeFS", "PoolEngine", "BlockStorage", "TestSupport"]),
+        tests("CommandsTests", ["Commands", "BlockStorage", "TestSupport"]),
+        tests("IntegrationTests", ["TestSupport"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

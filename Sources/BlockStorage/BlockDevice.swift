@@ -1,0 +1,22 @@
+/// Bytes that outlive the process: a file, a disk, something over the network, or a test's simulation of one.
+///
+/// Every call may come from any thread, and calls may overlap in time. A write that returned is seen by every later
+/// read; it survives the end of the process, but not loss of power until a later `flush` returned. Offsets and counts
+/// are bytes. An offset outside `size` is refused with `.outOfRange`; every failure is thrown, none is retried here.
+public protocol BlockDevice: AnyObject, Sendable {
+    /// Size in bytes now.
+    var size: UInt64 { get throws(PoolError) }
+
+    /// Fills `bytes` from `offset`. Bytes never written, or discarded, read as zero.
+    func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError)
+
+    /// Writes all of `bytes` at `offset`. On failure any part of them may have been written.
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError)
+
+    /// Returns when every write that had returned before the call is durable. After a failure the caller must not
+    /// assume anything about those writes, nor call again: the kernel may have dropped the pages.
+    func flush() throws(PoolError)
+
+    /// Gives the range back to the layer below. It reads as zero or as before until a flush, as zero afterwards.
+    func discard(at offset: UInt64, count: UInt64) throws(PoolError)
+}
