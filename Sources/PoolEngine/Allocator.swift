@@ -1,0 +1,363 @@
+internal import BlockStorage
+
+/// Which blocks are free, in memory. Part of the pool's locked state; it makes no I/O.
+///
+/// A block is in one of four conditions, of which only the first lets it be handed out:
+///
+///     free          its bit in `busy` is clear
+///     in flight     handed out, its data perhaps being written; no journal record names it yet
+///     live          named by a record or by a node: part of the state that a checkpoint stores
+///     quarantined   released, but the durable checkpoint or a journal record may still need it
+///
+/// Live blocks are what the disk calls allocated. They change only through `commit` and `release`, which also note the
+/// change in `delta` for the next checkpoint's space log.
+struct Allocator: ~Copyable {
+    let map: ZoneMap
+    let blockCount: Int
+    private let geometry: Geometry
+    /// One bit a block, set unless free. Index 0 is the first block of segment 1.
+    private let busy: UnsafeMutableBufferPointer<UInt64>
+    private let segmentFree: UnsafeMutableBufferPointer<UInt16>
+    private let segmentUse: UnsafeMutableBufferPointer<Use>
+    private(set) var freeCount: Int
+    private(set) var liveCount = 0
+    private(set) var quarantinedCount = 0
+    /// Free blocks of segments that are being punched, and so not in `freeCount`.
+    private(set) var heldCount = 0
+    /// Blocks at or above it were never in use since the pool was made.
+    private(set) var touchedLimit = 0
+    /// Changes of `live` in the open epoch, packed as the space log stores them.
+    private var delta: [UInt64] = []
+    private var quarantine: [(epoch: UInt64, runs: [BlockRun])] = []
+    private var inFlight: [BlockRun] = []
+    /// Segments written since they were last punched, and whether one of them may be free.
+    private var segmentIsWritten: [Bool]
+    private var hasUnpunched = true
+    private var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
+
+    /// What a block is wanted for. Different purposes fill different segments while there is room.
+    enum Purpose: Int, CaseIterable { case data = 0, bulkData = 1, node = 2 }
+
+    private enum Use: UInt8 { case unknown, data, node, held }
+
+    private struct Stream {
+        var segment = -1
+        var cursor = 0
+        var rotor = 0
+    }
+
+    init(map: ZoneMap) {
+        self.map = map
+        geometry = map.geometry
+        blockCount = map.blockCount
+        freeCount = map.blockCount
+        busy = .allocate(capacity: (map.blockCount + 63) / 64)
+        busy.initialize(repeating: 0)
+        segmentFree = .allocate(capacity: map.blockCount / geometry.segmentBlocks)
+        segmentFree.initialize(repeating: UInt16(geometry.segmentBlocks))
+        segmentUse = .allocate(capacity: segmentFree.count)
+        segmentUse.initialize(repeating: .unknown)
+        segmentIsWritten = [Bool](repeating: false, count: segmentFree.count)
+    }
+
+    deinit {
+        busy.deallocate()
+        segmentFree.deallocate()
+        segmentUse.deallocate()
+    }
+
+    // MARK: Handing out
+
+    /// Appends `count` free blocks to `runs`, as few runs as the space allows. The caller has checked `freeCount`.
+    mutating func allocate(_ count: Int, for purpose: Purpose, into runs: inout [BlockRun]) {
+        precondition(count <= freeCount, "allocation beyond what admission promised")
+        let firstNew = runs.count
+        var left = count
+        while left > 0 {
+            var stream = streams[purpose.rawValue]
+            let run = stream.segment < 0 ? nil : nextRun(in: stream.segment, from: stream.cursor, limit: left)
+            if let run {
+                mark(run)
+                left -= run.count
+                stream.cursor = map.index(of: run.end) - stream.segment * geometry.segmentBlocks
+                if runs.count > firstNew, let last = runs.last, last.end == run.start, last.count + run.count < 1 << 20 {
+                    runs[runs.count - 1].count += run.count
+                } else {
+                    runs.append(run)
+                }
+            } else {
+                openSegment(&stream, for: purpose)
+            }
+            streams[purpose.rawValue] = stream
+        }
+        if purpose != .node { inFlight += runs[firstNew...] }
+    }
+
+    /// Puts back blocks that no record names: their write failed, or was given up before its record.
+    mutating func putBack(_ runs: [BlockRun]) {
+        for run in runs {
+            removeInFlight(run)
+            clear(run)
+        }
+    }
+
+    /// The blocks are live from now on: a record or a node of the open epoch names them.
+    mutating func commit(_ run: BlockRun) {
+        liveCount += run.count
+        note(run, freed: false)
+    }
+
+    /// As `commit`, for data handed out by `allocate`.
+    mutating func commitInFlight(_ runs: [BlockRun]) {
+        for run in runs {
+            removeInFlight(run)
+            commit(run)
+        }
+    }
+
+    /// Marks blocks named by a replayed record as live. Throws if one of them is not free.
+    mutating func claim(_ run: BlockRun) throws(PoolError) {
+        guard map.contains(run), isFree(run) else {
+            throw .corrupt(.journal, position: run.start.value, .accounting)
+        }
+        mark(run)
+        commit(run)
+    }
+
+    /// Ends a block's life. It can be handed out again once the checkpoint that stores this is durable.
+    mutating func release(_ address: BlockAddress, epoch: UInt64) {
+        precondition(isBusy(map.index(of: address)), "released a block that is free")
+        liveCount -= 1
+        quarantinedCount += 1
+        let run = BlockRun(start: address, count: 1)
+        note(run, freed: true)
+        if quarantine.last?.epoch != epoch { quarantine.append((epoch, [])) }
+        let at = quarantine.count - 1
+        if let last = quarantine[at].runs.last, last.end == address, last.count < 1 << 20 {
+            quarantine[at].runs[quarantine[at].runs.count - 1].count += 1
+        } else {
+            quarantine[at].runs.append(run)
+        }
+    }
+
+    // MARK: Checkpoints
+
+    /// The open epoch's changes, which the checkpoint that closes it stores.
+    mutating func takeDelta() -> [UInt64] {
+        defer { delta = [] }
+        return delta
+    }
+
+    /// Called when checkpoint `epoch` is durable: what was released up to `limit` is free again.
+    mutating func endQuarantine(upTo limit: UInt64) {
+        while let first = quarantine.first, first.epoch <= limit {
+            for run in first.runs {
+                clear(run)
+                quarantinedCount -= run.count
+            }
+            quarantine.removeFirst()
+        }
+    }
+
+    /// Live blocks as bitmap words, page after page: what is busy, less what is quarantined or in flight. Called at a
+    /// freeze, when that is exactly what the checkpoint stores.
+    func committedWords(regions: Int) throws(PoolError) -> [UInt64] {
+        var words = [UInt64](repeating: 0, count: regions * geometry.regionBlocks / 64)
+        try map.forEachRegion(regions) { region, first, count throws(PoolError) in
+            for word in 0..<(count + 63) / 64 { words[region * geometry.regionBlocks / 64 + word] = busy[first / 64 + word] }
+        }
+        func drop(_ run: BlockRun) {
+            for index in map.index(of: run.start)..<map.index(of: run.end) {
+                let place = map.pagePosition(of: index)
+                let bit = place.region * geometry.regionBlocks + place.bit
+                words[bit / 64] &= ~(1 << UInt64(bit % 64))
+            }
+        }
+        for (_, runs) in quarantine { runs.forEach(drop) }
+        inFlight.forEach(drop)
+        return words
+    }
+
+    /// Number of regions that have ever held a block.
+    var touchedRegions: Int { touchedLimit == 0 ? 0 : map.pagePosition(of: touchedLimit - 1).region + 1 }
+
+    // MARK: Recovery
+
+    /// Takes over one region's bits from its page.
+    mutating func load(first start: Int, count: Int, bits: UnsafeRawBufferPointer) {
+        for bit in 0..<count where bits[bit / 8] >> (bit % 8) & 1 == 1 {
+            mark(BlockRun(start: map.address(of: start + bit), count: 1))
+            liveCount += 1
+        }
+    }
+
+    /// Applies one run of the space log.
+    mutating func apply(_ word: UInt64, position: UInt64) throws(PoolError) {
+        let (run, isFreed) = BlockRun.unpack(word)
+        guard map.contains(run),
+            isFreed ? isBusy(run) : isFree(run)
+        else { throw .corrupt(.spaceLog, position: position, .accounting) }
+        if isFreed {
+            clear(run)
+            liveCount -= run.count
+        } else {
+            mark(run)
+            liveCount += run.count
+        }
+    }
+
+    // MARK: Punching
+
+    /// Up to `limit` wholly free segments that may hold old data on the host, beyond the first `warm`, held so that
+    /// nobody allocates from them.
+    mutating func holdFreeSegments(_ limit: Int, warm: Int) -> [Int] {
+        guard hasUnpunched else { return [] }
+        var found: [Int] = []
+        var kept = 0
+        for segment in 0..<(touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks {
+            guard segmentIsWritten[segment], Int(segmentFree[segment]) == geometry.segmentBlocks,
+                segmentUse[segment] != .held, !streams.contains(where: { $0.segment == segment })
+            else { continue }
+            kept += 1
+            if kept <= warm { continue }
+            if found.count == limit { return found }
+            segmentUse[segment] = .held
+            segmentIsWritten[segment] = false
+            freeCount -= geometry.segmentBlocks
+            heldCount += geometry.segmentBlocks
+            found.append(segment)
+        }
+        hasUnpunched = false
+        return found
+    }
+
+    mutating func endHold(_ segments: [Int]) {
+        for segment in segments { segmentUse[segment] = .unknown }
+        freeCount += segments.count * geometry.segmentBlocks
+        heldCount -= segments.count * geometry.segmentBlocks
+    }
+
+    // MARK: Looking
+
+    /// True if checking may find the block live: busy, and neither quarantined nor in flight.
+    func liveWords() -> [UInt64] {
+        var words = Array(busy)
+        func drop(_ run: BlockRun) {
+            for bit in map.index(of: run.start)..<map.index(of: run.end) { words[bit / 64] &= ~(1 << UInt64(bit % 64)) }
+        }
+        for (_, runs) in quarantine { runs.forEach(drop) }
+        inFlight.forEach(drop)
+        return words
+    }
+
+    var inFlightCount: Int { inFlight.reduce(0) { $0 + $1.count } }
+    var deltaCount: Int { delta.count }
+
+    private func isBusy(_ index: Int) -> Bool { busy[index / 64] >> UInt64(index % 64) & 1 == 1 }
+    private func isBusy(_ run: BlockRun) -> Bool { (map.index(of: run.start)..<map.index(of: run.end)).allSatisfy { isBusy($0) } }
+    private func isFree(_ run: BlockRun) -> Bool { !(map.index(of: run.start)..<map.index(of: run.end)).contains { isBusy($0) } }
+
+    // MARK: Bits
+
+    private mutating func mark(_ run: BlockRun) {
+        let first = map.index(of: run.start)
+        for index in first..<first + run.count {
+            busy[index / 64] |= 1 << UInt64(index % 64)
+            segmentFree[index / geometry.segmentBlocks] -= 1
+            segmentIsWritten[index / geometry.segmentBlocks] = true
+        }
+        freeCount -= run.count
+        touchedLimit = max(touchedLimit, first + run.count)
+    }
+
+    private mutating func clear(_ run: BlockRun) {
+        let first = map.index(of: run.start)
+        for index in first..<first + run.count {
+            precondition(isBusy(index), "freed a block twice")
+            busy[index / 64] &= ~(1 << UInt64(index % 64))
+            let segment = index / geometry.segmentBlocks
+            segmentFree[segment] += 1
+            if Int(segmentFree[segment]) == geometry.segmentBlocks {
+                segmentUse[segment] = .unknown
+                hasUnpunched = true
+            }
+        }
+        freeCount += run.count
+    }
+
+    private mutating func note(_ run: BlockRun, freed: Bool) {
+        if let word = delta.last {
+            let (last, flag) = BlockRun.unpack(word)
+            if flag == freed && last.end == run.start && last.count + run.count < 1 << 20 {
+                delta[delta.count - 1] = BlockRun(start: last.start, count: last.count + run.count).packed(flag: freed)
+                return
+            }
+        }
+        delta.append(run.packed(flag: freed))
+    }
+
+    private mutating func removeInFlight(_ run: BlockRun) {
+        guard let at = inFlight.firstIndex(of: run) else { preconditionFailure("a run that was never handed out") }
+        inFlight.swapAt(at, inFlight.count - 1)
+        inFlight.removeLast()
+    }
+
+    /// The first free run in `segment` at or after block `cursor` of it, at most `limit` long.
+    private func nextRun(in segment: Int, from cursor: Int, limit: Int) -> BlockRun? {
+        let end = (segment + 1) * geometry.segmentBlocks
+        var index = segment * geometry.segmentBlocks + cursor
+        while index < end {
+            let word = busy[index / 64] >> UInt64(index % 64)
+            if word & 1 == 0 { break }
+            index += min((~word).trailingZeroBitCount, 64 - index % 64)
+        }
+        guard index < end else { return nil }
+        var count = 0
+        while count < limit, index + count < end, !isBusy(index + count) { count += 1 }
+        return BlockRun(start: map.address(of: index), count: count)
+    }
+
+    /// Moves a stream to its next segment: one at least half free that was written before, since the host has storage
+    /// for it already; else a new one; else any with a free block, at last also one of another purpose.
+    private mutating func openSegment(_ stream: inout Stream, for purpose: Purpose) {
+        let use: Use = purpose == .node ? .node : .data
+        let half = geometry.segmentBlocks / 2
+        let warm = (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks
+        stream.cursor = 0
+        if let found = scan(&stream.rotor, below: warm, minimum: half, use: use) {
+            stream.segment = found
+        } else if let cold = (warm..<segmentFree.count).first(where: { isAvailable($0, minimum: half, use: use) }) {
+            stream.segment = cold
+        } else if let found = scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: use)
+            ?? scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: nil)
+            ?? sharedSegment()
+        {
+            stream.segment = found
+        } else {
+            preconditionFailure("free blocks are counted that no segment has")
+        }
+        segmentUse[stream.segment] = use
+    }
+
+    private func scan(_ rotor: inout Int, below limit: Int, minimum: Int, use: Use?) -> Int? {
+        for step in 0..<limit {
+            let segment = (rotor + step) % limit
+            if isAvailable(segment, minimum: minimum, use: use) {
+                rotor = segment + 1
+                return segment
+            }
+        }
+        return nil
+    }
+
+    private func isAvailable(_ segment: Int, minimum: Int, use: Use?) -> Bool {
+        guard Int(segmentFree[segment]) >= minimum, segmentUse[segment] != .held else { return false }
+        if streams.contains(where: { $0.segment == segment }) { return false }
+        return use == nil || segmentUse[segment] == .unknown || segmentUse[segment] == use
+    }
+
+    /// Another stream's segment, when nothing else has a free block.
+    private func sharedSegment() -> Int? {
+        streams.first { $0.segment >= 0 && segmentFree[$0.segment] > 0 && segmentUse[$0.segment] != .held }?.segment
+    }
+}

@@ -1,0 +1,277 @@
+internal import BlockStorage
+
+/// One change of the pool. Its index in the log, the LSN, is not stored: records count up from the frame's first.
+///
+/// Every record begins with eight bytes and is padded to a multiple of eight:
+///
+///     offset  size  field
+///          0     1  type
+///          1     1  layout     1
+///          2     1  flags      bit 0: the next record belongs to the same atomic group
+///          3     1  reserved
+///          4     2  length     of the record in bytes
+///          6     2  reserved
+///
+/// Records that make a version carry every number it gets, so that replaying them is deterministic.
+enum JournalRecord: Equatable, Sendable {
+    /// Blocks of `version` from logical block `first` now lie in `runs`, with these checksums.
+    case write(version: UInt64, generation: UInt32, first: UInt64, runs: [BlockRun], checksums: [UInt32])
+    /// Blocks `first ..< first + count` read as zero.
+    case hole(version: UInt64, generation: UInt32, first: UInt64, count: UInt64)
+    case create(Creation, size: UInt64)
+    /// The volume whose live version is `source` gets an immutable version `creation.id`, which takes over the source's
+    /// generation; the source goes on with `creation.generation`.
+    case snapshot(source: UInt64, Creation)
+    /// A new volume begins as `source`. If that is a live version, a hidden snapshot `hidden` of it is made first, and
+    /// the source goes on with generation `sourceGeneration`; else both are 0.
+    case clone(source: UInt64, hidden: UInt64, sourceGeneration: UInt32, Creation)
+    case delete(version: UInt64, time: UInt64)
+    /// A new live version `creation.id`, cloned from `snapshot`, takes the place of `head`, which is deleted.
+    case rollback(head: UInt64, snapshot: UInt64, Creation)
+    case resize(version: UInt64, size: UInt64, time: UInt64)
+    case rename(version: UInt64, name: String, time: UInt64)
+    case attributes(version: UInt64, Attributes, modified: UInt64, changed: UInt64)
+
+    /// What a new version is given.
+    struct Creation: Equatable, Sendable {
+        var id: UInt64
+        var generation: UInt32
+        var time: UInt64
+        var uuid: UUIDBytes
+        var attributes: Attributes
+        var name: String
+    }
+
+    static let headerSize = 8
+    static let continues: UInt8 = 1
+    static let layout: UInt8 = 1
+    static let writeHeaderSize = headerSize + 32
+
+    private enum Kind: UInt8 {
+        case write = 1, hole = 2, create = 3, snapshot = 4, clone = 5, delete = 6, rollback = 7, resize = 8, rename = 9
+        case attributes = 10
+    }
+
+    /// Bytes a write record of that many runs and blocks takes.
+    static func writeSize(runs: Int, blocks: Int) -> Int { (writeHeaderSize + 8 * runs + 4 * blocks + 7) & ~7 }
+
+    /// Appends the record's bytes to `bytes`, which is cleared first.
+    func encode(continues: Bool, into bytes: inout [UInt8]) {
+        var out = RecordWriter(bytes: bytes)
+        out.begin(kind.rawValue, flags: continues ? Self.continues : 0)
+        switch self {
+        case .write(let version, let generation, let first, let runs, let checksums):
+            out.put(version)
+            out.put(generation)
+            out.put(UInt16(runs.count))
+            out.put(UInt16(checksums.count))
+            out.put(first)
+            out.put(UInt64(0))
+            for run in runs { out.put(run.packed()) }
+            for checksum in checksums { out.put(checksum) }
+        case .hole(let version, let generation, let first, let count):
+            out.put(version)
+            out.put(UInt64(generation))
+            out.put(first)
+            out.put(count)
+        case .create(let creation, let size):
+            out.put(size)
+            out.put(creation)
+        case .snapshot(let source, let creation):
+            out.put(source)
+            out.put(creation)
+        case .clone(let source, let hidden, let generation, let creation):
+            out.put(source)
+            out.put(hidden)
+            out.put(UInt64(generation))
+            out.put(creation)
+        case .delete(let version, let time):
+            out.put(version)
+            out.put(time)
+        case .rollback(let head, let snapshot, let creation):
+            out.put(head)
+            out.put(snapshot)
+            out.put(creation)
+        case .resize(let version, let size, let time):
+            out.put(version)
+            out.put(size)
+            out.put(time)
+        case .rename(let version, let name, let time):
+            out.put(version)
+            out.put(time)
+            out.put(name)
+        case .attributes(let version, let attributes, let modified, let changed):
+            out.put(version)
+            out.put(attributes)
+            out.put(modified)
+            out.put(changed)
+        }
+        bytes = out.finish()
+    }
+
+    /// The record at the start of `bytes`, its flags and its length; nil if it is not one this format knows.
+    static func decode(_ bytes: UnsafeRawBufferPointer) -> (record: JournalRecord, flags: UInt8, length: Int)? {
+        guard bytes.count >= headerSize, let kind = Kind(rawValue: bytes[0]), bytes[1] == layout else { return nil }
+        let length = Int(bytes.integer(at: 4, as: UInt16.self))
+        guard length >= headerSize, length % 8 == 0, length <= bytes.count else { return nil }
+        var input = RecordReader(bytes: bytes.part(headerSize..<length))
+        guard let record = decode(kind, &input) else { return nil }
+        return (record, bytes[2], length)
+    }
+
+    private static func decode(_ kind: Kind, _ input: inout RecordReader) -> JournalRecord? {
+        switch kind {
+        case .write:
+            guard let version = input.u64(), let generation = input.u32(), let runCount = input.u16(),
+                let count = input.u16(), let first = input.u64(), input.u64() != nil
+            else { return nil }
+            var runs: [BlockRun] = [], checksums: [UInt32] = []
+            for _ in 0..<runCount {
+                guard let word = input.u64() else { return nil }
+                runs.append(BlockRun.unpack(word).run)
+            }
+            for _ in 0..<count {
+                guard let checksum = input.u32() else { return nil }
+                checksums.append(checksum)
+            }
+            guard runs.reduce(0, { $0 + $1.count }) == Int(count), count > 0 else { return nil }
+            return .write(version: version, generation: generation, first: first, runs: runs, checksums: checksums)
+        case .hole:
+            guard let version = input.u64(), let generation = input.u64(), let first = input.u64(), let count = input.u64(),
+                let generation = UInt32(exactly: generation)
+            else { return nil }
+            return .hole(version: version, generation: generation, first: first, count: count)
+        case .create:
+            guard let size = input.u64(), let creation = input.creation() else { return nil }
+            return .create(creation, size: size)
+        case .snapshot:
+            guard let source = input.u64(), let creation = input.creation() else { return nil }
+            return .snapshot(source: source, creation)
+        case .clone:
+            guard let source = input.u64(), let hidden = input.u64(), let generation = input.u64(),
+                let generation = UInt32(exactly: generation), let creation = input.creation()
+            else { return nil }
+            return .clone(source: source, hidden: hidden, sourceGeneration: generation, creation)
+        case .delete:
+            guard let version = input.u64(), let time = input.u64() else { return nil }
+            return .delete(version: version, time: time)
+        case .rollback:
+            guard let head = input.u64(), let snapshot = input.u64(), let creation = input.creation() else { return nil }
+            return .rollback(head: head, snapshot: snapshot, creation)
+        case .resize:
+            guard let version = input.u64(), let size = input.u64(), let time = input.u64() else { return nil }
+            return .resize(version: version, size: size, time: time)
+        case .rename:
+            guard let version = input.u64(), let time = input.u64(), let name = input.string() else { return nil }
+            return .rename(version: version, name: name, time: time)
+        case .attributes:
+            guard let version = input.u64(), let attributes = input.attributes(), let modified = input.u64(),
+                let changed = input.u64()
+            else { return nil }
+            return .attributes(version: version, attributes, modified: modified, changed: changed)
+        }
+    }
+
+    private var kind: Kind {
+        switch self {
+        case .write: .write
+        case .hole: .hole
+        case .create: .create
+        case .snapshot: .snapshot
+        case .clone: .clone
+        case .delete: .delete
+        case .rollback: .rollback
+        case .resize: .resize
+        case .rename: .rename
+        case .attributes: .attributes
+        }
+    }
+}
+
+/// Puts a record's fields behind one another.
+private struct RecordWriter {
+    private var bytes: [UInt8]
+
+    init(bytes: [UInt8]) {
+        self.bytes = bytes
+        self.bytes.removeAll(keepingCapacity: true)
+    }
+
+    mutating func begin(_ kind: UInt8, flags: UInt8) {
+        bytes += [kind, JournalRecord.layout, flags, 0, 0, 0, 0, 0]
+    }
+
+    mutating func put<T: FixedWidthInteger>(_ value: T) {
+        withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
+    }
+
+    mutating func put(_ name: String) {
+        put(UInt64(name.utf8.count))
+        bytes.append(contentsOf: name.utf8)
+    }
+
+    mutating func put(_ attributes: Attributes) {
+        put(attributes.mode)
+        put(attributes.uid)
+        put(attributes.gid)
+        put(UInt32(0))
+    }
+
+    mutating func put(_ creation: JournalRecord.Creation) {
+        put(creation.id)
+        put(UInt64(creation.generation))
+        put(creation.time)
+        put(creation.uuid.high)
+        put(creation.uuid.low)
+        put(creation.attributes)
+        put(creation.name)
+    }
+
+    /// Pads to eight bytes and fills in the length.
+    consuming func finish() -> [UInt8] {
+        while bytes.count % 8 != 0 { bytes.append(0) }
+        precondition(bytes.count < 1 << 16, "a record's length has 16 bits")
+        bytes[4] = UInt8(bytes.count & 255)
+        bytes[5] = UInt8(bytes.count >> 8)
+        return bytes
+    }
+}
+
+/// Takes a record's fields from bytes that nobody vouches for.
+private struct RecordReader {
+    let bytes: UnsafeRawBufferPointer
+    private var offset = 0
+
+    init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    private mutating func take<T: FixedWidthInteger & BitwiseCopyable>(_: T.Type) -> T? {
+        guard offset + MemoryLayout<T>.size <= bytes.count else { return nil }
+        defer { offset += MemoryLayout<T>.size }
+        return bytes.integer(at: offset)
+    }
+
+    mutating func u16() -> UInt16? { take(UInt16.self) }
+    mutating func u32() -> UInt32? { take(UInt32.self) }
+    mutating func u64() -> UInt64? { take(UInt64.self) }
+
+    mutating func string() -> String? {
+        guard let count = u64(), count <= 255, offset + Int(count) <= bytes.count else { return nil }
+        defer { offset += Int(count) }
+        return String(decoding: bytes.part(offset..<offset + Int(count)), as: UTF8.self)
+    }
+
+    mutating func attributes() -> Attributes? {
+        guard let mode = u32(), let uid = u32(), let gid = u32(), u32() != nil else { return nil }
+        return Attributes(mode: mode, uid: uid, gid: gid)
+    }
+
+    mutating func creation() -> JournalRecord.Creation? {
+        guard let id = u64(), let generation = u64(), let generation = UInt32(exactly: generation), let time = u64(),
+            let high = u64(), let low = u64(), let attributes = attributes(), let name = string()
+        else { return nil }
+        var uuid = UUIDBytes(randomHigh: 0, randomLow: 0)
+        uuid.high = high
+        uuid.low = low
+        return .init(id: id, generation: generation, time: time, uuid: uuid, attributes: attributes, name: name)
+    }
+}

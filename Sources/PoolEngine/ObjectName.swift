@@ -1,0 +1,35 @@
+public import BlockStorage
+
+/// What a volume or snapshot may be called. ASCII only, because a name is a file's name, a word of a command line and
+/// part of `VOLUME@SNAPSHOT`.
+public enum ObjectName {
+    public static let maximumLength = 127
+
+    /// 1 to 127 of `A-Z a-z 0-9 . _ + -`, beginning with a letter or digit. Throws `.invalid(.name)` or `.nameTooLong`.
+    public static func checkVolume(_ name: String) throws(PoolError) {
+        try check(name, first: isAlphanumeric, rest: { isAlphanumeric($0) || "._+-".utf8.contains($0) })
+    }
+
+    /// As a volume's, and may contain `:` and begin with `_`.
+    public static func checkSnapshot(_ name: String) throws(PoolError) {
+        try check(
+            name, first: { isAlphanumeric($0) || $0 == UInt8(ascii: "_") },
+            rest: { isAlphanumeric($0) || "._+-:".utf8.contains($0) })
+    }
+
+    private static func check(
+        _ name: String, first: (UInt8) -> Bool, rest: (UInt8) -> Bool
+    ) throws(PoolError) {
+        guard let head = name.utf8.first, first(head), name.utf8.dropFirst().allSatisfy(rest) else { throw .invalid(.name) }
+        guard name.utf8.count <= maximumLength else { throw .invalid(.nameTooLong) }
+    }
+
+    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,291 @@
+public import BlockStorage
+internal import Synchronization
+
+/// Memory that checkpoints reuse. Owned by whoever makes the checkpoint.
+struct CheckpointBuffers: ~Copyable {
+    let block: AlignedBuffer
+    let batch: AlignedBuffer
+    static let batchBlocks = 256
+
+    init(geometry: Geometry) {
+        block = AlignedBuffer(count: geometry.blockSize)
+        batch = AlignedBuffer(count: geometry.blockSize * Self.batchBlocks)
+    }
+}
+
+/// Why a checkpoint is made.
+enum CheckpointReason: Sendable { case routine, forSpace, forJournal, closing, recovery }
+
+/// What a checkpoint stores, as it was at one moment.
+struct Frozen: Sendable {
+    var superblock: Superblock
+    /// Dirty nodes with their new addresses, children before parents.
+    var nodes: [Node] = []
+    var catalog: [Catalog.Planned] = []
+    /// Records of the catalog's planned leaves, with the roots as they were.
+    var records: [UInt64: [(record: VersionRecord, root: NodeReference)]] = [:]
+    var roots: [(version: Version, node: Node)] = []
+    /// For the space log, or else whole pages.
+    var delta: [UInt64] = []
+    var pages: [UInt64]?
+    var lastLSN: UInt64 = 0
+    /// Of the superblock, once it is written.
+    var checksum: UInt32 = 0
+}
+
+extension Pool {
+    /// Stores the pool's state as of now, so that the journal before it is not needed any more. Durable on return.
+    public func checkpoint() throws(PoolError) { try checkpoint(.routine) }
+
+    func checkpoint(_ reason: CheckpointReason) throws(PoolError) {
+        try checkpointLock.withLock { buffers throws(PoolError) in
+            let frozen = try state.withLock { state throws(PoolError) -> Frozen? in
+                if state.isReadOnly { throw .readOnly }
+                if state.isSuspended { throw .suspended }
+                if reason == .forSpace, state.freeWithoutCheckpoint() { return nil }
+                let isForced = reason == .closing || reason == .recovery
+                guard isForced || state.hasChanges else { return nil }
+                return try state.freeze(reason, now: environment.now())
+            }
+            guard var frozen else { return }
+            try orSuspend { () throws(PoolError) in try store(&frozen, buffers) }
+            publish(frozen, reason)
+        }
+    }
+
+    /// Writes everything a frozen state needs, a barrier, the superblock, a barrier (rule R6).
+    private func store(_ frozen: inout Frozen, _ buffers: borrowing CheckpointBuffers) throws(PoolError) {
+        try writeNodes(frozen, buffers.batch.bytes)
+        try writeCatalog(&frozen, buffers.block.bytes)
+        if let pages = frozen.pages {
+            try writePages(pages, frozen.superblock, buffers.block.bytes)
+        } else {
+            try writeSpaceLog(frozen, buffers.block.bytes)
+        }
+        try writeJournal(upTo: frozen.lastLSN)
+        try device.flush()
+        frozen.checksum = try Pool.write(frozen.superblock, to: device, buffer: buffers.block.bytes)
+        try device.flush()
+    }
+
+    private func writeNodes(_ frozen: Frozen, _ batch: UnsafeMutableRawBufferPointer) throws(PoolError) {
+        let blockSize = geometry.blockSize
+        var index = 0
+        while index < frozen.nodes.count {
+            var count = 1
+            while index + count < frozen.nodes.count, count < CheckpointBuffers.batchBlocks,
+                frozen.nodes[index + count].address == frozen.nodes[index].address.advanced(by: count)
+            { count += 1 }
+            for offset in 0..<count {
+                frozen.nodes[index + offset].writeImage(
+                    to: batch.part(offset * blockSize..<(offset + 1) * blockSize), pool: poolID,
+                    epoch: frozen.superblock.epoch, fanout: geometry.fanout)
+            }
+            try device.write(
+                UnsafeRawBufferPointer(batch.part(0..<count * blockSize)), at: map.offset(of: frozen.nodes[index].address))
+            index += count
+        }
+    }
+
+    /// The catalog in memory is only changed under the lock; the checksums come from here.
+    private func writeCatalog(_ frozen: inout Frozen, _ block: UnsafeMutableRawBufferPointer) throws(PoolError) {
+        let epoch = frozen.superblock.epoch
+        for node in frozen.catalog {
+            if node.level == 0 {
+                let records = (frozen.records[node.index] ?? []).map { captured in
+                    var record = captured.record
+                    switch captured.root {
+                    case .hole(let generation):
+                        record.root = NodePointer(address: .none, generation: generation, checksum: 0)
+                    case .disk(let pointer, let mapped): (record.root, record.rootMapped) = (pointer, mapped)
+                    case .memory(let node): (record.root, record.rootMapped) = (node.pointer, node.level == 0 ? node.count : 0)
+                    }
+                    return record
+                }
+                state.withLock { state in
+                    let checksum = state.catalog.composeLeaf(
+                        node, records: records, into: block, pool: state.poolID, epoch: epoch)
+                    state.catalog.setChecksum(checksum, of: node)
+                }
+            } else {
+                state.withLock { state in
+                    let checksum = state.catalog.composeInterior(node, into: block, pool: state.poolID, epoch: epoch)
+                    state.catalog.setChecksum(checksum, of: node)
+                }
+            }
+            try device.write(UnsafeRawBufferPointer(block), at: map.offset(of: node.address))
+        }
+        frozen.superblock.catalogRoot = state.withLock { $0.catalog.root }
+    }
+
+    private func writePages(
+        _ words: [UInt64], _ superblock: Superblock, _ block: UnsafeMutableRawBufferPointer
+    ) throws(PoolError) {
+        let perRegion = geometry.regionBlocks / 64
+        for region in 0..<Int(superblock.bitmapRegions) {
+            block.clear()
+            var count = 0
+            for index in 0..<perRegion {
+                let word = words[region * perRegion + index]
+                block.store(word, at: BitmapPage.headerSize + 8 * index)
+                count += word.nonzeroBitCount
+            }
+            BitmapPage.seal(block, pool: poolID, region: UInt64(region), epoch: superblock.epoch, count: count)
+            try device.write(
+                UnsafeRawBufferPointer(block), at: map.pageOffset(region: region, slot: superblock.bitmapSlot))
+        }
+    }
+
+    private func writeSpaceLog(_ frozen: Frozen, _ block: UnsafeMutableRawBufferPointer) throws(PoolError) {
+        let capacity = SpaceLogFrame.capacity(blockSize: geometry.blockSize)
+        let frames = UInt64((frozen.delta.count + capacity - 1) / capacity)
+        for frame in 0..<frames {
+            let sequence = frozen.superblock.spaceHead - frames + frame
+            let start = Int(frame) * capacity
+            SpaceLogFrame.encode(
+                frozen.delta[start..<min(start + capacity, frozen.delta.count)], into: block, pool: poolID,
+                sequence: sequence, epoch: frozen.superblock.epoch)
+            let slot = sequence % UInt64(geometry.spaceLogFrames)
+            try device.write(UnsafeRawBufferPointer(block), at: geometry.spaceLogOffset + slot * UInt64(geometry.blockSize))
+        }
+    }
+
+    /// The checkpoint is durable: what only older ones needed may go (rule R7).
+    private func publish(_ frozen: Frozen, _ reason: CheckpointReason) {
+        let batch = 1024
+        for start in stride(from: 0, to: frozen.nodes.count, by: batch) {
+            state.withLock { state in
+                for node in frozen.nodes[start..<min(start + batch, frozen.nodes.count)] {
+                    node.settle(fanout: state.geometry.fanout)
+                    state.cache.insert(node)
+                }
+            }
+        }
+        state.withLock { state in
+            for (version, node) in frozen.roots {
+                if case .memory(let root) = version.root, root === node {
+                    version.root = .disk(node.pointer, mapped: node.level == 0 ? node.count : 0)
+                }
+            }
+            state.superblock = frozen.superblock
+            state.superblockChecksum = frozen.checksum
+            state.journal.moveTail(to: frozen.superblock.journalTail)
+            state.journal.didFlush(upTo: frozen.lastLSN)
+            state.journal.durableEpoch = frozen.superblock.epoch
+            // Two epochs, so that the checkpoint before this one stays readable; one when space is short.
+            let isShort = reason == .forSpace || state.available(.growing) == 0
+            state.space.endQuarantine(upTo: frozen.superblock.epoch - (isShort ? 0 : 1))
+            state.counters.checkpoints += 1
+        }
+    }
+}
+
+extension PoolState {
+    /// True if a checkpoint would store anything new.
+    var hasChanges: Bool {
+        !dirtyVersions.isEmpty || space.deltaCount > 0 || journal.lastLSN + 1 > superblock.journalLSN
+    }
+
+    /// Ends the quarantine of blocks whose release is durable already. True if there were any.
+    mutating func freeWithoutCheckpoint() -> Bool {
+        let before = space.freeCount
+        space.endQuarantine(upTo: superblock.epoch)
+        return space.freeCount > before
+    }
+
+    /// Closes the epoch: from here on changes belong to the next one, and dirty nodes are copied before a change.
+    mutating func freeze(_ reason: CheckpointReason, now: UInt64) throws(PoolError) -> Frozen {
+        var frozen = Frozen(superblock: superblock)
+        journal.seal()
+        let head = journal.head
+        frozen.lastLSN = head.lsn - 1
+        collectNodes(into: &frozen)
+        captureRecords(into: &frozen)
+        frozen.delta = space.takeDelta()
+        var next = superblock
+        next.epoch = epoch
+        next.previous = superblockChecksum
+        next.isClean = reason == .closing
+        next.catalogDepth = catalog.depth
+        next.nextID = nextID
+        next.nextGeneration = nextGeneration
+        next.incarnation = journal.incarnation
+        next.journalTail = head.sequence
+        next.journalLSN = head.lsn
+        next.allocated = UInt64(space.liveCount)
+        next.written = now
+        try planSpaceLog(&next, &frozen)
+        frozen.superblock = next
+        epoch += 1
+        dirtyVersions = []
+        dirtyNodes = 0
+        return frozen
+    }
+
+    /// Gives every dirty node of every changed version its address.
+    private mutating func collectNodes(into frozen: inout Frozen) {
+        for id in dirtyVersions.sorted() {
+            guard let version = versions[id], case .memory(let root) = version.root else { continue }
+            // Below its reap cursor nothing of a deleted version is needed any more.
+            collect(root, above: version.isHidden ? version.record.reapCursor : 0, into: &frozen.nodes)
+        }
+        var runs: [BlockRun] = []
+        if !frozen.nodes.isEmpty { space.allocate(frozen.nodes.count, for: .node, into: &runs) }
+        var index = 0
+        for run in runs {
+            space.commit(run)
+            for offset in 0..<run.count {
+                frozen.nodes[index].address = run.start.advanced(by: offset)
+                index += 1
+            }
+        }
+        for id in dirtyVersions {
+            guard let version = versions[id], case .memory(let root) = version.root else { continue }
+            frozen.roots.append((version, root))
+        }
+    }
+
+    private func collect(_ node: Node, above cursor: UInt64, into nodes: inout [Node]) {
+        guard node.isDirty, !node.isCollected, node.first + span(node.level) > cursor else { return }
+        for child in node.children { if let child { collect(child, above: cursor, into: &nodes) } }
+        node.isCollected = true
+        nodes.append(node)
+    }
+
+    /// Copies the records of every catalog leaf that has a changed one, and gives the catalog's nodes their addresses.
+    private mutating func captureRecords(into frozen: inout Frozen) {
+        let dirtyLeaves = Set(dirtyVersions.map { catalog.leafIndex(of: $0) })
+        let perLeaf = UInt64(catalog.recordsPerLeaf)
+        for leaf in dirtyLeaves {
+            let present = (leaf * perLeaf..<(leaf + 1) * perLeaf).compactMap { versions[$0] }
+            if !present.isEmpty { frozen.records[leaf] = present.map { (record: $0.record, root: $0.root) } }
+        }
+        let (planned, released) = catalog.plan(dirtyLeaves: dirtyLeaves) { frozen.records[$0] != nil }
+        for address in released { release(address) }
+        var runs: [BlockRun] = []
+        if !planned.isEmpty { space.allocate(planned.count, for: .node, into: &runs) }
+        let addresses = runs.flatMap { run in (0..<run.count).map { run.start.advanced(by: $0) } }
+        for run in runs { space.commit(run) }
+        for (node, address) in zip(planned, addresses) {
+            let placed = Catalog.Planned(level: node.level, index: node.index, address: address)
+            catalog.place(placed)
+            frozen.catalog.append(placed)
+        }
+    }
+
+    /// Decides how the space changes are stored: in the log if they fit, else as all pages, after which the log is empty.
+    private func planSpaceLog(_ next: inout Superblock, _ frozen: inout Frozen) throws(PoolError) {
+        let capacity = SpaceLogFrame.capacity(blockSize: geometry.blockSize)
+        let needed = (frozen.delta.count + capacity - 1) / capacity
+        if Int(next.spaceHead - next.spaceTail) + needed <= geometry.spaceLogFrames {
+            next.spaceHead += UInt64(needed)
+            return
+        }
+        let regions = space.touchedRegions
+        frozen.pages = try space.committedWords(regions: regions)
+        next.bitmapSlot = 1 - superblock.bitmapSlot
+        next.bitmapEpoch = epoch
+        next.bitmapRegions = UInt64(regions)
+        next.spaceTail = next.spaceHead
+    }
+}

@@ -1,0 +1,76 @@
+public import BlockStorage
+internal import Synchronization
+
+/// What happens in the background, in steps that the caller's thread makes.
+extension Pool {
+    /// Does a bounded piece of what is due: a checkpoint, freeing deleted versions, giving free segments back to the
+    /// host. Returns true if there is more to do now. Call it from one thread, a few times a second when idle.
+    @discardableResult
+    public func maintain() throws(PoolError) -> Bool {
+        if state.withLock({ $0.isReadOnly || $0.isSuspended }) { return false }
+        if isCheckpointDue() { try checkpoint(.routine) }
+        let isReaping = try reap(budget: 4096)
+        if !isReaping { try punchFreeSegments() }
+        return isReaping
+    }
+
+    /// Frees deleted versions until nothing is left that can be freed, and makes that durable.
+    public func finishReaping() throws(PoolError) {
+        while try reap(budget: 65_536) {}
+        try checkpoint(.routine)
+    }
+
+    /// Frees at most about `budget` blocks of deleted versions. False if there is none to free.
+    @discardableResult
+    public func reap(budget: Int) throws(PoolError) -> Bool {
+        if state.withLock({ $0.hidden.isEmpty }) { return false }
+        // The walk changes version records only, but a checkpoint must be able to store those.
+        let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
+            let needed = 3 * (state.catalog.pathLength + 1)
+            return needed <= state.available(.freeing) ? needed : -needed
+        }
+        defer { state.withLock { $0.reservedBlocks -= needed } }
+        while true {
+            let result = state.withLock { $0.reap(budget: budget) }
+            switch result {
+            case .idle: return false
+            case .progressed: return true
+            case .missing(let nodes): try load(nodes)
+            }
+        }
+    }
+
+    private func isCheckpointDue() -> Bool {
+        let now = environment.now()
+        return state.withLock { state in
+            guard state.hasChanges else { return false }
+            let isOld = now &- state.superblock.written >= configuration.checkpointInterval
+            return isOld || state.journal.usedFrames > state.journal.frames / 2
+                || state.dirtyNodes * state.geometry.blockSize > configuration.dirtySize
+                || state.space.deltaCount > 1 << 20
+        }
+    }
+
+    /// Gives wholly free segments back to the host: those that left quarantine, as only they are needed by nobody
+    /// (rule R5). While one is punched nobody allocates from it.
+    func punchFreeSegments() throws(PoolError) {
+        guard configuration.discardsFreeSegments else { return }
+        let segments = state.withLock { $0.holdForPunching(warm: configuration.warmSegments) }
+        guard !segments.isEmpty else { return }
+        defer { state.withLock { $0.space.endHold(segments) } }
+        for segment in segments {
+            try device.discard(
+                at: map.offset(of: map.address(of: segment * geometry.segmentBlocks)), count: UInt64(geometry.segmentSize))
+            state.withLock { $0.counters.punchedBytes += UInt64(geometry.segmentSize) }
+        }
+    }
+}
+
+extension PoolState {
+    /// Up to 16 segments to punch, unless space is short or few are free.
+    mutating func holdForPunching(warm: Int) -> [Int] {
+        let limit = 16
+        guard available(.growing) > (limit + 1) * geometry.segmentBlocks else { return [] }
+        return space.holdFreeSegments(limit, warm: warm)
+    }
+}

@@ -1,0 +1,236 @@
+public import BlockStorage
+internal import Synchronization
+
+/// Making, naming, finding and ending volumes and snapshots.
+extension Pool {
+    // MARK: Looking
+
+    /// Throws `.notFound`.
+    public func info(_ object: UInt64) throws(PoolError) -> ObjectInfo {
+        try state.withLock { state throws(PoolError) in state.info(try state.version(of: object)) }
+    }
+
+    /// The id of the volume, or with `snapshot` of that snapshot of it. Throws `.notFound`.
+    public func find(_ volume: String, snapshot: String? = nil) throws(PoolError) -> UInt64 {
+        try state.withLock { state throws(PoolError) in
+            guard let id = state.volumeNames[volume] else { throw .notFound }
+            guard let snapshot else { return id }
+            guard let found = state.snapshotNames[id]?[snapshot] else { throw .notFound }
+            return found
+        }
+    }
+
+    /// All volumes, by name.
+    public func volumes() -> [ObjectInfo] {
+        state.withLock { state in
+            state.volumeNames.values.compactMap { state.objects[$0] }.map { state.info($0) }.sorted { $0.name < $1.name }
+        }
+    }
+
+    /// A volume's snapshots, oldest first.
+    public func snapshots(of volume: UInt64) -> [ObjectInfo] {
+        state.withLock { state in
+            (state.snapshotNames[volume] ?? [:]).values.compactMap { state.objects[$0] }.map { state.info($0) }
+                .sorted { ($0.created, $0.id) < ($1.created, $1.id) }
+        }
+    }
+
+    public var uuid: UUIDBytes { state.withLock { $0.superblock.uuid } }
+
+    public func usage() -> PoolUsage {
+        state.withLock { state in
+            let unit = UInt64(state.geometry.blockSize)
+            let free = state.available(.growing) + state.space.quarantinedCount + state.space.heldCount
+            return PoolUsage(
+                blockSize: state.geometry.blockSize, capacity: UInt64(state.space.blockCount) * unit,
+                allocated: UInt64(state.space.liveCount) * unit,
+                available: UInt64(min(free, state.space.blockCount - state.space.liveCount)) * unit,
+                quarantined: UInt64(state.space.quarantinedCount) * unit, reserve: UInt64(state.reserveBlocks) * unit)
+        }
+    }
+
+    public func statistics() -> PoolStatistics {
+        state.withLock { state in
+            let c = state.counters
+            return PoolStatistics(
+                reads: c.reads, writes: c.writes, flushes: c.flushes, discards: c.discards, readBytes: c.readBytes,
+                writtenBytes: c.writtenBytes, discardedBytes: c.discardedBytes, checkpoints: c.checkpoints,
+                punchedBytes: c.punchedBytes, checksumErrors: c.checksumErrors, epoch: state.superblock.epoch,
+                volumes: state.volumeNames.count, snapshots: state.objects.count - state.volumeNames.count,
+                hidden: state.hidden.count,
+                waiting: state.hidden.count { (state.versions[$0]?.children.count ?? 0) > 1 },
+                cachedNodes: state.cache.count, dirtyNodes: state.dirtyNodes, journalUsedFrames: state.journal.usedFrames,
+                journalFrames: state.journal.frames, isSuspended: state.isSuspended, isReadOnly: state.isReadOnly)
+        }
+    }
+
+    // MARK: Making
+
+    /// A new volume of `size` bytes, all hole. Durable on return. Throws `.exists`, `.invalid(.name)`, `.tooLarge`.
+    @discardableResult
+    public func createVolume(_ name: String, size: UInt64, attributes: Attributes) throws(PoolError) -> UInt64 {
+        try ObjectName.checkVolume(name)
+        try checkSize(size)
+        return try change(.administrative, versions: 1) { state, environment throws(PoolError) in
+            if state.volumeNames[name] != nil { throw .exists }
+            let creation = state.creation(name, attributes, environment)
+            return (creation.id, .create(creation, size: size))
+        }
+    }
+
+    /// An immutable view of the volume as it is now: it has every write that returned before the call. Durable on
+    /// return. Costs the same whatever the volume holds and however many snapshots there are.
+    @discardableResult
+    public func createSnapshot(_ name: String, of volume: UInt64) throws(PoolError) -> UInt64 {
+        try ObjectName.checkSnapshot(name)
+        return try change(.administrative, versions: 2) { state, environment throws(PoolError) in
+            let source = try state.writableVersion(of: volume)
+            if state.snapshotNames[volume]?[name] != nil { throw .exists }
+            var attributes = source.record.attributes
+            attributes.mode &= ~0o222
+            let creation = state.creation(name, attributes, environment)
+            return (creation.id, .snapshot(source: source.id, creation))
+        }
+    }
+
+    /// A new volume that begins as `source`, a snapshot or a volume as it is now, and shares its blocks. Durable on
+    /// return; costs the same for any source.
+    @discardableResult
+    public func createClone(_ name: String, of source: UInt64, attributes: Attributes) throws(PoolError) -> UInt64 {
+        try ObjectName.checkVolume(name)
+        return try change(.administrative, versions: 3) { state, environment throws(PoolError) in
+            let origin = try state.version(of: source)
+            if state.volumeNames[name] != nil { throw .exists }
+            let isLive = origin.record.state == .volume
+            let hidden = isLive ? state.takeID() : 0
+            let generation = isLive ? state.takeGeneration() : 0
+            let creation = state.creation(name, attributes, environment)
+            return (creation.id, .clone(source: origin.id, hidden: hidden, sourceGeneration: generation, creation))
+        }
+    }
+
+    /// Puts the volume back to a snapshot of it. Its id stays; newer snapshots stay; what it held otherwise is freed.
+    /// Durable on return.
+    public func rollback(_ volume: UInt64, to snapshot: UInt64) throws(PoolError) {
+        _ = try change(.administrative, versions: 2) { state, environment throws(PoolError) in
+            let head = try state.writableVersion(of: volume)
+            let target = try state.version(of: snapshot)
+            guard target.record.state == .snapshot, target.record.volume == volume else { throw .notFound }
+            let creation = state.creation(head.record.name, head.record.attributes, environment)
+            return (volume, .rollback(head: head.id, snapshot: target.id, creation))
+        }
+    }
+
+    // MARK: Changing
+
+    /// Ends a volume or a snapshot. Its name is free and the deletion durable on return; its blocks are freed in the
+    /// background. Always allowed for a snapshot, whatever was cloned from it. Throws `.hasSnapshots` for a volume.
+    public func delete(_ object: UInt64) throws(PoolError) {
+        _ = try change(.freeing, versions: 1) { state, environment throws(PoolError) in
+            let version = try state.version(of: object)
+            if version.record.state == .volume, let count = state.snapshotNames[object]?.count, count > 0 {
+                throw .hasSnapshots(count: count)
+            }
+            return (object, .delete(version: version.id, time: environment.now()))
+        }
+    }
+
+    /// Gives a volume or a snapshot another name. A name that is taken is `.exists`, never replaced.
+    public func rename(_ object: UInt64, to name: String) throws(PoolError) {
+        let isSnapshot = try info(object).isSnapshot
+        if isSnapshot { try ObjectName.checkSnapshot(name) } else { try ObjectName.checkVolume(name) }
+        _ = try change(.freeing, versions: 1) { state, environment throws(PoolError) in
+            let version = try state.version(of: object)
+            let isTaken = isSnapshot
+                ? state.snapshotNames[version.record.volume]?[name] != nil : state.volumeNames[name] != nil
+            if isTaken { throw .exists }
+            return (object, .rename(version: version.id, name: name, time: environment.now()))
+        }
+    }
+
+    /// Sets mode, owner and times. Durable on return.
+    public func setAttributes(
+        _ object: UInt64, _ attributes: Attributes, modified: UInt64? = nil
+    ) throws(PoolError) {
+        _ = try change(.freeing, versions: 1) { state, environment throws(PoolError) in
+            let version = try state.writableVersion(of: object)
+            return (
+                object,
+                .attributes(
+                    version: version.id, attributes, modified: modified ?? version.record.modified,
+                    changed: environment.now())
+            )
+        }
+    }
+
+    /// Changes a volume's size in bytes. What is cut off is freed, and reads as zero if the volume grows again. Durable
+    /// on return. Throws `.tooLarge` beyond the format's largest volume.
+    public func resize(_ volume: UInt64, to size: UInt64) throws(PoolError) {
+        try checkSize(size)
+        let old = try state.withLock { state throws(PoolError) in try state.writableVersion(of: volume).record.size }
+        if size < old { try discardRange(volume, from: size, to: roundUp(old, to: UInt64(geometry.blockSize))) }
+        _ = try change(.administrative, versions: 1, extraNodes: Geometry.maximumLevel) { state, environment throws(PoolError) in
+            let version = try state.writableVersion(of: volume)
+            return (volume, .resize(version: version.id, size: size, time: environment.now()))
+        }
+    }
+
+    private func checkSize(_ size: UInt64) throws(PoolError) {
+        guard size <= geometry.maximumVolumeSize else { throw .tooLarge(size: size, limit: geometry.maximumVolumeSize) }
+    }
+
+    /// Makes one administrative record, applies it, and returns when it is durable. `versions` is how many version
+    /// records it changes, each of which costs the next checkpoint a path of the catalog.
+    private func change(
+        _ tier: PoolState.Tier, versions: Int, extraNodes: Int = 0,
+        _ body: (inout PoolState, Environment) throws(PoolError) -> (UInt64, JournalRecord)
+    ) throws(PoolError) -> UInt64 {
+        let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
+            if state.isReadOnly { throw .readOnly }
+            if state.isSuspended { throw .suspended }
+            let needed = versions * (state.catalog.pathLength + 1) + extraNodes
+            return needed <= state.available(tier) ? needed : -needed
+        }
+        defer { state.withLock { $0.reservedBlocks -= needed } }
+        let frames = try reserveJournal(bytes: geometry.blockSize - JournalFrame.headerSize)
+        let (object, lsn) = try state.withLock { state throws(PoolError) -> (UInt64, UInt64) in
+            defer { state.journal.endReservation(frames) }
+            let (object, record) = try body(&state, environment)
+            let lsn = state.append([record], version: nil)
+            state.objects[object]?.lastLSN = lsn
+            return (object, lsn)
+        }
+        try writeJournal(upTo: lsn)
+        try flush(upTo: lsn)
+        return object
+    }
+}
+
+extension PoolState {
+    mutating func creation(
+        _ name: String, _ attributes: Attributes, _ environment: Pool.Environment
+    ) -> JournalRecord.Creation {
+        JournalRecord.Creation(
+            id: takeID(), generation: takeGeneration(), time: environment.now(),
+            uuid: UUIDBytes(randomHigh: environment.random(), randomLow: environment.random()), attributes: attributes,
+            name: name)
+    }
+
+    func info(_ version: Version) -> ObjectInfo {
+        let record = version.record
+        let isSnapshot = record.state == .snapshot
+        return ObjectInfo(
+            id: version.objectID, isSnapshot: isSnapshot, volume: record.volume, name: record.name,
+            volumeName: objects[record.volume]?.record.name ?? record.name, size: record.size,
+            referenced: record.referenced * UInt64(geometry.blockSize), created: record.created, modified: record.modified,
+            changed: record.changed, attributes: record.attributes, uuid: record.uuid, generation: record.generation,
+            origin: origin(of: record), snapshotCount: isSnapshot ? 0 : snapshotNames[record.volume]?.count ?? 0)
+    }
+
+    private func origin(of record: VersionRecord) -> String? {
+        guard record.state == .volume, record.originVolume != 0, let volume = objects[record.originVolume] else { return nil }
+        if record.originVersion == 0 { return volume.record.name }
+        guard let snapshot = objects[record.originVersion] else { return nil }
+        return "\(volume.record.name)@\(snapshot.record.name)"
+    }
+}

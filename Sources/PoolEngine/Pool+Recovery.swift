@@ -1,0 +1,137 @@
+internal import BlockStorage
+internal import Synchronization
+
+/// Replaying the journal.
+extension Pool {
+    /// Brings the state of the last checkpoint forward to the end of the journal. Unless `isReadOnly`, a checkpoint with
+    /// a new incarnation follows before the first new frame (rule R9), so that frames beyond the end found here can never
+    /// be taken for a continuation. Until that checkpoint is durable nothing is written that a second recovery needs.
+    func recover(from superblock: Superblock, isReadOnly: Bool) throws(PoolError) {
+        let log = try scanJournal(superblock)
+        var lastLSN = superblock.journalLSN - 1
+        for group in log.groups {
+            let firstLSN = lastLSN + 1
+            let groupEnd = firstLSN + UInt64(group.count) - 1
+            // Up to the durable LSN a block that does not match is damage: it stays, and reading it will say so. Beyond
+            // it the log ends there.
+            if groupEnd > log.durableLSN, try !dataIsWhole(group) { break }
+            for record in group { try replay(record) }
+            lastLSN = groupEnd
+        }
+        let nextFrame = log.nextSequence
+        state.withLock { state in
+            state.journal = Journal(
+                geometry: state.geometry, pool: state.poolID, incarnation: environment.random(), tail: nextFrame,
+                nextLSN: lastLSN + 1, durableEpoch: superblock.epoch)
+            for version in state.versions.values { version.lastLSN = 0 }
+        }
+        if !isReadOnly { try checkpoint(.recovery) }
+    }
+
+    private struct JournalScan {
+        var groups: [[JournalRecord]] = []
+        var durableLSN: UInt64
+        var nextSequence: UInt64
+    }
+
+    /// Reads whole frames from the tail on, until one does not continue the log. A group without its last record is left
+    /// out. Throws if a frame knows of a newer checkpoint than was found: then both copies of its superblock are lost,
+    /// and an older state must not silently pass for the newest.
+    private func scanJournal(_ superblock: Superblock) throws(PoolError) -> JournalScan {
+        var scan = JournalScan(durableLSN: superblock.journalLSN - 1, nextSequence: superblock.journalTail)
+        var nextLSN = superblock.journalLSN
+        var open: [JournalRecord] = []
+        let buffer = AlignedBuffer(count: geometry.blockSize)
+        let block = UnsafeRawBufferPointer(buffer.bytes)
+        for _ in 0..<geometry.journalFrames {
+            let slot = scan.nextSequence % UInt64(geometry.journalFrames)
+            try device.read(into: buffer.bytes, at: geometry.journalOffset + slot * UInt64(geometry.blockSize))
+            guard let frame = JournalFrame(decoding: block, pool: poolID), frame.incarnation == superblock.incarnation,
+                frame.sequence == scan.nextSequence, frame.firstLSN == nextLSN
+            else { break }
+            guard frame.durableEpoch <= superblock.epoch else {
+                throw .corrupt(.superblock, position: frame.durableEpoch, .missing)
+            }
+            var offset = JournalFrame.headerSize
+            for _ in 0..<frame.count {
+                let position = geometry.journalOffset + slot * UInt64(geometry.blockSize) + UInt64(offset)
+                let rest = block.part(offset..<JournalFrame.headerSize + frame.length)
+                guard let (record, flags, length) = JournalRecord.decode(rest) else {
+                    throw .corrupt(.journal, position: position, .identity)
+                }
+                open.append(record)
+                if flags & JournalRecord.continues == 0 {
+                    scan.groups.append(open)
+                    open = []
+                }
+                offset += length
+            }
+            nextLSN += UInt64(frame.count)
+            scan.durableLSN = max(scan.durableLSN, frame.durableLSN)
+            scan.nextSequence += 1
+        }
+        return scan
+    }
+
+    /// True if every block that the group's writes name holds what was written.
+    private func dataIsWhole(_ group: [JournalRecord]) throws(PoolError) -> Bool {
+        let buffer = AlignedBuffer(count: geometry.blockSize)
+        for case .write(_, _, _, let runs, let checksums) in group {
+            var index = 0
+            for run in runs {
+                guard map.contains(run) else { throw .corrupt(.journal, position: run.start.value, .mapping) }
+                for offset in 0..<run.count {
+                    try device.read(into: buffer.bytes, at: map.offset(of: run.start.advanced(by: offset)))
+                    if crc32c(UnsafeRawBufferPointer(buffer.bytes)) != checksums[index] { return false }
+                    index += 1
+                }
+            }
+        }
+        return true
+    }
+
+    /// Applies one record to the state, reading the nodes it needs.
+    private func replay(_ record: JournalRecord) throws(PoolError) {
+        switch record {
+        case .write(let id, let generation, let first, let runs, let checksums):
+            _ = try withNodes { state, missing throws(PoolError) -> Bool? in
+                let version = try state.replayed(id, generation)
+                let end = first + UInt64(checksums.count)
+                guard end <= state.geometry.maximumVolumeSize / UInt64(state.geometry.blockSize) else {
+                    throw .corrupt(.journal, position: first, .mapping)
+                }
+                for leaf in Swift.stride(from: first & ~(state.span(0) - 1), to: end, by: Int(state.span(0))) {
+                    guard state.newNodes(version, leaf, missing: &missing) != nil else { return nil }
+                }
+                for run in runs { try state.space.claim(run) }
+                state.raiseLevel(version, toCover: end)
+                state.applyWrite(version, first: first, runs: runs, checksums: checksums)
+                return true
+            }
+        case .hole(let id, let generation, let first, let count):
+            let (end, overflow) = first.addingReportingOverflow(count)
+            guard !overflow else { throw .corrupt(.journal, position: first, .mapping) }
+            var block = first
+            while block < end {
+                block = try withNodes { state, missing throws(PoolError) -> UInt64? in
+                    let version = try state.replayed(id, generation)
+                    guard let step = state.planDiscard(version, from: block, end: end, missing: &missing) else { return nil }
+                    state.applyDiscard(version, from: block, step: step)
+                    return step.end
+                }
+            }
+        default:
+            try state.withLock { state throws(PoolError) in try state.applyAdministrative(record) }
+        }
+    }
+}
+
+extension PoolState {
+    /// The version a replayed record of data is about. Throws unless it is there with the generation it had.
+    func replayed(_ id: UInt64, _ generation: UInt32) throws(PoolError) -> Version {
+        guard let version = versions[id], version.generation == generation, version.record.state == .volume else {
+            throw .corrupt(.journal, position: id, .mapping)
+        }
+        return version
+    }
+}

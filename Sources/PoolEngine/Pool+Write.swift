@@ -1,0 +1,258 @@
+public import BlockStorage
+internal import Synchronization
+
+extension Pool {
+    /// Writes `bytes` at `offset`. On return they survive the end of the process; loss of power after the next `flush`.
+    /// Space is promised before anything changes: after `.outOfSpace` nothing of the request has been applied, however
+    /// long it is. Blocks of zeros take no space. With `growing` the volume's size follows a write beyond its end, else
+    /// that is `.outOfRange`. Overlapping concurrent writes: each block ends as one of them wrote it.
+    public func write(
+        _ object: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, growing: Bool = false
+    ) throws(PoolError) {
+        guard bytes.count > 0 else { return }
+        let request = try WriteRequest(object: object, offset: offset, bytes: bytes, isGrowing: growing, geometry: geometry)
+        var promise = try admit(request)
+        defer { state.withLock { $0.reservedBlocks -= promise } }
+        var lsn: UInt64 = 0
+        for group in request.groups { lsn = max(lsn, try write(group, of: request, promise: &promise)) }
+        if lsn > 0 { try writeJournal(upTo: lsn) }
+    }
+
+    /// Writes one atomic group of at most four leaves. Returns the LSN of its last record, 0 if there was none to make.
+    private func write(
+        _ group: Range<UInt64>, of request: WriteRequest, promise: inout Int
+    ) throws(PoolError) -> UInt64 {
+        while true {
+            let content = try GroupContent(group, of: request, pool: self)
+            let needed = content.dataCount
+            let frames = try reserveJournal(bytes: content.recordBytesBound)
+            var runs: [BlockRun] = []
+            state.withLock { state in
+                // Taken out of what was promised, so that it is not counted twice.
+                let taken = min(needed, promise)
+                promise -= taken
+                state.reservedBlocks -= taken
+                if needed > 0 { state.space.allocate(needed, for: .data, into: &runs) }
+            }
+            do throws(PoolError) {
+                try content.writeData(to: runs, pool: self)
+                let lsn = try commit(content, runs: runs, of: request, frames: frames)
+                if let lsn { return lsn }
+            } catch {
+                giveUp(runs, frames: frames, promise: &promise)
+                throw error
+            }
+            // A partly written block changed since its other part was read: once more, with the new contents.
+            giveUp(runs, frames: frames, promise: &promise)
+        }
+    }
+
+    private func giveUp(_ runs: [BlockRun], frames: Int, promise: inout Int) {
+        let count = runs.reduce(0) { $0 + $1.count }
+        promise += count
+        state.withLock { state in
+            state.space.putBack(runs)
+            state.reservedBlocks += count
+            state.journal.endReservation(frames)
+        }
+    }
+
+    /// Enters a written group into map and journal, in one critical section (rules R1, R2, R10). Nil if a block that
+    /// was completed from its old contents has changed meanwhile.
+    private func commit(
+        _ content: GroupContent, runs: [BlockRun], of request: WriteRequest, frames: Int
+    ) throws(PoolError) -> UInt64? {
+        let now = environment.now()
+        let result = try withNodes { state, missing throws(PoolError) -> CommitResult? in
+            let version = try state.writableVersion(of: request.object)
+            guard request.isGrowing || request.end <= version.record.size else {
+                throw .outOfRange(offset: request.offset, count: UInt64(request.bytes.count), size: version.record.size)
+            }
+            for old in content.oldEntries {
+                guard let entry = state.entry(version, old.block, missing: &missing) else { return nil }
+                if entry != old.entry { return .changed }
+            }
+            for leaf in Swift.stride(from: content.first & ~(state.span(0) - 1), to: content.end, by: Int(state.span(0))) {
+                guard state.newNodes(version, leaf, missing: &missing) != nil else { return nil }
+            }
+            let end = min(request.end, content.end * UInt64(state.geometry.blockSize))
+            let lsn = state.commitWrite(version, content, runs: runs, size: request.isGrowing ? end : 0, time: now)
+            state.journal.endReservation(frames)
+            state.counters.writes += 1
+            state.counters.writtenBytes += UInt64(content.count * state.geometry.blockSize)
+            return .done(lsn)
+        }
+        if case .done(let lsn) = result { return lsn }
+        return nil
+    }
+
+    private enum CommitResult: Sendable { case done(UInt64), changed }
+
+    // MARK: Admission
+
+    /// Promises the request its data blocks and the nodes it may make dirty. Returns the number of blocks.
+    private func admit(_ request: WriteRequest) throws(PoolError) -> Int {
+        let data = request.dataCount(blockSize: geometry.blockSize)
+        let touchesHoles = data == 0
+        return try admit(request.object) { state, missing throws(PoolError) -> Int? in
+            let version = try state.writableVersion(of: request.object)
+            let level = max(version.level, state.geometry.level(covering: request.endBlock))
+            let leaves = Int((request.endBlock - 1) / state.span(0) - request.firstBlock / state.span(0)) + 1
+            let needed = data + leaves * (level + 1) + (level - version.level) + 2 * state.catalog.pathLength
+            if needed <= state.available(.growing) { return needed }
+            // Short of space. Overwriting what the volume owns gives as much back at the next checkpoint, so it may go
+            // further down.
+            for block in request.firstBlock..<request.endBlock where !touchesHoles {
+                guard let entry = state.entry(version, block, missing: &missing) else { return nil }
+                if !state.isOwnData(entry, version, block: block) { return -needed }
+            }
+            return needed <= state.available(touchesHoles ? .administrative : .neutral) ? needed : -needed
+        }
+    }
+
+    /// Asks `need` for a number of blocks until it is positive and promises those. A negative number means that so many
+    /// are not free: a checkpoint is made, which frees what is quarantined, and `need` is asked again, at last refused.
+    func admit(
+        _ object: UInt64, _ need: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Int?
+    ) throws(PoolError) -> Int {
+        for attempt in 0... {
+            let needed = try withNodes { state, missing throws(PoolError) -> Int? in
+                guard let needed = try need(&state, &missing), missing.isEmpty else { return nil }
+                if needed > 0 { state.reservedBlocks += needed }
+                return needed
+            }
+            if needed > 0 { return needed }
+            let canGain = state.withLock { $0.canGainSpace }
+            if attempt == 3 || !canGain {
+                let free = state.withLock { UInt64($0.available(.growing) * $0.geometry.blockSize) }
+                throw .outOfSpace(needed: UInt64(-needed * geometry.blockSize), free: free)
+            }
+            try checkpoint(.forSpace)
+        }
+        preconditionFailure("the loop above returns or throws")
+    }
+
+    /// Promises journal frames for records of `bytes`, after a checkpoint if the ring is full. Returns their number.
+    func reserveJournal(bytes: Int) throws(PoolError) -> Int {
+        while true {
+            let reserved = try state.withLock { state throws(PoolError) -> Int? in
+                if state.isSuspended { throw .suspended }
+                let frames = state.journal.framesNeeded(bytes: bytes)
+                guard state.journal.hasRoom(for: frames, spare: 4) else { return nil }
+                state.journal.reserve(frames)
+                return frames
+            }
+            if let reserved { return reserved }
+            try checkpoint(.forJournal)
+        }
+    }
+}
+
+extension PoolState {
+    /// A volume that may be changed. Throws `.readOnly` for a snapshot or a pool opened for reading.
+    func writableVersion(of object: UInt64) throws(PoolError) -> Version {
+        let version = try version(of: object)
+        if version.record.state != .volume || isReadOnly { throw .readOnly }
+        if isSuspended { throw .suspended }
+        return version
+    }
+
+    /// True if a checkpoint would make blocks free.
+    var canGainSpace: Bool { space.quarantinedCount > 0 || dirtyNodes > 0 }
+
+    /// Appends the records of a group and applies them. The nodes are in memory. Returns the last LSN.
+    mutating func commitWrite(
+        _ version: Version, _ content: GroupContent, runs: [BlockRun], size: UInt64, time: UInt64
+    ) -> UInt64 {
+        space.commitInFlight(runs)
+        let grows = size > version.record.size
+        var records: [JournalRecord] = []
+        var source = RunCursor(runs: runs)
+        var block = content.first
+        while block < content.end {
+            let leafEnd = min(content.end, (block & ~(span(0) - 1)) + span(0))
+            let isZero = content.isZero(block)
+            var end = block + 1
+            while end < leafEnd, content.isZero(end) == isZero { end += 1 }
+            if isZero {
+                // Zeros over a hole change nothing.
+                var missing: [MissingNode] = []
+                if let found = nextLeaf(version, from: block, end: end, missing: &missing), found < end {
+                    records.append(
+                        .hole(version: version.id, generation: version.generation, first: block, count: end - block))
+                }
+            } else {
+                records.append(
+                    .write(
+                        version: version.id, generation: version.generation, first: block,
+                        runs: source.take(Int(end - block)), checksums: content.checksums(block..<end)))
+            }
+            block = end
+        }
+        if grows { records.append(.resize(version: version.id, size: size, time: time)) }
+        if records.isEmpty { return 0 }
+        version.record.modified = time
+        return append(records, version: version)
+    }
+
+    /// Appends records as one atomic group and applies each.
+    mutating func append(_ records: [JournalRecord], version: Version?) -> UInt64 {
+        var bytes: [UInt8] = []
+        var lsn: UInt64 = 0
+        for (index, record) in records.enumerated() {
+            record.encode(continues: index + 1 < records.count, into: &bytes)
+            lsn = journal.append(bytes)
+            apply(record)
+        }
+        version?.lastLSN = lsn
+        return lsn
+    }
+
+    private mutating func apply(_ record: JournalRecord) {
+        switch record {
+        case .write(let id, _, let first, let runs, let checksums):
+            guard let version = versions[id] else { preconditionFailure("a record of a version that is not there") }
+            raiseLevel(version, toCover: first + UInt64(checksums.count))
+            applyWrite(version, first: first, runs: runs, checksums: checksums)
+        case .hole(let id, _, let first, let count):
+            guard let version = versions[id] else { preconditionFailure("a record of a version that is not there") }
+            var missing: [MissingNode] = []
+            guard let step = planDiscard(version, from: first, end: first + count, missing: &missing) else {
+                preconditionFailure("a path is changed before it is in memory")
+            }
+            applyDiscard(version, from: first, step: step)
+        default:
+            do throws(PoolError) {
+                try applyAdministrative(record)
+            } catch {
+                preconditionFailure("a record of a version that is not there")
+            }
+        }
+    }
+}
+
+/// Hands out the blocks of some runs in order.
+private struct RunCursor {
+    private let runs: [BlockRun]
+    private var index = 0
+    private var used = 0
+
+    init(runs: [BlockRun]) { self.runs = runs }
+
+    mutating func take(_ count: Int) -> [BlockRun] {
+        var taken: [BlockRun] = []
+        var left = count
+        while left > 0 {
+            let run = runs[index]
+            let part = min(left, run.count - used)
+            taken.append(BlockRun(start: run.start.advanced(by: used), count: part))
+            used += part
+            left -= part
+            if used == run.count {
+                index += 1
+                used = 0
+            }
+        }
+        return taken
+    }
+}

@@ -1,0 +1,141 @@
+public import BlockStorage
+internal import Synchronization
+
+/// An open pool: volumes, snapshots and clones on one block device.
+///
+/// Every method may be called from any thread. Objects are named by a number that stays the same for their whole life:
+/// a volume keeps it through renames and rollbacks. Methods that change which objects exist are durable when they
+/// return; `write` and `discard` survive the end of the process when they return, and loss of power after `flush`.
+/// After loss of power the pool is exactly as it was at one moment not before the last completed `flush`.
+///
+/// The engine starts no thread: call `maintain()` from one, a few times a second, or nothing is freed in the background.
+public final class Pool: Sendable {
+    public let device: any BlockDevice
+    public let geometry: Geometry
+    public let configuration: Configuration
+    let environment: Environment
+    let map: ZoneMap
+    let poolID: UInt64
+
+    // Locks in the order they are taken. All but `state` are commit locks: they are held during I/O, which is what they
+    // are for, one checkpoint, barrier or journal write at a time.
+    let checkpointLock: Mutex<CheckpointBuffers>
+    let flushLock = Mutex<Void>(())
+    let journalLock = Mutex<Void>(())
+    let state: Mutex<PoolState>
+
+    /// What a caller can choose about an open pool. Sizes in bytes.
+    public struct Configuration: Sendable {
+        /// Memory for clean tree nodes. 256 MiB map 64 GiB of volumes that are in use.
+        public var cacheSize = 256 << 20
+        /// Memory for changed nodes: past it a checkpoint is made.
+        public var dirtySize = 64 << 20
+        /// Nanoseconds after which changes are checkpointed.
+        public var checkpointInterval: UInt64 = 5_000_000_000
+        /// Whether segments that are wholly free are given back to the host.
+        public var discardsFreeSegments = true
+        /// Free segments that are kept for the next writes, as the host already has storage for them.
+        public var warmSegments = 32
+
+        public init() {}
+    }
+
+    /// What the engine needs from outside.
+    public struct Environment: Sendable {
+        /// Nanoseconds since 1970.
+        public var now: @Sendable () -> UInt64
+        public var random: @Sendable () -> UInt64
+
+        public init(now: @escaping @Sendable () -> UInt64, random: @escaping @Sendable () -> UInt64) {
+            self.now = now
+            self.random = random
+        }
+    }
+
+    public enum Mode: Sendable { case readOnly, readWrite }
+
+    /// Opens the pool on `device`, recovering it if it was not closed. In `.readOnly` nothing is written: the journal is
+    /// replayed in memory. Throws `.notAPool`, `.unsupportedFormat`, `.truncated` or `.corrupt`.
+    public init(
+        opening device: any BlockDevice, mode: Mode = .readWrite, configuration: Configuration = Configuration(),
+        environment: Environment
+    ) throws(PoolError) {
+        let opened = try OpenedPool(device: device, configuration: configuration, isReadOnly: mode == .readOnly)
+        self.device = device
+        self.configuration = configuration
+        self.environment = environment
+        geometry = opened.superblock.geometry
+        map = opened.map
+        poolID = opened.superblock.uuid.low
+        checkpointLock = Mutex(CheckpointBuffers(geometry: opened.superblock.geometry))
+        let superblock = opened.superblock
+        state = Mutex(try opened.makeState())
+        try recover(from: superblock, isReadOnly: mode == .readOnly)
+    }
+
+    /// Makes everything durable and marks the pool as closed. The pool is of no use afterwards.
+    public func close() throws(PoolError) {
+        if state.withLock({ $0.isReadOnly }) { return }
+        try checkpoint(.closing)
+    }
+
+    // MARK: Tree nodes
+
+    /// Runs `body` under the lock until it finds in memory all the nodes it needs. Between two attempts the nodes that
+    /// it missed are read, with the lock released.
+    func withNodes<Result: Sendable>(
+        _ body: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Result?
+    ) throws(PoolError) -> Result {
+        while true {
+            var missing: [MissingNode] = []
+            let result = try state.withLock { state throws(PoolError) in try body(&state, &missing) }
+            if let result, missing.isEmpty { return result }
+            precondition(!missing.isEmpty, "an operation that neither succeeds nor says what it misses")
+            try load(missing)
+        }
+    }
+
+    /// Reads nodes into the cache. Throws `.corrupt` for one that is not what its parent says.
+    func load(_ missing: [MissingNode]) throws(PoolError) {
+        let buffer = AlignedBuffer(count: geometry.blockSize)
+        for wanted in missing {
+            let node = try read(wanted, buffer: buffer.bytes)
+            state.withLock { $0.cache.insert(node) }
+        }
+    }
+
+    private func read(_ wanted: MissingNode, buffer: UnsafeMutableRawBufferPointer) throws(PoolError) -> Node {
+        let position = try readNode(wanted.pointer, into: buffer)
+        let block = UnsafeRawBufferPointer(buffer)
+        let identity = try NodeLayout.open(block, pointer: wanted.pointer, pool: poolID, position: position)
+        guard identity.tree == .volume, identity.level == wanted.level, identity.first == wanted.first else {
+            throw .corrupt(.node, position: position, .identity)
+        }
+        return try Node(
+            block: block, identity: identity, pointer: wanted.pointer, position: position, geometry: geometry,
+            contains: map.contains)
+    }
+
+    /// Reads the block a pointer names, unchecked, and returns its byte offset.
+    func readNode(_ pointer: NodePointer, into buffer: UnsafeMutableRawBufferPointer) throws(PoolError) -> UInt64 {
+        guard map.contains(pointer.address) else { throw .corrupt(.node, position: pointer.address.value, .mapping) }
+        let position = map.offset(of: pointer.address)
+        try device.read(into: buffer, at: position)
+        return position
+    }
+
+    // MARK: Failure
+
+    /// After a failed write of metadata or a failed barrier nobody knows what the device holds: nothing more is written.
+    func suspend() { state.withLock { $0.isSuspended = true } }
+
+    /// Runs `body`, whose failure suspends the pool.
+    func orSuspend<Result>(_ body: () throws(PoolError) -> Result) throws(PoolError) -> Result {
+        do throws(PoolError) {
+            return try body()
+        } catch {
+            suspend()
+            throw error
+        }
+    }
+}

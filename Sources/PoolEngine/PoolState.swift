@@ -1,0 +1,181 @@
+internal import BlockStorage
+
+/// Everything of an open pool that changes, behind the pool's lock. Its methods make no I/O.
+///
+/// What they cannot do without a node that is not in memory, they do not begin: they return the nodes they miss, the
+/// caller reads those with the lock released, and asks again.
+struct PoolState: ~Copyable {
+    let geometry: Geometry
+    /// Low half of the pool's uuid, which every structure on disk repeats.
+    let poolID: UInt64
+    let isReadOnly: Bool
+    /// The durable one, and its checksum, which the next one names.
+    var superblock: Superblock
+    var superblockChecksum: UInt32 = 0
+    var space: Allocator
+    var journal: Journal
+    var cache: NodeCache
+    var catalog: Catalog
+
+    /// All versions by id, hidden ones too.
+    var versions: [UInt64: Version] = [:]
+    /// What has a name: live versions by their volume's id, snapshots by their own.
+    var objects: [UInt64: Version] = [:]
+    var volumeNames: [String: UInt64] = [:]
+    var snapshotNames: [UInt64: [String: UInt64]] = [:]
+    /// Deleted versions whose blocks are not all freed, and the one being freed now.
+    var hidden: Set<UInt64> = []
+    var victim: Version?
+
+    /// The open epoch: what changes now is stored by the checkpoint of this number.
+    var epoch: UInt64
+    var nextID: UInt64
+    var nextGeneration: UInt32
+    var dirtyVersions: Set<UInt64> = []
+    /// Upper bound of the blocks that the next checkpoint allocates for nodes.
+    var dirtyNodes = 0
+    /// Blocks promised to requests under way, for data and nodes they have not taken yet.
+    var reservedBlocks = 0
+    var isSuspended = false
+    /// Bytes given back to the device, read and write counts: for `statistics`.
+    var counters = Counters()
+
+    let levelShift: Int
+
+    init(superblock: Superblock, space: consuming Allocator, journal: consuming Journal, cacheNodes: Int, isReadOnly: Bool) {
+        geometry = superblock.geometry
+        poolID = superblock.uuid.low
+        self.isReadOnly = isReadOnly
+        self.superblock = superblock
+        superblockChecksum = superblock.checksum
+        self.space = space
+        self.journal = journal
+        cache = NodeCache(capacity: cacheNodes)
+        catalog = Catalog(geometry: superblock.geometry)
+        epoch = superblock.epoch + 1
+        nextID = superblock.nextID
+        nextGeneration = superblock.nextGeneration
+        levelShift = superblock.geometry.fanout.trailingZeroBitCount
+    }
+
+    // MARK: Versions
+
+    mutating func takeID() -> UInt64 {
+        defer { nextID += 1 }
+        return nextID
+    }
+
+    mutating func takeGeneration() -> UInt32 {
+        defer { nextGeneration += 1 }
+        return nextGeneration
+    }
+
+    /// The version an object's data is in now.
+    func version(of object: UInt64) throws(PoolError) -> Version {
+        guard let version = objects[object] else { throw .notFound }
+        return version
+    }
+
+    /// Adds a version to the tables; its name counts at once.
+    mutating func insert(_ version: Version) {
+        versions[version.id] = version
+        if let parent = versions[version.record.parent] { parent.children.insert(version.id) }
+        switch version.record.state {
+        case .volume:
+            objects[version.record.volume] = version
+            volumeNames[version.record.name] = version.record.volume
+        case .snapshot:
+            objects[version.id] = version
+            snapshotNames[version.record.volume, default: [:]][version.record.name] = version.id
+        case .hidden: hidden.insert(version.id)
+        }
+        markDirty(version)
+    }
+
+    /// Takes a version's name away: from now on only its blocks remain, until they are freed.
+    mutating func hide(_ version: Version) {
+        switch version.record.state {
+        case .volume:
+            objects[version.record.volume] = nil
+            volumeNames[version.record.name] = nil
+        case .snapshot:
+            objects[version.id] = nil
+            snapshotNames[version.record.volume]?[version.record.name] = nil
+            if snapshotNames[version.record.volume]?.isEmpty == true { snapshotNames[version.record.volume] = nil }
+        case .hidden: preconditionFailure("hidden twice")
+        }
+        version.record.state = .hidden
+        hidden.insert(version.id)
+        markDirty(version)
+    }
+
+    mutating func markDirty(_ version: Version) {
+        if dirtyVersions.insert(version.id).inserted { dirtyNodes += catalog.pathLength }
+    }
+
+    /// Links a version under another parent, in the version tree only.
+    func setParent(of version: Version, to parent: UInt64) {
+        versions[version.record.parent]?.children.remove(version.id)
+        version.record.parent = parent
+        versions[parent]?.children.insert(version.id)
+        version.parentGeneration = versions[parent]?.generation ?? 0
+    }
+
+    // MARK: Ownership
+
+    /// The ownership rule: true if `version` itself may free a reference of `generation` that lies wholly below logical
+    /// block `end`. What is older belongs to an ancestor, except that below the reap cursor of a dying parent that
+    /// parent has handed over what it still shared.
+    func owns(_ version: Version, generation: UInt32, end: UInt64) -> Bool {
+        if let victim, version.record.parent == victim.id, end <= victim.record.reapCursor {
+            return generation > victim.parentGeneration
+        }
+        return generation > version.parentGeneration
+    }
+
+    mutating func release(_ address: BlockAddress) { space.release(address, epoch: epoch) }
+
+    mutating func releaseNode(_ address: BlockAddress) {
+        guard address != .none else { return }
+        cache.remove(address)
+        release(address)
+    }
+
+    // MARK: Space
+
+    /// Blocks that are held back so that what must not fail cannot: 1/64 of the pool, 8 MiB to 2 GiB, at most a quarter.
+    var reserveBlocks: Int {
+        let total = space.blockCount
+        let unit = geometry.blockSize
+        return min(max(total / 64, (8 << 20) / unit), (2 << 30) / unit, total / 4)
+    }
+
+    /// The order in which the last space is given out.
+    enum Tier { case growing, neutral, administrative, freeing }
+
+    /// Free blocks that operations of `tier` may not touch.
+    func floor(_ tier: Tier) -> Int {
+        switch tier {
+        case .growing: reserveBlocks
+        case .neutral: reserveBlocks / 2
+        case .administrative: reserveBlocks / 4
+        case .freeing: 0
+        }
+    }
+
+    /// Blocks that an operation of `tier` can still have.
+    func available(_ tier: Tier) -> Int { max(0, space.freeCount - dirtyNodes - reservedBlocks - floor(tier)) }
+
+    struct Counters: Sendable {
+        var reads: UInt64 = 0, writes: UInt64 = 0, flushes: UInt64 = 0, discards: UInt64 = 0
+        var readBytes: UInt64 = 0, writtenBytes: UInt64 = 0, discardedBytes: UInt64 = 0, checkpoints: UInt64 = 0
+        var punchedBytes: UInt64 = 0, checksumErrors: UInt64 = 0
+    }
+}
+
+/// A node that has to be read before an operation can go on.
+struct MissingNode: Sendable {
+    var pointer: NodePointer
+    var level: Int
+    var first: UInt64
+}

@@ -1,0 +1,30 @@
+/// A version in memory: its record, the live reference to its tree, and what can be derived from the version tree.
+///
+/// Sendable: read and written under the pool's lock only.
+final class Version: @unchecked Sendable {
+    /// All but `root` and `rootMapped`, which are filled in when a checkpoint writes the record.
+    var record: VersionRecord
+    var root: NodeReference
+    /// Generation of the parent, 0 without one. References of a higher generation are this version's own.
+    var parentGeneration: UInt32
+    var children: Set<UInt64> = []
+    /// LSN of the last record that changed it.
+    var lastLSN: UInt64 = 0
+
+    init(record: VersionRecord, parentGeneration: UInt32) {
+        self.record = record
+        self.parentGeneration = parentGeneration
+        root = record.root.isNone
+            ? .hole(record.root.generation) : .disk(record.root, mapped: record.rootMapped)
+    }
+
+    var id: UInt64 { record.id }
+    var level: Int { record.level }
+    var generation: UInt32 { record.generation }
+    var isHidden: Bool { record.state == .hidden }
+    var identity: VersionIdentity {
+        VersionIdentity(id: record.id, family: record.family, generation: record.generation)
+    }
+    /// What names it from outside: the volume's id for a live version, its own for a snapshot.
+    var objectID: UInt64 { record.state == .volume ? record.volume : record.id }
+}

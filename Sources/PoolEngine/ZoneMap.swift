@@ -1,0 +1,89 @@
+internal import BlockStorage
+
+/// Where blocks lie on the device. Immutable while a pool is open.
+struct ZoneMap: Sendable {
+    let geometry: Geometry
+    let zones: [Zone]
+    let blockCount: Int
+
+    struct Zone: Sendable {
+        var header: ZoneHeader
+        var firstBlock: Int
+        var blockCount: Int
+        var firstRegion: Int
+        var regionCount: Int
+    }
+
+    init(geometry: Geometry, headers: [ZoneHeader]) {
+        self.geometry = geometry
+        var zones: [Zone] = [], blocks = 0, regions = 0
+        for header in headers {
+            let count = Int(header.segments) * geometry.segmentBlocks
+            let regionCount = (count + geometry.regionBlocks - 1) / geometry.regionBlocks
+            zones.append(
+                Zone(header: header, firstBlock: blocks, blockCount: count, firstRegion: regions, regionCount: regionCount))
+            blocks += count
+            regions += regionCount
+        }
+        self.zones = zones
+        blockCount = blocks
+    }
+
+    /// True if the address names a block of this pool.
+    func contains(_ address: BlockAddress) -> Bool {
+        address.value >= UInt64(geometry.segmentBlocks) && address.value - UInt64(geometry.segmentBlocks) < UInt64(blockCount)
+    }
+
+    /// True if the whole run lies in this pool, inside one zone.
+    func contains(_ run: BlockRun) -> Bool {
+        run.count > 0 && contains(run.start) && contains(run.start.advanced(by: run.count - 1))
+            && zone(of: index(of: run.start)).firstBlock == zone(of: index(of: run.end) - 1).firstBlock
+    }
+
+    func index(of address: BlockAddress) -> Int { Int(address.value) - geometry.segmentBlocks }
+    func address(of index: Int) -> BlockAddress { BlockAddress(UInt64(index + geometry.segmentBlocks)) }
+
+    /// Where a block lies on the device, in bytes: the identity segment map.
+    func offset(of address: BlockAddress) -> UInt64 {
+        let index = index(of: address)
+        let zone = zone(of: index)
+        return zone.header.dataOffset + UInt64(index - zone.firstBlock) * UInt64(geometry.blockSize)
+    }
+
+    /// Region and bit within its page of the block with `index`.
+    func pagePosition(of index: Int) -> (region: Int, bit: Int) {
+        let zone = zone(of: index)
+        let within = index - zone.firstBlock
+        return (zone.firstRegion + within / geometry.regionBlocks, within % geometry.regionBlocks)
+    }
+
+    /// Calls `body` with the number, first block index and block count of each region below `limit`.
+    func forEachRegion(_ limit: Int, _ body: (Int, Int, Int) throws(PoolError) -> Void) throws(PoolError) {
+        for zone in zones {
+            for region in 0..<zone.regionCount where zone.firstRegion + region < limit {
+                let first = region * geometry.regionBlocks
+                try body(
+                    zone.firstRegion + region, zone.firstBlock + first,
+                    min(geometry.regionBlocks, zone.blockCount - first))
+            }
+        }
+    }
+
+    /// Where one of the two slots of a region's bitmap page lies, in bytes.
+    func pageOffset(region: Int, slot: Int) -> UInt64 {
+        let zone = zones.last { $0.firstRegion <= region }!  // region 0 is in the first zone
+        return zone.header.bitmapOffset + UInt64((2 * (region - zone.firstRegion) + slot) * geometry.blockSize)
+    }
+
+    var regionCount: Int { zones.last.map { $0.firstRegion + $0.regionCount } ?? 0 }
+
+    private func zone(of index: Int) -> Zone {
+        if zones.count == 1 { return zones[0] }
+        var low = 0, high = zones.count - 1
+        while low < high {
+            let middle = (low + high + 1) / 2
+            if zones[middle].firstBlock <= index { low = middle } else { high = middle - 1 }
+        }
+        return zones[low]
+    }
+}

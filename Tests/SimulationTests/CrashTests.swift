@@ -1,0 +1,26 @@
+internal import BlockStorage
+internal import Foundation
+internal import PoolEngine
+internal import TestSupport
+import Testing
+
+/// Whatever a crash leaves of the unflushed writes, the pool opens to one moment of its history.
+@Suite struct CrashTests {
+    /// SEED=n runs that one history only; RUNS sets how many.
+    private static let seeds: Range<UInt64> = {
+        let environment = ProcessInfo.processInfo.environment
+        if let seed = environment["SEED"].flatMap(UInt64.init) { return seed..<seed + 1 }
+        return 0..<(environment["RUNS"].flatMap(UInt64.init) ?? 10_000)
+    }()
+
+    @Test func everyHistorySurvivesCrashes() throws {
+        var images = 0
+        for seed in Self.seeds {
+            let simulation = try Simulation(seed: seed)
+            try simulation.run()
+            images += simulation.imagesChecked
+        }
+        print("\(Self.seeds.count) histories, \(images) crash images, all opened to a state of their history")
+        #expect(images > Self.seeds.count / 2)
+    }
+}
