@@ -26,15 +26,14 @@ let package = Package(
     ],
     targets: [
         .executableTarget(name: "volfs", dependencies: ["Commands"], swiftSettings: strict),
-        module("Commands", ["FuseFrontEnd", "VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage"]),
-        module("FuseFrontEnd", ["VolumeFS", "LinuxIO", "BlockStorage", "CFuse"]),
+        module("Commands", ["FuseFrontEnd", "PoolEngine", "LinuxIO", "BlockStorage", "CLinux"]),
+        module("FuseFrontEnd", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CFuse"]),
         module("VolumeFS", ["PoolEngine", "BlockStorage"]),
         module("PoolEngine", ["BlockStorage"]),
         module("LinuxIO", ["BlockStorage", "CLinux"]),
         module("BlockStorage", ["CBytes"]),
 
-        .systemLibrary(name: "CFuseLibrary", path: "Sources/CFuseLibrary", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
-        .target(name: "CFuse", dependencies: ["CFuseLibrary"]),
+        .systemLibrary(name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .target(name: "CLinux"),
         .target(name: "CBytes"),
 

@@ -1,7 +1,16 @@
+#define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+
+int volfs_open(const char *path, int flags, unsigned int mode) { return open(path, flags, (mode_t)mode); }
+
+int volfs_punch_hole(int descriptor, int64_t offset, int64_t count) {
+    return fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, count);
+}
 
 int64_t volfs_block_device_size(int descriptor) {
     uint64_t size = 0;

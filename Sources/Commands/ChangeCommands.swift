@@ -1,0 +1,79 @@
+/// Commands that make and change volumes and snapshots.
+enum ChangeCommands {
+    static func new(_ arguments: Arguments) throws(Failure) -> Int32 {
+        guard let size = Size.parse(arguments.operands[2]) else { throw notASize(arguments.operands[2]) }
+        return try change(arguments) { pool throws(Failure) in try pool.makeVolume(arguments.operands[1], size: size) }
+    }
+
+    static func resize(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let name = arguments.operands[1], text = arguments.operands[2]
+        let isRelative = text.hasPrefix("+") || text.hasPrefix("-")
+        guard let amount = Size.parse(isRelative ? String(text.dropFirst()) : text) else { throw notASize(text) }
+        return try change(arguments) { pool throws(Failure) in
+            let old = try ListCommand.select(try pool.list(), names: [name])[0].size
+            var size = amount
+            if text.hasPrefix("+") { size = old.addingReportingOverflow(amount).overflow ? .max : old + amount }
+            if text.hasPrefix("-") { size = old > amount ? old - amount : 0 }
+            if size < old && !arguments.has("shrink") {
+                throw .usage(name, "would shrink from \(Size.text(old)) to \(Size.text(size)) and lose what is cut off; add --shrink")
+            }
+            try pool.resize(name, to: size)
+        }
+    }
+
+    static func snapshot(_ arguments: Arguments) throws(Failure) -> Int32 {
+        try forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
+            let (volume, snapshot) = split(name)
+            guard let snapshot else { throw .usage(name, "name it VOLUME@SNAPSHOT") }
+            try pool.makeSnapshot(volume, snapshot)
+        }
+    }
+
+    static func clone(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let source = arguments.operands[1]
+        return try forEach(arguments, Array(arguments.operands.dropFirst(2))) { pool, name throws(Failure) in
+            try pool.makeClone(source, name)
+        }
+    }
+
+    static func rename(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let (oldVolume, oldSnapshot) = split(arguments.operands[1])
+        let (newVolume, newSnapshot) = split(arguments.operands[2])
+        guard (oldSnapshot == nil) == (newSnapshot == nil), oldSnapshot == nil || oldVolume == newVolume else {
+            throw .usage(arguments.operands[2], "a volume stays a volume, and a snapshot stays with its volume")
+        }
+        return try change(arguments) { pool throws(Failure) in
+            let object = try ListCommand.select(try pool.list(), names: [arguments.operands[1]])[0]
+            try pool.rename(object, to: newSnapshot ?? newVolume)
+        }
+    }
+
+    private static func notASize(_ text: String) -> Failure { .usage(text, "not a size; write it as 500M, 64G or 2T") }
+
+    /// One change of the pool named first.
+    private static func change(_ arguments: Arguments, _ body: (any PoolAccess) throws(Failure) -> Void) throws(Failure) -> Int32 {
+        let pool = try access(toPool: arguments.operands[0], writing: true)
+        try body(pool)
+        try pool.finish()
+        return 0
+    }
+
+    /// One change for each name. Those that fail are said; the status tells whether all or some did.
+    static func forEach(
+        _ arguments: Arguments, _ names: [String], _ body: (any PoolAccess, String) throws(Failure) -> Void
+    ) throws(Failure) -> Int32 {
+        let pool = try access(toPool: arguments.operands[0], writing: true)
+        var failures: [Failure] = []
+        for name in names {
+            do throws(Failure) { try body(pool, name) } catch { failures.append(error) }
+        }
+        try pool.finish()
+        guard let last = failures.popLast() else { return 0 }
+        for failure in failures { complain(arguments.isJSON ? failure.json : failure.text) }
+        if failures.count + 1 < names.count {
+            complain(arguments.isJSON ? last.json : last.text)
+            return Failure.Status.partly.rawValue
+        }
+        throw last
+    }
+}

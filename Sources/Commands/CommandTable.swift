@@ -1,0 +1,130 @@
+/// An option of a command.
+package struct Option: Sendable {
+    package var name: String
+    /// One letter, or nil.
+    package var letter: Character?
+    /// What its value is called, or nil for a switch.
+    package var value: String?
+    package var help: String
+
+    /// As on a command line, for help: `-o, --columns COL,…`.
+    package var synopsis: String {
+        let long = "--\(name)" + (value.map { " \($0)" } ?? "")
+        return letter.map { "-\($0), \(long)" } ?? "    \(long)"
+    }
+}
+
+/// A command: what is parsed, printed as help and compared with the manual page.
+package struct Command: Sendable {
+    package var name: String
+    package var aliases: [String] = []
+    /// What follows the pool.
+    package var operands: String
+    package var help: String
+    package var options: [Option] = []
+    /// Least and most operands, the pool included.
+    package var count: ClosedRange<Int>
+    package var takesPool = true
+
+    package var synopsis: String {
+        let pool = takesPool ? " POOL" : ""
+        let rest = operands.isEmpty ? "" : " " + operands
+        return "volfs \(name)\(pool)\(rest)" + (options.isEmpty ? "" : " [OPTION]…")
+    }
+}
+
+/// Every command there is.
+package enum CommandTable {
+    private static let json = Option(name: "json", letter: nil, value: nil, help: "print JSON; errors too")
+    private static let options = Option(name: "options", letter: "o", value: "OPT,…", help: "mount options, see MOUNT OPTIONS")
+    private static let foreground = Option(name: "foreground", letter: "f", value: nil, help: "stay in the foreground")
+    private static let debug = Option(name: "debug", letter: "d", value: nil, help: "foreground, and print every request")
+
+    package static let commands: [Command] = [
+        Command(
+            name: "create", operands: "", help: "make a pool in a new file",
+            options: [
+                Option(name: "size", letter: "s", value: "SIZE", help: "its size; the file is sparse (default: 9/10 of what the host has free)"),
+                Option(name: "force", letter: nil, value: nil, help: "replace an existing file"), json,
+            ], count: 1...1),
+        Command(
+            name: "mount", operands: "MOUNTPOINT", help: "mount a pool; the word `mount` may be left out",
+            options: [options, foreground, debug], count: 2...2),
+        Command(
+            name: "umount", aliases: ["unmount"], operands: "", help: "unmount, and wait until everything is stored",
+            options: [
+                Option(name: "lazy", letter: "l", value: nil, help: "detach now; what is open is served until it is closed"),
+                Option(name: "wait", letter: nil, value: "SEC", help: "how long to wait (default 60)"),
+            ], count: 1...1),
+        Command(
+            name: "list", aliases: ["ls"], operands: "[NAME…]", help: "list volumes and snapshots",
+            options: [
+                Option(name: "type", letter: "t", value: "TYPE", help: "volume, snapshot, clone or all (default)"),
+                Option(name: "columns", letter: "o", value: "COL,…", help: "name, type, size, referenced, created, origin, snapshots, id, guid"),
+                Option(name: "no-header", letter: "H", value: nil, help: "no header, columns separated by tabs"),
+                Option(name: "exact", letter: "p", value: nil, help: "sizes in bytes, times in seconds"), json,
+            ], count: 1...Int.max),
+        Command(
+            name: "info", aliases: ["show"], operands: "[NAME…]", help: "tell about the pool, or about volumes and snapshots",
+            options: [json], count: 1...Int.max),
+        Command(name: "new", aliases: ["volume"], operands: "NAME SIZE", help: "make a volume", options: [json], count: 3...3),
+        Command(
+            name: "resize", operands: "NAME [+|-]SIZE", help: "change a volume's size",
+            options: [Option(name: "shrink", letter: nil, value: nil, help: "allow making it smaller, which cuts data off"), json],
+            count: 3...3),
+        Command(name: "snapshot", aliases: ["snap"], operands: "VOL@SNAP…", help: "make snapshots", options: [json], count: 2...Int.max),
+        Command(name: "clone", operands: "VOL[@SNAP] NAME…", help: "make writable clones", options: [json], count: 3...Int.max),
+        Command(
+            name: "destroy", aliases: ["delete", "rm"], operands: "NAME…", help: "destroy volumes and snapshots",
+            options: [
+                Option(name: "dry-run", letter: "n", value: nil, help: "only print what would go"),
+                Option(name: "recursive", letter: "r", value: nil, help: "a volume's snapshots too"),
+                Option(name: "yes", letter: "y", value: nil, help: "do not ask"), json,
+            ], count: 2...Int.max),
+        Command(name: "rename", operands: "OLD NEW", help: "rename a volume or a snapshot", options: [json], count: 3...3),
+        Command(
+            name: "check", operands: "", help: "verify an unmounted pool; changes nothing",
+            options: [Option(name: "data", letter: nil, value: nil, help: "verify every block's contents too"), json], count: 1...1),
+        Command(name: "version", operands: "", help: "print versions", options: [json], count: 0...0, takesPool: false),
+        Command(name: "help", operands: "[COMMAND]", help: "print this, or about one command", count: 0...1, takesPool: false),
+    ]
+
+    package static func find(_ name: String) -> Command? {
+        commands.first { $0.name == name || $0.aliases.contains(name) }
+    }
+
+    /// The whole help, or one command's.
+    package static func help(_ command: Command? = nil) -> String {
+        if let command { return help(of: command) }
+        var text = """
+            Usage: volfs POOL MOUNTPOINT [-o OPT,…] [-f] [-d]
+                   volfs COMMAND …
+
+            Copy-on-write volumes as plain files. POOL is a pool's file, or where it is mounted; the environment's
+            VOLFS_POOL stands in for one that is left out.
+
+            Commands:
+
+            """
+        for command in commands {
+            let form = command.synopsis.dropFirst("volfs ".count).split(separator: "[OPTION]")[0]
+            text += "  " + form.padded(to: 34) + command.help + "\n"
+        }
+        return text + "\nvolfs help COMMAND tells a command's options. See volfs(1) and volfs-ctl(7).\n"
+    }
+
+    private static func help(of command: Command) -> String {
+        var text = "Usage: \(command.synopsis)\n\n\(command.help)\n"
+        if !command.aliases.isEmpty { text += "Also called \(command.aliases.joined(separator: ", ")).\n" }
+        if !command.options.isEmpty { text += "\n" }
+        for option in command.options { text += "  " + option.synopsis.padded(to: 26) + option.help + "\n" }
+        return text
+    }
+}
+
+extension StringProtocol {
+    /// With blanks behind it up to `width` characters, at least one.
+    package func padded(to width: Int) -> String {
+        self + String(repeating: " ", count: Swift.max(1, width - count))
+    }
+}

@@ -1,0 +1,92 @@
+internal import CLinux
+internal import Glibc
+internal import LinuxIO
+
+/// A mounted pool, reached through its mount: each command is what a shell would type there.
+final class ControlledPool: PoolAccess {
+    private let mountpoint: String
+
+    init(mountpoint: String) { self.mountpoint = mountpoint }
+
+    func list() throws(Failure) -> [ObjectLine] {
+        try read("list").split(separator: "\n").compactMap { ObjectLine(line: String($0)) }
+    }
+
+    func summary() throws(Failure) -> PoolSummary {
+        let text = try read("stats.json")
+        func number(_ name: String) -> UInt64 { UInt64(field(name, in: text)) ?? 0 }
+        return PoolSummary(
+            uuid: field("uuid", in: text), state: field("state", in: text), blockSize: number("block_size"),
+            capacity: number("capacity"), allocated: number("allocated"), available: number("available"),
+            volumes: number("volumes"), snapshots: number("snapshots"))
+    }
+
+    func makeVolume(_ name: String, size: UInt64) throws(Failure) {
+        let descriptor = try call(name) { volfs_open("\(mountpoint)/\(name)", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }
+        defer { close(descriptor) }
+        try call(name) { ftruncate(descriptor, off_t(clamping: size)) }
+    }
+
+    func resize(_ name: String, to size: UInt64) throws(Failure) {
+        try call(name) { truncate("\(mountpoint)/\(name)", off_t(clamping: size)) }
+    }
+
+    func makeSnapshot(_ volume: String, _ name: String) throws(Failure) {
+        try call("\(volume)@\(name)") { mkdir("\(mountpoint)/.ctl/snap/\(volume)/\(name)", 0o755) }
+    }
+
+    func makeClone(_ source: String, _ name: String) throws(Failure) {
+        try call(name) { symlink(source, "\(mountpoint)/.ctl/clone/\(name)") }
+    }
+
+    func destroy(_ object: ObjectLine) throws(Failure) {
+        let (volume, snapshot) = split(object.name)
+        try call(object.name) {
+            snapshot.map { rmdir("\(mountpoint)/.ctl/snap/\(volume)/\($0)") } ?? unlink("\(mountpoint)/\(volume)")
+        }
+    }
+
+    func rename(_ object: ObjectLine, to name: String) throws(Failure) {
+        let (volume, snapshot) = split(object.name)
+        let directory = snapshot == nil ? mountpoint : "\(mountpoint)/.ctl/snap/\(volume)"
+        try call(name) { Glibc.rename("\(directory)/\(snapshot ?? volume)", "\(directory)/\(name)") }
+    }
+
+    func finish() throws(Failure) {}
+
+    /// How many handles are open below the mount, by what `.ctl/vol/*/users` says: lines `VOL: pid=…`.
+    func users() throws(Failure) -> [String] {
+        try list().filter { !$0.isSnapshot }.flatMap { volume in
+            (readText("\(mountpoint)/.ctl/vol/\(volume.name)/users") ?? "").split(separator: "\n").map { "\(volume.name) \($0)" }
+        }
+    }
+
+    /// The process that serves the mount.
+    func process() throws(Failure) -> Int32 { Int32(field("pid", in: try read("stats.json"))) ?? 0 }
+
+    private func read(_ name: String) throws(Failure) -> String {
+        guard let text = readText("\(mountpoint)/.ctl/\(name)") else {
+            throw Failure(.unreachable, mountpoint, "its control directory does not answer; is the mount dead? try: volfs umount --lazy")
+        }
+        return text
+    }
+
+    /// The value of a field of a flat JSON object as our daemon writes it.
+    private func field(_ name: String, in json: String) -> String {
+        let parts = json.split(separator: "\"\(name)\":", maxSplits: 1)
+        guard parts.count == 2 else { return "" }
+        let rest = parts[1]
+        if rest.first == "\"" { return String(rest.dropFirst().prefix { $0 != "\"" }) }
+        return String(rest.prefix { $0 != "," && $0 != "}" })
+    }
+
+    @discardableResult
+    private func call(_ object: String, _ body: () -> Int32) throws(Failure) -> Int32 {
+        let result = body()
+        if result >= 0 { return result }
+        let number = errno
+        let last = readText("\(mountpoint)/.ctl/errors")?.split(separator: "\n").last { $0.contains("errno=\(number):") && $0.contains("pid=\(getpid()) ") }
+        let reason = last?.split(separator: ": ", maxSplits: 1).last.map(String.init)
+        throw Failure(errno: number, object: object, reason: reason)
+    }
+}

@@ -1,0 +1,50 @@
+internal import BlockStorage
+internal import Glibc
+internal import LinuxIO
+internal import PoolEngine
+
+enum CreateCommand {
+    static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let path = absolutePath(arguments.operands[0])
+        if let mount = MountTable().mount(ofPool: path) { throw mountedFailure(path, mount) }
+        let size = try size(arguments, path)
+        let exists = Glibc.access(path, F_OK) == 0
+        if exists && !arguments.has("force") {
+            throw Failure(.exists, path, "exists already; choose another name, or --force to replace it and all in it", errno: EEXIST)
+        }
+        do throws(PoolError) {
+            let device = try FileDevice(creating: path, size: size, replacing: arguments.has("force"))
+            do throws(PoolError) {
+                try Pool.format(device, environment: DirectPool.environment)
+            } catch {
+                // Nothing of a pool that could not be made stays behind.
+                if !exists { unlink(path) }
+                throw error
+            }
+        } catch .locked {
+            throw Failure(.locked(process: FileDevice.lockHolder(of: path)), object: path, pool: path)
+        } catch .system(.open, errno: ENOENT) {
+            throw Failure(.notFound, path, "its directory does not exist; make it first", errno: ENOENT)
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
+        if arguments.isJSON {
+            say(JSON.object([("schema", .text("volfs.create/1")), ("pool", .text(path)), ("size", .size(size))]))
+        }
+        return 0
+    }
+
+    /// What was asked for, else nine tenths of what the host's filesystem has free.
+    private static func size(_ arguments: Arguments, _ path: String) throws(Failure) -> UInt64 {
+        if let text = arguments["size"] {
+            guard let size = Size.parse(text) else { throw .usage("--size \(text)", "not a size; write it as 500M, 64G or 2T") }
+            return size / 4096 * 4096
+        }
+        var status = statvfs()
+        let directory = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        guard statvfs(directory, &status) == 0 else {
+            throw Failure(.notFound, directory, "no such directory; make it first", errno: errno)
+        }
+        return UInt64(status.f_bavail) * UInt64(status.f_frsize) / 10 * 9 / 4096 * 4096
+    }
+}

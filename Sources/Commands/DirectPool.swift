@@ -1,0 +1,110 @@
+internal import BlockStorage
+internal import Glibc
+internal import LinuxIO
+internal import PoolEngine
+
+/// An unmounted pool, opened by this process.
+final class DirectPool: PoolAccess {
+    let pool: Pool
+    private let path: String
+
+    init(path: String, mode: Pool.Mode) throws(Failure) {
+        self.path = path
+        pool = try Self.opened(path, mode: mode)
+    }
+
+    static let environment = Pool.Environment(
+        now: { wallClock() }, random: {
+            var generator = SystemRandomNumberGenerator()
+            return generator.next()
+        })
+
+    /// Opens a pool's file; a failure names what is wrong with it.
+    static func opened(
+        _ path: String, mode: Pool.Mode, configuration: Pool.Configuration = .init()
+    ) throws(Failure) -> Pool {
+        do throws(PoolError) {
+            let device = try FileDevice(opening: path, mode: mode == .readOnly ? .readOnly : .readWrite)
+            return try Pool(opening: device, mode: mode, configuration: configuration, environment: environment)
+        } catch .locked {
+            throw Failure(.locked(process: FileDevice.lockHolder(of: path)), object: path, pool: path)
+        } catch .notAPool where isQcow2(path) {
+            throw Failure(.corrupt, path, "a qcow2 image, not a pool; convert it into a volume: qemu-img convert -O raw")
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
+    }
+
+    private static func isQcow2(_ path: String) -> Bool {
+        guard let file = fopen(path, "re") else { return false }
+        defer { fclose(file) }
+        var magic = [UInt8](repeating: 0, count: 4)
+        return fread(&magic, 1, 4, file) == 4 && magic == [0x51, 0x46, 0x49, 0xfb]
+    }
+
+    func list() throws(Failure) -> [ObjectLine] {
+        pool.volumes().flatMap { [ObjectLine($0)] + pool.snapshots(of: $0.id).map { ObjectLine($0) } }
+    }
+
+    func summary() throws(Failure) -> PoolSummary {
+        let usage = pool.usage(), statistics = pool.statistics()
+        return PoolSummary(
+            uuid: pool.uuid.text, state: "unmounted", blockSize: UInt64(usage.blockSize), capacity: usage.capacity,
+            allocated: usage.allocated, available: usage.available, volumes: UInt64(statistics.volumes),
+            snapshots: UInt64(statistics.snapshots))
+    }
+
+    func makeVolume(_ name: String, size: UInt64) throws(Failure) {
+        try run(name) { () throws(PoolError) in try pool.createVolume(name, size: size, attributes: attributes()) }
+    }
+
+    func resize(_ name: String, to size: UInt64) throws(Failure) {
+        try run(name) { () throws(PoolError) in try pool.resize(find(name), to: size) }
+    }
+
+    func makeSnapshot(_ volume: String, _ name: String) throws(Failure) {
+        try run("\(volume)@\(name)") { () throws(PoolError) in try pool.createSnapshot(name, of: find(volume)) }
+    }
+
+    func makeClone(_ source: String, _ name: String) throws(Failure) {
+        let id = try run(source) { () throws(PoolError) in try find(source) }
+        try run(name) { () throws(PoolError) in try pool.createClone(name, of: id, attributes: attributes()) }
+    }
+
+    func destroy(_ object: ObjectLine) throws(Failure) {
+        try run(object.name) { () throws(PoolError) in try pool.delete(object.id) }
+    }
+
+    func rename(_ object: ObjectLine, to name: String) throws(Failure) {
+        try run(name) { () throws(PoolError) in try pool.rename(object.id, to: name) }
+    }
+
+    func finish() throws(Failure) {
+        if pool.statistics().isReadOnly { return }
+        try run(path) { () throws(PoolError) in
+            try pool.finishReaping()
+            try pool.close()
+        }
+    }
+
+    private func find(_ name: String) throws(PoolError) -> UInt64 {
+        let (volume, snapshot) = split(name)
+        return try pool.find(volume, snapshot: snapshot)
+    }
+
+    /// New files as this process would make them.
+    private func attributes() -> Attributes {
+        let mask = umask(0)
+        umask(mask)
+        return Attributes(mode: 0o666 & ~mask, uid: getuid(), gid: getgid())
+    }
+
+    @discardableResult
+    private func run<Result>(_ object: String, _ body: () throws(PoolError) -> Result) throws(Failure) -> Result {
+        do throws(PoolError) {
+            return try body()
+        } catch {
+            throw Failure(error, object: object, pool: path)
+        }
+    }
+}

@@ -1,0 +1,116 @@
+internal import BlockStorage
+internal import Glibc
+internal import LinuxIO
+
+/// Why a command ends without success: what is said on standard error, and the exit status.
+package struct Failure: Error, Equatable, Sendable {
+    /// Exit statuses of volfs(1).
+    package enum Status: Int32, Sendable {
+        case failed = 1, usage = 2, partly = 3, notFound = 4, exists = 5, busy = 6, noSpace = 7, corrupt = 8
+        case permission = 9, unreachable = 10, mount = 32
+    }
+
+    package var status: Status
+    /// What it is about: a pool, a volume, an option.
+    package var object: String
+    /// What is wrong, and what to do.
+    package var message: String
+    package var errno: Int32 = 0
+
+    package init(_ status: Status, _ object: String, _ message: String, errno: Int32 = 0) {
+        self.status = status
+        self.object = object
+        self.message = message
+        self.errno = errno
+    }
+
+    package static func usage(_ object: String, _ message: String) -> Failure { Failure(.usage, object, message) }
+
+    /// One line: `volfs: OBJECT: MESSAGE`.
+    package var text: String { "volfs: \(object): \(message)" }
+
+    /// One object of schema volfs.error/1.
+    package var json: String {
+        JSON.object([
+            ("schema", .text("volfs.error/1")), ("errno", .number(Int64(errno))), ("code", .number(Int64(status.rawValue))),
+            ("object", .text(object)), ("message", .text(message)),
+        ])
+    }
+
+    /// A failure of the pool itself, said for a person. `pool` is its path.
+    init(_ error: PoolError, object: String, pool: String) {
+        self.init(Self.status(of: error), object, Self.message(error, object: object, pool: pool), errno: error.errno)
+    }
+
+    /// A failed system call on a mounted pool; `reason` is what `.ctl/errors` says of it.
+    package init(errno: Int32, object: String, reason: String?) {
+        self.init(
+            Self.status(ofErrno: errno), object, reason ?? String(cString: strerror(errno)), errno: errno)
+    }
+
+    private static func status(of error: PoolError) -> Status {
+        switch error {
+        case .invalid(.name), .invalid(.nameTooLong): .usage
+        case .notAPool, .unsupportedFormat, .truncated, .corrupt: .corrupt
+        case .locked: .busy
+        default: status(ofErrno: error.errno)
+        }
+    }
+
+    package static func status(ofErrno errno: Int32) -> Status {
+        switch errno {
+        case ENOENT: .notFound
+        case EEXIST: .exists
+        case EBUSY, ENOTEMPTY: .busy
+        case ENOSPC: .noSpace
+        case EIO: .corrupt
+        case EPERM, EACCES, EROFS: .permission
+        case ENOTCONN, ENODEV: .unreachable
+        case ENAMETOOLONG: .usage
+        default: .failed
+        }
+    }
+
+    private static func message(_ error: PoolError, object: String, pool: String) -> String {
+        switch error {
+        case .outOfSpace(let needed, let free):
+            "the pool is full: \(Size.text(needed)) needed, \(Size.text(free)) free; destroy snapshots or volumes, or trim"
+        case .outOfRange(let offset, let count, let size): "\(count) bytes at \(offset) reach beyond its \(size) bytes"
+        case .tooLarge(let size, let limit): "\(Size.text(size)) is more than the largest volume, \(Size.text(limit))"
+        case .invalid(.name):
+            "not a name: use letters, digits and . _ + - (in a snapshot's also :), beginning with a letter or digit"
+        case .invalid(.nameTooLong): "the name is longer than 127 bytes; choose a shorter one"
+        case .invalid(.size): "too small for a pool; give --size 8M or more"
+        case .invalid: "that is not allowed here; see volfs(1)"
+        case .notFound: "no such volume or snapshot; see: volfs list \(pool)"
+        case .exists: "exists already; choose another name or remove it first"
+        case .hasSnapshots(let count): "has \(count) snapshots; destroy them first, or use -r"
+        case .inUse: "is open; close, unmount or detach it first"
+        case .readOnly: "is read-only; clone it to get a volume that can be written"
+        case .notPermitted: "not permitted; see volfs-ctl(7)"
+        case .notSupported: "not supported"
+        case .suspended: "an earlier write to the pool failed; unmount it and mount it again to recover"
+        case .locked(let process):
+            process == 0
+                ? "in use by another process; unmount it first" : "in use by process \(process); unmount it first"
+        case .notAPool: "not a volfs pool; make one with: volfs create \(pool) --size SIZE"
+        case .unsupportedFormat(let version, let features):
+            "pool of format \(version), features \(features), which this volfs cannot use; use a newer volfs"
+        case .truncated(let size, let expected):
+            "truncated: the file has \(size) bytes, the pool needs \(expected); restore the file from a copy"
+        case .corrupt(let structure, let position, let problem):
+            "damaged \(structure) at byte \(position) (\(problem)); run: volfs check \(pool)"
+        case .system(let call, let number): systemMessage(call, number)
+        }
+    }
+
+    private static func systemMessage(_ call: PoolError.SystemCall, _ number: Int32) -> String {
+        switch (call, number) {
+        case (.open, ENOENT): "no such file; make a pool with: volfs create FILE --size SIZE"
+        case (.open, EISDIR): "is a directory; a pool is one file: name a file in it"
+        case (.open, EACCES), (.open, EPERM): "permission denied; run as the pool's owner or as root"
+        case (.mount, _): "cannot mount (\(String(cString: strerror(number)))); is /dev/fuse there, and fusermount3 installed?"
+        default: "\(call): \(String(cString: strerror(number)))"
+        }
+    }
+}

@@ -1,0 +1,126 @@
+internal import Glibc
+internal import PoolEngine
+internal import LinuxIO
+
+/// One run of the command line.
+public struct CommandLineTool {
+    /// Does what `words`, without the program's name, say. Returns the exit status.
+    public static func run(_ words: [String]) -> Int32 {
+        var isJSON = words.contains("--json")
+        do throws(Failure) {
+            return try dispatch(words[...], &isJSON)
+        } catch {
+            complain(isJSON ? error.json : error.text)
+            return error.status.rawValue
+        }
+    }
+
+    private static func dispatch(_ words: ArraySlice<String>, _ isJSON: inout Bool) throws(Failure) -> Int32 {
+        guard let first = words.first else {
+            complain(CommandTable.help())
+            return Failure.Status.usage.rawValue
+        }
+        switch first {
+        case "-h", "--help": return printHelp(nil)
+        case "-V", "--version": return Version.run(isJSON: isJSON)
+        default: break
+        }
+        if let command = CommandTable.find(first) {
+            let rest = words.dropFirst()
+            if rest.contains("--help") { return printHelp(command) }
+            var arguments = try Arguments(rest, for: command)
+            isJSON = arguments.isJSON
+            try supplyPool(&arguments, command)
+            return try run(command, arguments)
+        }
+        // The mount form: volfs POOL MOUNTPOINT. A word that is no file was meant as a command.
+        if words.count == 1 && !first.contains("/") && access(first, F_OK) != 0 {
+            throw .usage(first, "no such command, and no such file; see: volfs help")
+        }
+        guard let mount = CommandTable.find("mount") else { preconditionFailure("the table has no mount") }
+        let arguments = try Arguments(words, for: mount)
+        if arguments.operands.count == 1 { throw .usage(first, "give a mountpoint too: volfs \(first) DIRECTORY") }
+        guard arguments.operands.count == 2 else { throw .usage(first, "give a pool and a mountpoint; see: volfs help mount") }
+        return try MountCommand.run(arguments)
+    }
+
+    /// VOLFS_POOL stands in for a pool that is left out.
+    private static func supplyPool(_ arguments: inout Arguments, _ command: Command) throws(Failure) {
+        if command.takesPool, arguments.operands.count < command.count.upperBound, let pool = getenv("VOLFS_POOL") {
+            let path = String(cString: pool)
+            if let first = arguments.operands.first, access(first, F_OK) == 0, command.count.contains(arguments.operands.count) {
+                // The first operand is a pool itself.
+            } else {
+                arguments.operands.insert(path, at: 0)
+            }
+        }
+        guard command.count.contains(arguments.operands.count) else {
+            throw .usage(command.name, "usage: \(command.synopsis)")
+        }
+    }
+
+    private static func run(_ command: Command, _ arguments: Arguments) throws(Failure) -> Int32 {
+        switch command.name {
+        case "create": return try CreateCommand.run(arguments)
+        case "mount": return try MountCommand.run(arguments)
+        case "umount": return try UnmountCommand.run(arguments)
+        case "list": return try ListCommand.run(arguments)
+        case "info": return try InfoCommand.run(arguments)
+        case "new": return try ChangeCommands.new(arguments)
+        case "resize": return try ChangeCommands.resize(arguments)
+        case "snapshot": return try ChangeCommands.snapshot(arguments)
+        case "clone": return try ChangeCommands.clone(arguments)
+        case "destroy": return try DestroyCommand.run(arguments)
+        case "rename": return try ChangeCommands.rename(arguments)
+        case "check": return try CheckCommand.run(arguments)
+        case "version": return Version.run(isJSON: arguments.isJSON)
+        default:
+            guard let name = arguments.operands.first else { return printHelp(nil) }
+            guard let about = CommandTable.find(name) else { throw .usage(name, "no such command; see: volfs help") }
+            return printHelp(about)
+        }
+    }
+
+    private static func printHelp(_ command: Command?) -> Int32 {
+        say(CommandTable.help(command), end: "")
+        return 0
+    }
+}
+
+/// Prints to standard output.
+func say(_ text: String, end: String = "\n") { print(text, terminator: end) }
+
+/// Prints a line to standard error.
+func complain(_ text: String) {
+    fflush(nil)
+    var line = text
+    if !line.hasSuffix("\n") { line += "\n" }
+    line.withUTF8 { _ = write(2, $0.baseAddress, $0.count) }
+}
+
+/// The way to the pool that an operand names: a pool's file or the directory it is mounted at.
+func access(toPool operand: String, writing: Bool) throws(Failure) -> any PoolAccess {
+    let path = absolutePath(operand)
+    let table = MountTable()
+    if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { return ControlledPool(mountpoint: mount.mountpoint) }
+    return try DirectPool(path: path, mode: writing ? .readWrite : .readOnly)
+}
+
+/// Who has the pool mounted, as a failure.
+func mountedFailure(_ path: String, _ mount: MountTable.Mount) -> Failure {
+    let process = (try? ControlledPool(mountpoint: mount.mountpoint).process()) ?? 0
+    return Failure(.busy, path, "is mounted at \(mount.mountpoint) by process \(process); first: volfs umount \(mount.mountpoint)")
+}
+
+enum Version {
+    static let number = "0.1.0"
+
+    static func run(isJSON: Bool) -> Int32 {
+        if isJSON {
+            say(JSON.object([("schema", .text("volfs.version/1")), ("version", .text(number)), ("format", .number(1))]))
+        } else {
+            say("volfs \(number), pool format 1")
+        }
+        return 0
+    }
+}

@@ -1,0 +1,72 @@
+internal import PoolEngine
+
+/// A volume or a snapshot as commands show it, whether the pool is mounted or not.
+package struct ObjectLine: Equatable, Sendable {
+    package var isSnapshot: Bool
+    /// `VOL` or `VOL@SNAP`.
+    package var name: String
+    package var id: UInt64
+    package var size: UInt64
+    package var referenced: UInt64
+    /// Nanoseconds since 1970.
+    package var created: UInt64
+    package var uuid: String
+    package var origin: String?
+    package var snapshots: Int
+
+    /// A line of `.ctl/list`; nil if it is none.
+    package init?(line: String) {
+        let fields = line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
+        guard fields.count >= 9, let id = UInt64(fields[2]), let size = UInt64(fields[3]), let referenced = UInt64(fields[4]),
+            let created = UInt64(fields[5]), let snapshots = Int(fields[8])
+        else { return nil }
+        isSnapshot = fields[0] == "snapshot"
+        name = fields[1]
+        self.id = id
+        self.size = size
+        self.referenced = referenced
+        self.created = created
+        uuid = fields[6]
+        origin = fields[7] == "-" ? nil : fields[7]
+        self.snapshots = snapshots
+    }
+
+    init(_ info: ObjectInfo) {
+        isSnapshot = info.isSnapshot
+        name = info.fullName
+        id = info.id
+        size = info.size
+        referenced = info.referenced
+        created = info.created
+        uuid = info.uuid.text
+        origin = info.origin
+        snapshots = info.snapshotCount
+    }
+
+    package static let columns = ["name", "type", "size", "referenced", "created", "origin", "snapshots", "id", "guid"]
+
+    /// What stands in a column; nil for one there is not.
+    package func text(_ column: String, exact: Bool) -> String? {
+        switch column {
+        case "name": name
+        case "type": isSnapshot ? "snapshot" : "volume"
+        case "size": exact ? "\(size)" : Size.text(size)
+        case "referenced": exact ? "\(referenced)" : Size.text(referenced)
+        case "created": exact ? "\(created / 1_000_000_000)" : Timestamp.text(created)
+        case "origin": origin ?? "-"
+        case "snapshots": "\(snapshots)"
+        case "id": "\(id)"
+        case "guid": uuid
+        default: nil
+        }
+    }
+
+    package var json: JSON {
+        .fields([
+            ("schema", .text("volfs.volume/1")), ("name", .text(name)), ("guid", .text(uuid)),
+            ("type", .text(isSnapshot ? "snapshot" : "volume")), ("size", .size(size)), ("referenced", .size(referenced)),
+            ("created", .text(Timestamp.text(created))), ("origin", origin.map { .text($0) } ?? .null),
+            ("snapshots", .number(Int64(snapshots))), ("id", .size(id)),
+        ])
+    }
+}

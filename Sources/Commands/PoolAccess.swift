@@ -1,0 +1,41 @@
+/// The two ways to a pool: through its mount's control directory, or opening it. Commands do not know which they have.
+protocol PoolAccess: AnyObject {
+    /// Every volume, each followed by its snapshots.
+    func list() throws(Failure) -> [ObjectLine]
+    func summary() throws(Failure) -> PoolSummary
+    func makeVolume(_ name: String, size: UInt64) throws(Failure)
+    func resize(_ name: String, to size: UInt64) throws(Failure)
+    func makeSnapshot(_ volume: String, _ name: String) throws(Failure)
+    func makeClone(_ source: String, _ name: String) throws(Failure)
+    func destroy(_ object: ObjectLine) throws(Failure)
+    func rename(_ object: ObjectLine, to name: String) throws(Failure)
+    /// After the last call: what was changed is durable.
+    func finish() throws(Failure)
+}
+
+/// A pool's sizes, in bytes.
+struct PoolSummary {
+    var uuid: String
+    var state: String
+    var blockSize: UInt64
+    var capacity: UInt64
+    var allocated: UInt64
+    var available: UInt64
+    var volumes: UInt64
+    var snapshots: UInt64
+
+    var json: JSON {
+        .fields([
+            ("schema", .text("volfs.pool/1")), ("uuid", .text(uuid)), ("state", .text(state)),
+            ("block_size", .size(blockSize)), ("capacity", .size(capacity)), ("allocated", .size(allocated)),
+            ("free", .size(capacity - allocated)), ("available", .size(available)), ("volumes", .size(volumes)),
+            ("snapshots", .size(snapshots)),
+        ])
+    }
+}
+
+/// `VOL@SNAP` taken apart.
+func split(_ name: String) -> (volume: String, snapshot: String?) {
+    let parts = name.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+    return (parts[0], parts.count == 2 ? parts[1] : nil)
+}

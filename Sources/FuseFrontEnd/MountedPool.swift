@@ -1,0 +1,113 @@
+public import BlockStorage
+internal import CFuse
+internal import Glibc
+internal import LinuxIO
+public import PoolEngine
+internal import Synchronization
+internal import VolumeFS
+
+/// A pool behind a mountpoint, from mounting to the last close.
+public enum MountedPool {
+    /// Mounts `pool`, serves it until it is unmounted, and closes it. `ready` is called when requests are served.
+    ///
+    /// SIGTERM and SIGINT unmount; if something is open, the mountpoint is detached and what is open is served until it
+    /// is closed, so that an attached loop device never sees an error. A second one ends at once, after a checkpoint.
+    /// Returns the exit status: 0, 1 after a second signal, 3 if the pool was suspended.
+    public static func run(pool: Pool, options: MountOptions, ready: () -> Void) throws(PoolError) -> Int32 {
+        let signals = [SIGTERM, SIGINT, SIGHUP, SIGQUIT]
+        Signals.block(signals)
+        var settings = VolumeFileSystem.Options(now: { wallClock() }, pause: { pause(milliseconds: $0) })
+        settings.mountpoint = options.mountpoint
+        settings.source = options.source
+        settings.isReadOnly = options.isReadOnly
+        settings.showsSnapshots = options.showsSnapshots
+        settings.showsControl = options.showsControl
+        settings.hasControl = options.hasControl
+        settings.uid = getuid()
+        settings.gid = getgid()
+        settings.process = getpid()
+        let files = VolumeFileSystem(pool: pool, options: settings)
+        let session = try FuseSession(files: files, options: options)
+        let isDone = Flag()
+        let maintenance = try JoinableThread { maintain(pool, until: isDone) }
+        let watcher = try JoinableThread { watch(signals, files, pool, options.mountpoint, until: isDone) }
+        var workers: [WorkerThread] = []
+        for _ in 0..<max(2, options.threads) { workers.append(WorkerThread(try JoinableThread { session.serve() })) }
+        ready()
+        for worker in workers { worker.join() }
+        isDone.set()
+        maintenance.join()
+        watcher.join()
+        session.close()
+        let isSuspended = pool.statistics().isSuspended
+        if !isSuspended { try pool.close() }
+        return isSuspended ? 3 : 0
+    }
+
+    private static func maintain(_ pool: Pool, until isDone: Flag) {
+        var hasMore = false
+        while !isDone.isSet {
+            if !hasMore { pause(milliseconds: 50) }
+            do throws(PoolError) {
+                hasMore = try pool.maintain()
+            } catch {
+                // A pool that is full or suspended says so to whoever writes; here there is only the next attempt.
+                hasMore = false
+                pause(milliseconds: 200)
+            }
+        }
+    }
+
+    private static func watch(
+        _ signals: [Int32], _ files: VolumeFileSystem, _ pool: Pool, _ mountpoint: String, until isDone: Flag
+    ) {
+        var isStopping = false
+        while !isDone.isSet {
+            guard let signal = Signals.wait(signals, milliseconds: 200), signal != SIGHUP else { continue }
+            if isStopping || signal == SIGQUIT {
+                try? pool.checkpoint()
+                exit(1)
+            }
+            isStopping = true
+            if !unmount(mountpoint, lazily: false) {
+                files.stop()
+                for user in files.users { log("still open: \(user.name) by process \(user.process)") }
+                _ = unmount(mountpoint, lazily: true)
+            }
+        }
+    }
+
+    private static func unmount(_ mountpoint: String, lazily: Bool) -> Bool {
+        if umount2(mountpoint, lazily ? Int32(MNT_DETACH) : 0) == 0 { return true }
+        guard errno == EPERM else { return false }
+        // Not root: the helper that mounted it may also unmount it.
+        let words: [String] = ["fusermount3", lazily ? "-uz" : "-u", "-q", mountpoint]
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        var child = pid_t()
+        guard posix_spawnp(&child, "fusermount3", nil, nil, &arguments, environ) == 0 else { return false }
+        var status: Int32 = 0
+        waitpid(child, &status, 0)
+        return status == 0
+    }
+
+    private static func log(_ text: String) {
+        let line = "volfs: \(text)\n"
+        _ = line.withCString { write(2, $0, strlen($0)) }
+    }
+}
+
+/// A flag that one thread sets and others watch.
+private final class Flag: Sendable {
+    private let value = Atomic(false)
+    // Only the flag itself is communicated, so relaxed order is enough; joining the threads orders the rest.
+    func set() { value.store(true, ordering: .relaxed) }
+    var isSet: Bool { value.load(ordering: .relaxed) }
+}
+
+/// Holds a thread in an array.
+private final class WorkerThread {
+    private var thread: JoinableThread?
+    init(_ thread: consuming JoinableThread) { self.thread = consume thread }
+    func join() { thread.take()?.join() }
+}

@@ -1,0 +1,338 @@
+internal import BlockStorage
+internal import CFuse
+internal import Glibc
+internal import LinuxIO
+internal import PoolEngine
+internal import VolumeFS
+
+// What libfuse calls, on our threads. Each callback decodes, makes one call of `VolumeFileSystem`, and replies exactly
+// once, as its last act, with no lock held.
+
+/// `userdata` is the session's `FuseContext`, which outlives the threads.
+func makeOperations() -> fuse_lowlevel_ops {
+    var operations = fuse_lowlevel_ops()
+    operations.`init` = { _, connection in configure(connection) }
+    operations.lookup = { request, parent, name in
+        serve(request, "lookup", name, logs: false) { files, _ throws(PoolError) in
+            replyEntry(request, try files.attributes(try files.lookup(try inode(parent), string(name))))
+        }
+    }
+    operations.getattr = { request, number, _ in
+        serve(request, "stat", nil, logs: false) { files, _ throws(PoolError) in
+            replyAttributes(request, try files.attributes(try inode(number)))
+        }
+    }
+    operations.setattr = { request, number, wanted, valid, info in
+        serve(request, "setattr", nil, number) { files, _ throws(PoolError) in
+            let changes = attributeChanges(wanted, valid, now: { wallClock() })
+            replyAttributes(request, try files.setAttributes(try inode(number), changes, hasHandle: info != nil))
+        }
+    }
+    operations.readlink = { request, number in
+        serve(request, "readlink", nil, logs: false) { files, _ throws(PoolError) in
+            fuse_reply_readlink(request, try files.readLink(try inode(number)))
+        }
+    }
+    addNameOperations(&operations)
+    addFileOperations(&operations)
+    addDirectoryOperations(&operations)
+    operations.statfs = { request, _ in
+        serve(request, "statfs", nil, logs: false) { files, _ throws(PoolError) in
+            var status = statusOfPool(files)
+            fuse_reply_statfs(request, &status)
+        }
+    }
+    return operations
+}
+
+private func addNameOperations(_ operations: inout fuse_lowlevel_ops) {
+    operations.mkdir = { request, parent, name, _ in
+        serve(request, "mkdir", name, parent) { files, caller throws(PoolError) in
+            replyEntry(request, try files.attributes(try files.makeDirectory(try inode(parent), string(name), by: caller)))
+        }
+    }
+    operations.rmdir = { request, parent, name in
+        serve(request, "rmdir", name, parent) { files, caller throws(PoolError) in
+            try files.removeDirectory(try inode(parent), string(name), by: caller)
+            fuse_reply_err(request, 0)
+        }
+    }
+    operations.unlink = { request, parent, name in
+        serve(request, "unlink", name, parent) { files, _ throws(PoolError) in
+            try files.unlink(try inode(parent), string(name))
+            fuse_reply_err(request, 0)
+        }
+    }
+    operations.symlink = { request, target, parent, name in
+        serve(request, "symlink", name, parent) { files, caller throws(PoolError) in
+            let made = try files.makeLink(try inode(parent), string(name), target: string(target), by: caller)
+            replyEntry(request, try files.attributes(made))
+        }
+    }
+    operations.rename = { request, parent, name, newParent, newName, flags in
+        serve(request, "rename", name, parent) { files, _ throws(PoolError) in
+            // RENAME_NOREPLACE is what we always do; exchanging two names is not.
+            if flags & ~1 != 0 { throw .invalid(.destination) }
+            try files.rename(
+                try inode(parent), string(name), to: try inode(newParent), string(newName), replaces: flags & 1 == 0)
+            fuse_reply_err(request, 0)
+        }
+    }
+    operations.mknod = { request, parent, name, _, _ in
+        serve(request, "mknod", name, parent) { _, _ throws(PoolError) in throw .notPermitted }
+    }
+    operations.link = { request, _, parent, name in
+        serve(request, "link", name, parent) { _, _ throws(PoolError) in throw .notPermitted }
+    }
+}
+
+private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
+    operations.create = { request, parent, name, mode, info in
+        serve(request, "create", name, parent) { files, caller throws(PoolError) in
+            let wanted = openRequest(info)
+            let made = try files.create(try inode(parent), string(name), mode: mode, wanted, by: caller)
+            info?.pointee.fh = made.file.handle
+            volfs_open_flags(info, 1, 0)
+            var entry = fuse_entry_param()
+            entry.ino = made.inode.number
+            entry.attr = status(try files.attributes(made.inode))
+            fuse_reply_create(request, &entry, info)
+        }
+    }
+    operations.open = { request, number, info in
+        serve(request, "open", nil, number) { files, caller throws(PoolError) in
+            let file = try files.open(try inode(number), openRequest(info), by: caller)
+            info?.pointee.fh = file.handle
+            volfs_open_flags(info, file.isImmutable ? 0 : 1, file.isImmutable ? 1 : 0)
+            fuse_reply_open(request, info)
+        }
+    }
+    operations.release = { request, number, info in
+        serve(request, "release", nil, logs: false) { files, _ throws(PoolError) in
+            files.release(try inode(number), handle: info?.pointee.fh ?? 0)
+            fuse_reply_err(request, 0)
+        }
+    }
+    operations.read = { request, number, count, offset, info in
+        serve(request, "read", nil, number) { files, _ throws(PoolError) in
+            let handle = info?.pointee.fh ?? 0
+            try context(request).withBuffer { buffer throws(PoolError) in
+                let wanted = buffer.part(0..<min(count, buffer.count))
+                let done = try files.read(try inode(number), handle: handle, at: UInt64(offset), into: wanted)
+                fuse_reply_buf(request, buffer.baseAddress, done)
+            }
+        }
+    }
+    operations.write = { request, number, bytes, count, offset, _ in
+        serve(request, "write", nil, number) { files, _ throws(PoolError) in
+            try files.write(
+                try inode(number), at: UInt64(offset), UnsafeRawBufferPointer(start: bytes, count: count))
+            fuse_reply_write(request, count)
+        }
+    }
+    operations.fsync = { request, number, _, _ in
+        serve(request, "fsync", nil, number) { files, _ throws(PoolError) in
+            try files.sync(try inode(number))
+            fuse_reply_err(request, 0)
+        }
+    }
+    operations.fallocate = { request, number, mode, offset, count, _ in
+        serve(request, "fallocate", nil, number) { files, _ throws(PoolError) in
+            try files.allocate(try inode(number), mode: mode, at: UInt64(offset), count: UInt64(count))
+            fuse_reply_err(request, 0)
+        }
+    }
+    operations.lseek = { request, number, offset, whence, _ in
+        serve(request, "lseek", nil, logs: false) { files, _ throws(PoolError) in
+            guard whence == seekData || whence == seekHole else { throw .invalid(.value) }
+            let found = try files.seek(
+                try inode(number), data: whence == seekData, from: UInt64(max(0, offset)),
+                noneIs: .system(.pread, errno: ENXIO))
+            fuse_reply_lseek(request, off_t(found))
+        }
+    }
+}
+
+private func addDirectoryOperations(_ operations: inout fuse_lowlevel_ops) {
+    operations.opendir = { request, number, info in
+        serve(request, "opendir", nil, logs: false) { files, _ throws(PoolError) in
+            let directory = OpenDirectory(entries: try files.list(try inode(number)))
+            info?.pointee.fh = UInt64(UInt(bitPattern: Unmanaged.passRetained(directory).toOpaque()))
+            fuse_reply_open(request, info)
+        }
+    }
+    operations.readdir = { request, number, size, offset, info in
+        serve(request, "readdir", nil, logs: false) { _, _ throws(PoolError) in
+            try context(request).withBuffer { buffer throws(PoolError) in
+                let limit = min(size, buffer.count)
+                let used = fill(buffer, limit, request, directory(info), number: number, from: Int(offset))
+                fuse_reply_buf(request, buffer.baseAddress, used)
+            }
+        }
+    }
+    operations.releasedir = { request, _, info in
+        if let pointer = UnsafeRawPointer(bitPattern: UInt(info?.pointee.fh ?? 0)) {
+            Unmanaged<OpenDirectory>.fromOpaque(pointer).release()
+        }
+        fuse_reply_err(request, 0)
+    }
+    operations.fsyncdir = { request, _, _, _ in fuse_reply_err(request, 0) }
+}
+
+/// lseek(2)'s SEEK_DATA and SEEK_HOLE, which Glibc's overlay leaves out.
+private let seekData: Int32 = 3
+private let seekHole: Int32 = 4
+
+// MARK: Decoding
+
+private func context(_ request: fuse_req_t?) -> FuseContext {
+    // Never nil: the session passes userdata before a thread serves it.
+    Unmanaged<FuseContext>.fromOpaque(fuse_req_userdata(request)!).takeUnretainedValue()
+}
+
+/// Answers `request` exactly once: either `body` replies as its last act, or what it throws is the reply. A refusal is
+/// noted under the name it was asked for.
+private func serve(
+    _ request: fuse_req_t?, _ operation: StaticString, _ name: UnsafePointer<CChar>?, _ number: fuse_ino_t = 0,
+    logs: Bool = true, _ body: (VolumeFileSystem, Caller) throws(PoolError) -> Void
+) {
+    let files = context(request).files
+    let who = fuse_req_ctx(request)
+    let caller = Caller(process: who?.pointee.pid ?? 0, uid: who?.pointee.uid ?? 0, gid: who?.pointee.gid ?? 0)
+    do throws(PoolError) {
+        try body(files, caller)
+    } catch {
+        if logs { files.refused(operation, name.map { String(cString: $0) } ?? files.name(ofNumber: UInt64(number)), by: caller, error) }
+        fuse_reply_err(request, error.errno)
+    }
+}
+
+private func inode(_ number: fuse_ino_t) throws(PoolError) -> Inode {
+    guard let inode = Inode(number: UInt64(number)) else { throw .notFound }
+    return inode
+}
+
+/// libfuse's strings are never nil where a name is due.
+private func string(_ name: UnsafePointer<CChar>?) -> String { name.map { String(cString: $0) } ?? "" }
+
+private func openRequest(_ info: UnsafeMutablePointer<fuse_file_info>?) -> OpenRequest {
+    let flags = info?.pointee.flags ?? 0
+    return OpenRequest(writes: flags & O_ACCMODE != O_RDONLY, truncates: flags & O_TRUNC != 0)
+}
+
+private func attributeChanges(
+    _ wanted: UnsafeMutablePointer<stat>?, _ valid: Int32, now: () -> UInt64
+) -> AttributeChanges {
+    var changes = AttributeChanges()
+    guard let wanted = wanted?.pointee else { return changes }
+    if valid & FUSE_SET_ATTR_MODE != 0 { changes.mode = wanted.st_mode & 0o7777 }
+    if valid & FUSE_SET_ATTR_UID != 0 { changes.uid = wanted.st_uid }
+    if valid & FUSE_SET_ATTR_GID != 0 { changes.gid = wanted.st_gid }
+    if valid & FUSE_SET_ATTR_SIZE != 0 { changes.size = UInt64(max(0, wanted.st_size)) }
+    if valid & FUSE_SET_ATTR_MTIME_NOW != 0 {
+        changes.modified = now()
+    } else if valid & FUSE_SET_ATTR_MTIME != 0 {
+        changes.modified = UInt64(max(0, wanted.st_mtim.tv_sec)) * 1_000_000_000 + UInt64(wanted.st_mtim.tv_nsec)
+    }
+    return changes
+}
+
+// MARK: Replying
+
+private func replyEntry(_ request: fuse_req_t?, _ attributes: FileAttributes) {
+    var entry = fuse_entry_param()
+    entry.ino = fuse_ino_t(attributes.inode)
+    entry.attr = status(attributes)
+    // No timeouts: a name or a size that `.ctl` changed is seen at once, through whichever path it is looked at.
+    fuse_reply_entry(request, &entry)
+}
+
+private func replyAttributes(_ request: fuse_req_t?, _ attributes: FileAttributes) {
+    var status = status(attributes)
+    fuse_reply_attr(request, &status, 0)
+}
+
+private func status(_ attributes: FileAttributes) -> stat {
+    var status = stat()
+    status.st_ino = UInt(attributes.inode)
+    status.st_mode = type(attributes.kind) | attributes.mode
+    status.st_nlink = attributes.kind == .directory ? 2 : 1
+    status.st_uid = attributes.uid
+    status.st_gid = attributes.gid
+    status.st_size = off_t(attributes.size)
+    status.st_blocks = Int(attributes.allocated / 512)
+    status.st_blksize = 128 << 10
+    status.st_mtim = time(attributes.modified)
+    status.st_atim = status.st_mtim
+    status.st_ctim = time(attributes.changed)
+    return status
+}
+
+/// st_mode's type bits.
+private func type(_ kind: Inode.Kind) -> UInt32 {
+    switch kind {
+    case .file: 0o100000
+    case .directory: 0o040000
+    case .link: 0o120000
+    }
+}
+
+private func time(_ nanoseconds: UInt64) -> timespec {
+    timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+}
+
+/// f_bsize becomes a loop device's discard granularity, so it is the unit of allocation.
+private func statusOfPool(_ files: VolumeFileSystem) -> statvfs {
+    let usage = files.usage
+    let unit = UInt(usage.blockSize)
+    var status = statvfs()
+    status.f_bsize = unit
+    status.f_frsize = unit
+    status.f_blocks = UInt(usage.capacity) / unit
+    status.f_bfree = UInt(usage.free) / unit
+    status.f_bavail = UInt(usage.available) / unit
+    status.f_namemax = 255
+    return status
+}
+
+private func directory(_ info: UnsafeMutablePointer<fuse_file_info>?) -> OpenDirectory {
+    // Set by opendir, and released only by releasedir, which the kernel sends last.
+    Unmanaged<OpenDirectory>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(info!.pointee.fh))!).takeUnretainedValue()
+}
+
+/// Puts entries from ordinal `start` on into `buffer` while they fit, `.` and `..` first. Returns the bytes used.
+private func fill(
+    _ buffer: UnsafeMutableRawBufferPointer, _ limit: Int, _ request: fuse_req_t?, _ directory: OpenDirectory,
+    number: fuse_ino_t, from start: Int
+) -> Int {
+    var used = 0
+    var ordinal = start
+    while ordinal < directory.entries.count + 2 {
+        var status = stat()
+        var name = ordinal == 0 ? "." : ".."
+        status.st_ino = UInt(number)
+        status.st_mode = type(.directory)
+        if ordinal >= 2 {
+            let entry = directory.entries[ordinal - 2]
+            name = entry.name
+            status.st_ino = UInt(entry.inode.number)
+            status.st_mode = type(entry.inode.kind)
+        }
+        let rest = buffer.part(used..<limit)
+        let needed = fuse_add_direntry(
+            request, rest.baseAddress?.assumingMemoryBound(to: CChar.self), rest.count, name, &status, off_t(ordinal + 1))
+        if needed > rest.count { break }
+        used += needed
+        ordinal += 1
+    }
+    return used
+}
+
+private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>?) {
+    guard let connection else { return }
+    connection.pointee.max_write = UInt32(FuseContext.maximumTransfer)
+    connection.pointee.max_background = 64
+    connection.pointee.congestion_threshold = 48
+    // The bytes are needed in memory for their checksums: splicing would only add system calls.
+    connection.pointee.want &= ~UInt32(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE)
+}

@@ -1,0 +1,75 @@
+/// What an inode number of the mount means. Numbers are computed, not assigned, so they are the same after a remount:
+/// the object's id in the high bits, what of it in the low eight. No table, and nothing to forget.
+public enum Inode: Hashable, Sendable {
+    case root, control, readme, state, statistics, statisticsJSON, errors, list
+    case volumeDirectories, snapshotDirectories, clones
+    /// Contents of a volume or a snapshot.
+    case file(UInt64)
+    /// `.ctl/vol/VOL`, and what is in it.
+    case volumeDirectory(UInt64), volumeInfo(UInt64), volumeInfoJSON(UInt64), volumeOrigin(UInt64), volumeUsers(UInt64)
+    /// `.ctl/snap/VOL`.
+    case snapshotDirectory(UInt64)
+    /// `.ctl/snap/VOL/SNAP`, and what is in it.
+    case snapshot(UInt64), snapshotInfo(UInt64), snapshotInfoJSON(UInt64)
+    /// `.ctl/clone/NAME`.
+    case clone(UInt64)
+
+    private static let fixed: [Inode] = [
+        .root, .control, .readme, .state, .statistics, .statisticsJSON, .errors, .list, .volumeDirectories,
+        .snapshotDirectories, .clones,
+    ]
+
+    public var number: UInt64 {
+        switch self {
+        case .file(let id): id << 8 | 1
+        case .volumeDirectory(let id): id << 8 | 2
+        case .volumeInfo(let id): id << 8 | 3
+        case .volumeInfoJSON(let id): id << 8 | 4
+        case .volumeOrigin(let id): id << 8 | 5
+        case .volumeUsers(let id): id << 8 | 6
+        case .snapshotDirectory(let id): id << 8 | 7
+        case .snapshot(let id): id << 8 | 8
+        case .snapshotInfo(let id): id << 8 | 9
+        case .snapshotInfoJSON(let id): id << 8 | 10
+        case .clone(let id): id << 8 | 11
+        // The fixed ones have numbers from 1, the root's; an object's id is never 0.
+        default: UInt64((Self.fixed.firstIndex(of: self) ?? 0) + 1)
+        }
+    }
+
+    /// Nil for a number that means nothing.
+    public init?(number: UInt64) {
+        let id = number >> 8
+        if id == 0 {
+            guard number >= 1, number <= UInt64(Self.fixed.count) else { return nil }
+            self = Self.fixed[Int(number) - 1]
+            return
+        }
+        switch number & 255 {
+        case 1: self = .file(id)
+        case 2: self = .volumeDirectory(id)
+        case 3: self = .volumeInfo(id)
+        case 4: self = .volumeInfoJSON(id)
+        case 5: self = .volumeOrigin(id)
+        case 6: self = .volumeUsers(id)
+        case 7: self = .snapshotDirectory(id)
+        case 8: self = .snapshot(id)
+        case 9: self = .snapshotInfo(id)
+        case 10: self = .snapshotInfoJSON(id)
+        case 11: self = .clone(id)
+        default: return nil
+        }
+    }
+
+    public enum Kind: Sendable { case file, directory, link }
+
+    public var kind: Kind {
+        switch self {
+        case .root, .control, .volumeDirectories, .snapshotDirectories, .clones, .volumeDirectory, .snapshotDirectory,
+            .snapshot:
+            .directory
+        case .clone, .volumeOrigin: .link
+        default: .file
+        }
+    }
+}

@@ -1,0 +1,153 @@
+public import BlockStorage
+internal import PoolEngine
+internal import Synchronization
+
+/// Open files and their bytes.
+extension VolumeFileSystem {
+    /// Opens a file. Throws `.readOnly` for writing to a snapshot.
+    public func open(_ inode: Inode, _ request: OpenRequest, by caller: Caller) throws(PoolError) -> OpenFile {
+        if open.withLock({ $0.isStopping }) { throw .notPermitted }
+        guard case .file(let id) = inode else { return try openText(inode, request) }
+        let info = try pool.info(id)
+        if (request.writes || request.truncates) && (info.isSnapshot || options.isReadOnly) { throw .readOnly }
+        if request.truncates && info.size > 0 {
+            try waitUntilClosed(id, others: 0)
+            try pool.resize(id, to: 0)
+        }
+        let handle = open.withLock { table in
+            defer { table.next += 1 }
+            table.files[id, default: [:]][table.next] = (caller.process, request.writes)
+            return table.next
+        }
+        return OpenFile(handle: handle, isImmutable: info.isSnapshot)
+    }
+
+    private func openText(_ inode: Inode, _ request: OpenRequest) throws(PoolError) -> OpenFile {
+        if request.writes || request.truncates { throw .notPermitted }
+        let text = Array(try contents(of: inode).utf8)
+        return open.withLock { table in
+            defer { table.next += 1 }
+            table.texts[table.next] = text
+            return OpenFile(handle: table.next, isImmutable: false)
+        }
+    }
+
+    public func release(_ inode: Inode, handle: UInt64) {
+        open.withLock { table in
+            table.texts[handle] = nil
+            guard case .file(let id) = inode else { return }
+            table.files[id]?[handle] = nil
+            if table.files[id]?.isEmpty == true { table.files[id] = nil }
+        }
+    }
+
+    /// Makes a volume of size 0 and opens it.
+    public func create(
+        _ parent: Inode, _ name: String, mode: UInt32, _ request: OpenRequest, by caller: Caller
+    ) throws(PoolError) -> (inode: Inode, file: OpenFile) {
+        guard parent == .root, !name.contains("@") else { throw .notPermitted }
+        try refuseIfReadOnly()
+        let attributes = Attributes(mode: mode & 0o7777, uid: caller.uid, gid: caller.gid)
+        let id = try pool.createVolume(name, size: 0, attributes: attributes)
+        return (.file(id), try open(.file(id), request, by: caller))
+    }
+
+    /// Reads into `bytes` and returns how many there were before the end of the file.
+    public func read(
+        _ inode: Inode, handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
+    ) throws(PoolError) -> Int {
+        guard case .file(let id) = inode else { return readText(handle, at: offset, into: bytes) }
+        let size = try pool.info(id).size
+        guard offset < size else { return 0 }
+        let count = Int(min(UInt64(bytes.count), size - offset))
+        try pool.read(id, at: offset, into: bytes.part(0..<count))
+        return count
+    }
+
+    private func readText(_ handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Int {
+        open.withLock { table in
+            guard let text = table.texts[handle], offset < UInt64(text.count) else { return 0 }
+            let part = text[Int(offset)..<min(text.count, Int(offset) + bytes.count)]
+            bytes.copyBytes(from: part)
+            return part.count
+        }
+    }
+
+    /// Writes all of `bytes`; a write beyond the end makes the volume larger.
+    public func write(_ inode: Inode, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) throws(PoolError) {
+        guard case .file(let id) = inode else { throw .notPermitted }
+        try refuseIfReadOnly()
+        try pool.write(id, at: offset, bytes, growing: true)
+    }
+
+    /// Returns when what was written to the file is durable.
+    public func sync(_ inode: Inode) throws(PoolError) {
+        guard case .file(let id) = inode, !options.isReadOnly else { return }
+        if try pool.info(id).isSnapshot { return }
+        try pool.flush(id)
+    }
+
+    /// fallocate(2). Punching and zeroing give blocks back; reserving is not supported.
+    public func allocate(_ inode: Inode, mode: Int32, at offset: UInt64, count: UInt64) throws(PoolError) {
+        guard case .file(let id) = inode else { throw .notPermitted }
+        let keepSize: Int32 = 1, punchHole: Int32 = 2, zeroRange: Int32 = 16
+        if options.isReadOnly { throw .readOnly }
+        let info = try pool.info(id)
+        if info.isSnapshot { throw .readOnly }
+        switch mode {
+        case punchHole | keepSize, zeroRange | keepSize, zeroRange: break
+        default: throw .notSupported
+        }
+        try pool.discard(id, at: offset, count: count)
+        let (end, overflow) = offset.addingReportingOverflow(count)
+        if mode == zeroRange, overflow || end > info.size { try pool.resize(id, to: overflow ? .max : end) }
+    }
+
+    /// lseek(2) with SEEK_DATA or SEEK_HOLE: where the next data or hole at or after `offset` begins. Throws
+    /// `.system(.pread, ENXIO)` if there is none.
+    public func seek(_ inode: Inode, data wantsData: Bool, from offset: UInt64, noneIs none: PoolError) throws(PoolError) -> UInt64 {
+        guard case .file(let id) = inode else { throw .invalid(.value) }
+        let size = try pool.info(id).size
+        guard offset < size else { throw none }
+        var at = offset
+        while let extent = try pool.extent(id, at: at) {
+            if extent.isData == wantsData { return at }
+            at = extent.end
+        }
+        if wantsData { throw none }
+        return size
+    }
+
+    /// Changes mode, owner, time or size. `hasHandle` tells that the caller has the file open itself.
+    public func setAttributes(_ inode: Inode, _ changes: AttributeChanges, hasHandle: Bool) throws(PoolError) -> FileAttributes {
+        guard case .file(let id) = inode else { throw .notPermitted }
+        let info = try pool.info(id)
+        if info.isSnapshot || options.isReadOnly { throw .readOnly }
+        if let size = changes.size, size != info.size {
+            if size < info.size { try waitUntilClosed(id, others: hasHandle ? 1 : 0) }
+            try pool.resize(id, to: size)
+        }
+        if changes.mode != nil || changes.uid != nil || changes.gid != nil || changes.modified != nil {
+            let old = info.attributes
+            try pool.setAttributes(
+                id,
+                Attributes(
+                    mode: changes.mode.map { $0 & 0o7777 } ?? old.mode, uid: changes.uid ?? old.uid,
+                    gid: changes.gid ?? old.gid),
+                modified: changes.modified)
+        }
+        return try attributes(inode)
+    }
+
+    func refuseIfReadOnly() throws(PoolError) { if options.isReadOnly { throw .readOnly } }
+
+    /// Returns when at most `others` handles of the object are open. close(2) returns before the last release reaches
+    /// us, so an object that seems open is given two seconds before `.inUse`.
+    func waitUntilClosed(_ id: UInt64, others: Int) throws(PoolError) {
+        for _ in 0..<200 {
+            if open.withLock({ $0.files[id]?.count ?? 0 }) <= others { return }
+            options.pause(10)
+        }
+        throw .inUse
+    }
+}

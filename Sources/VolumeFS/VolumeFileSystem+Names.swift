@@ -1,0 +1,124 @@
+public import BlockStorage
+internal import PoolEngine
+internal import Synchronization
+
+/// The verbs: mkdir, rmdir, ln -s, rm and mv.
+extension VolumeFileSystem {
+    /// `mkdir .ctl/snap/VOL/SNAP`: a snapshot. Durable on return.
+    public func makeDirectory(_ parent: Inode, _ name: String, by caller: Caller) throws(PoolError) -> Inode {
+        try refuseIfReadOnly()
+        let volume: UInt64
+        var snapshot = name
+        switch parent {
+        case .snapshotDirectory(let id): volume = id
+        case .snapshotDirectories:
+            let parts = name.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+            volume = try pool.find(String(parts[0]))
+            // `mkdir .ctl/snap/VOL` of a volume that is there: it has that directory already.
+            guard parts.count == 2 else { throw .exists }
+            snapshot = String(parts[1])
+            try requireOwner(of: volume, caller)
+        default: throw .notPermitted
+        }
+        let id = try pool.createSnapshot(snapshot, of: volume)
+        touchSnapshots(of: volume)
+        return .snapshot(id)
+    }
+
+    /// `rmdir .ctl/snap/VOL/SNAP`: the snapshot is gone, durably; its space follows in the background.
+    public func removeDirectory(_ parent: Inode, _ name: String, by caller: Caller) throws(PoolError) {
+        let inode = try lookup(parent, name)
+        guard case .snapshot(let id) = inode else { throw .notPermitted }
+        try refuseIfReadOnly()
+        let info = try pool.info(id)
+        if parent == .snapshotDirectories { try requireOwner(of: info.volume, caller) }
+        try waitUntilClosed(id, others: 0)
+        try pool.delete(id)
+        touchSnapshots(of: info.volume)
+    }
+
+    /// `ln -s VOL[@SNAP] .ctl/clone/NAME`: a volume that begins as the source.
+    public func makeLink(_ parent: Inode, _ name: String, target: String, by caller: Caller) throws(PoolError) -> Inode {
+        guard parent == .clones else { throw .notPermitted }
+        try refuseIfReadOnly()
+        // `ln -sf` makes a link of a passing name first, and would leave a volume of that name.
+        if name.utf8.count == 8 && name.hasPrefix("Cu") && target.isEmpty == false { throw .invalid(.name) }
+        let source = try source(of: target)
+        let info = try pool.info(source)
+        guard mayRead(info, caller) else { throw .system(.open, errno: 13) }
+        let mode = info.attributes.mode & 0o777 | 0o600
+        let id = try pool.createClone(
+            name, of: source, attributes: Attributes(mode: mode, uid: caller.uid, gid: caller.gid))
+        return .clone(id)
+    }
+
+    /// The volume or snapshot that a symlink's target names: as a bare name, relative to `.ctl/clone`, or below the
+    /// mountpoint.
+    private func source(of target: String) throws(PoolError) -> UInt64 {
+        var path = target
+        if path.hasPrefix("/") {
+            guard path.hasPrefix(options.mountpoint + "/") else { throw .invalid(.value) }
+            path.removeFirst(options.mountpoint.utf8.count + 1)
+        } else if path.hasPrefix("../../") {
+            path.removeFirst(6)
+        }
+        if path.hasPrefix(".ctl/snap/") {
+            path = path.dropFirst(10).split(separator: "/").prefix(2).joined(separator: "@")
+        }
+        guard !path.contains("/"), !path.isEmpty else { throw .invalid(.value) }
+        return try find(path)
+    }
+
+    /// `rm`: deletes a volume at the top; in `.ctl/clone` only the record of where a volume came from may not be removed.
+    public func unlink(_ parent: Inode, _ name: String) throws(PoolError) {
+        guard parent == .root, case .file(let id) = try lookup(parent, name) else { throw .notPermitted }
+        let info = try pool.info(id)
+        // Snapshots survive `rm -rf *`.
+        if info.isSnapshot { throw .notPermitted }
+        try refuseIfReadOnly()
+        if info.snapshotCount > 0 { throw .hasSnapshots(count: info.snapshotCount) }
+        try waitUntilClosed(id, others: 0)
+        try pool.delete(id)
+    }
+
+    /// `mv` of a volume at the top or of a snapshot within its directory. Never replaces anything.
+    public func rename(
+        _ parent: Inode, _ name: String, to newParent: Inode, _ newName: String, replaces: Bool
+    ) throws(PoolError) {
+        guard parent == newParent else { throw .invalid(.destination) }
+        let id: UInt64
+        switch try lookup(parent, name) {
+        case .file(let found) where parent == .root: id = found
+        case .snapshot(let found):
+            guard case .snapshotDirectory = parent else { throw .invalid(.destination) }
+            id = found
+        default: throw .notPermitted
+        }
+        try refuseIfReadOnly()
+        let info = try pool.info(id)
+        if info.isSnapshot && parent == .root { throw .notPermitted }
+        if !info.isSnapshot && newName.contains("@") { throw .invalid(.destination) }
+        if name == newName { return }
+        try pool.rename(id, to: newName)
+        if info.isSnapshot { touchSnapshots(of: info.volume) }
+    }
+
+    private func touchSnapshots(of volume: UInt64) {
+        let now = options.now()
+        snapshotTimes.withLock { $0[volume] = now }
+    }
+
+    /// `.ctl/snap` is nobody's, so its alias checks what the volume's own directory would.
+    private func requireOwner(of volume: UInt64, _ caller: Caller) throws(PoolError) {
+        let owner = try pool.info(volume).attributes.uid
+        if caller.uid != 0 && caller.uid != owner { throw .system(.open, errno: 13) }
+    }
+
+    private func mayRead(_ info: ObjectInfo, _ caller: Caller) -> Bool {
+        if caller.uid == 0 { return true }
+        let mode = info.attributes.mode
+        if caller.uid == info.attributes.uid { return mode & 0o400 != 0 }
+        if caller.gid == info.attributes.gid { return mode & 0o040 != 0 }
+        return mode & 0o004 != 0
+    }
+}

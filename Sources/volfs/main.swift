@@ -1,0 +1,4 @@
+internal import Commands
+internal import Glibc
+
+exit(CommandLineTool.run(Array(CommandLine.arguments.dropFirst())))
