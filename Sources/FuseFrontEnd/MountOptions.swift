@@ -13,7 +13,7 @@ public struct MountOptions: Sendable {
     /// libfuse prints every request.
     public var debugs = false
     /// Threads that serve requests.
-    public var threads = 4
+    public var threads = 3
     /// Mode of new volumes, before the caller's umask.
     public var fileMode: UInt32 = 0o666
 

@@ -219,6 +219,7 @@ extension PoolState {
         epoch += 1
         dirtyVersions = []
         dirtyNodes = 0
+        hasReaped = false
         return frozen
     }
 

@@ -9,9 +9,11 @@ extension Pool {
     public func maintain() throws(PoolError) -> Bool {
         if state.withLock({ $0.isReadOnly || $0.isSuspended }) { return false }
         if isCheckpointDue() { try checkpoint(.routine) }
-        let isReaping = try reap(budget: 4096)
-        if !isReaping { try punchFreeSegments() }
-        return isReaping
+        if try reap(budget: 4096) { return true }
+        // What was freed should count as free now, not only when the next checkpoint is due.
+        if state.withLock({ $0.hasReaped }) { try checkpoint(.routine) }
+        try punchFreeSegments()
+        return false
     }
 
     /// Frees deleted versions until nothing is left that can be freed, and makes that durable.

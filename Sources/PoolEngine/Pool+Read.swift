@@ -130,4 +130,9 @@ extension Pool {
 public struct Extent: Equatable, Sendable {
     public var isData: Bool
     public var end: UInt64
+
+    public init(isData: Bool, end: UInt64) {
+        self.isData = isData
+        self.end = end
+    }
 }

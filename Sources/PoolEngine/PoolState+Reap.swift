@@ -120,5 +120,6 @@ extension PoolState {
         markDirty(version)
         version.root = .hole(version.generation)
         victim = nil
+        hasReaped = true
     }
 }

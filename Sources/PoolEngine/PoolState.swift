@@ -26,6 +26,8 @@ struct PoolState: ~Copyable {
     /// Deleted versions whose blocks are not all freed, and the one being freed now.
     var hidden: Set<UInt64> = []
     var victim: Version?
+    /// A version has been freed in the open epoch.
+    var hasReaped = false
 
     /// The open epoch: what changes now is stored by the checkpoint of this number.
     var epoch: UInt64

@@ -1,0 +1,150 @@
+internal import TestSupport
+import Testing
+
+extension IntegrationTests {
+    /// What a newcomer types wrong gets one line that names the thing and the remedy, and the right exit status.
+    @Test func commandMistakes() throws {
+        try scenario(
+            """
+            fails 32 "$V" "$T" "$M"; says "$T: is a directory; .*name a file"
+            fails 32 "$V" "$T/none.pool" "$M"; says "no such file; .*volfs create"
+            fails 4 "$V" list "$T/none.pool" || fails 4 "$V" list "$T/none.pool"; says "no such file"
+            head -c 1M /dev/urandom > junk; fails 32 "$V" junk "$M"; says "junk: not a volfs pool"
+            fails 8 "$V" list junk; says "not a volfs pool"
+            qemu-img create -q -f qcow2 q.qcow2 10M; fails 8 "$V" list q.qcow2; says "qcow2 image"
+            pool 256M
+            fails 5 "$V" create "$P" --size 1G || true; says "mounted|exists"
+            fails 6 "$V" check "$P" || fails 8 "$V" check "$P"; says "is mounted at .* by process [0-9]+"
+            mkdir "$T/other"; fails 32 "$V" "$P" "$T/other"; says "is mounted at $M by process $(daemon)"
+            fails 32 "$V" "$P" "$T/missing"; says "mounted|mkdir"
+            fails 2 "$V" "$P" "$M" -o snapshot=visible; says "snapshot=visible: no such mount option"
+            fails 2 "$V" frobnicate; says "no such command"
+            fails 2 "$V" list --colour "$P"; says "--colour: no such option"
+            fails 2 "$V" new "$P" disk 10s; says "10s: not a size"
+            for name in 'a,b' 'a b' .hidden; do fails 1 touch "$M/$name"; says "Invalid argument"; done
+            fails 2 "$V" new "$P" 'a,b' 1M || fails 1 "$V" new "$P" 'a,b' 1M; says "letters, digits"
+            "$V" new "$P" disk 1M; "$V" snapshot "$P" disk@s
+            fails 5 "$V" new "$P" disk 1M; says "taken|exists"
+            fails 4 "$V" info "$P" disk@none; says "disk@none: no such volume or snapshot"
+            fails 4 "$V" clone "$P" disk@none vm; says "no volume or snapshot"
+            fails 6 "$V" destroy "$P" disk -y; says "1 snapshots"
+            fails 2 "$V" resize "$P" disk 512K; says "--shrink"
+            unmount_pool
+            fails 5 "$V" create "$P" --size 1G; says "exists already; .*--force"
+            fails 4 "$V" destroy "$P" nothing -y; says "nothing: no such"
+            fails 6 "$V" destroy "$P" disk -y; says "1 snapshots"
+            cp --sparse=always "$P" short.pool; truncate -s 100M short.pool
+            fails 32 "$V" short.pool "$M"; says "truncated: the file has 104857600 bytes, the pool needs"
+            cp --sparse=always "$P" future.pool
+            python3 - <<'END'
+            # Every superblock claims format 2, with right checksums.
+            def crc32c(data):
+                crc = 0xffffffff
+                for byte in data:
+                    crc ^= byte
+                    for _ in range(8): crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+                return crc ^ 0xffffffff
+            f = open("future.pool", "r+b")
+            for at in range(0, 2 << 20, 65536):
+                f.seek(at); block = bytearray(f.read(4096))
+                if block[:4] != b"VFSB": continue
+                block[8] = 2; block[4:8] = bytes(4); block[4:8] = crc32c(block).to_bytes(4, "little")
+                f.seek(at); f.write(block)
+            END
+            fails 8 "$V" list future.pool; says "pool of format 2"
+            fails 32 "$V" future.pool "$M"; says "newer volfs"
+            """, tools: ["qemu-img"])
+    }
+
+    /// Each refusal of the mount has its errno, and its reason in .ctl/errors.
+    @Test func refusalsOfTheMount() throws {
+        try scenario(
+            """
+            pool 512M; cd "$M"
+            truncate -s 8M root; mkdir .ctl/snap/root/v1; truncate -s 8M other; ln -s root@v1 .ctl/clone/vm1
+            refuses() { local text=$1; shift; fails 1 "$@"; says "$text"; [ "$(tail -1 .ctl/errors)" != "${last:-}" ] || fail "no reason: $*"; last=$(tail -1 .ctl/errors); }
+            refuses "Read-only file system" sh -c 'echo x > root@v1'
+            refuses "Read-only file system" truncate -s 4M root@v1
+            refuses "Read-only file system" chmod u+w root@v1
+            refuses "Read-only file system" touch root@v1
+            refuses "Operation not permitted" rm -f root@v1
+            refuses "Directory not empty" rm root
+            refuses "Operation not permitted" mkdir directory
+            refuses "Operation not permitted" ln -s root link
+            refuses "Operation not permitted" touch new@snap
+            refuses "File name too long" touch $(printf 'a%.0s' $(seq 200))
+            refuses "File exists" mkdir .ctl/snap/root/v1
+            refuses "File exists" mv --no-clobber --no-target-directory vm1 other || refuses "File exists" mv -T vm1 other
+            refuses "Invalid argument" mv root@v1 .ctl/snap/other/v1 || true
+            refuses "Operation not permitted" rmdir .ctl/snap/root
+            refuses "Operation not permitted" mkdir .ctl/thing
+            refuses "Operation not permitted" touch .ctl/snap/root/v1/file
+            refuses "Operation not permitted" rm -f .ctl/snap/root/v1/data
+            refuses "No such file" ln -s missing@v1 .ctl/clone/x
+            refuses "Invalid argument" ln -s /etc/passwd .ctl/clone/x
+            refuses "File exists" ln -s root@v1 .ctl/clone/vm1 || true
+            fails 1 ls .ctl/snap/nothing; says "No such file"
+            exec 7<>other; (sleep 0.5; exec 7>&-) &
+            fails 1 rm other; says "Device or resource busy"; grep -q 'unlink other errno=16' .ctl/errors || fail "no reason"
+            cat .ctl/vol/other/users | grep -q pid= || fail "no users"
+            exec 7>&-; rm other
+            # Close and remove right behind it: the release may still be on its way.
+            for _ in $(seq 20); do truncate -s 1M quick; loop=$(attach quick); losetup -d $loop; rm quick; done
+            ls -a | grep -q '^.ctl$' && fail ".ctl is listed"
+            [ -d .ctl ] || fail ".ctl cannot be reached"
+            """)
+    }
+
+    /// Plain file tools do what they do elsewhere, and what cannot be seen twice is not.
+    @Test func plainFileTools() throws {
+        try scenario(
+            """
+            pool 1G; cd "$M"
+            head -c 5000001 /dev/urandom > "$T/f"; cp "$T/f" copied; cmp "$T/f" copied; same "$(stat -c %s copied)" 5000001
+            dd if="$T/f" of=dd bs=4097 status=none; cmp "$T/f" dd
+            echo tail >> copied; same "$(tail -c 5 copied)" tail
+            chmod 600 copied; chown 1234:4321 copied; touch -d 2020-01-02T03:04:05Z copied
+            inode=$(stat -c %i copied)
+            truncate -s 10M sparse; echo x | dd of=sparse bs=1M seek=5 conv=notrunc status=none
+            same "$(stat -c %b sparse)" 8 "one block is allocated"
+            cp --sparse=always sparse sparse2; same "$(stat -c %b sparse2)" 8
+            dd if=/dev/zero of=zeros bs=1M count=8 status=none; same "$(stat -c %b zeros)" 0 "zeros take no space"
+            same "$(stat -f -c %S .)" 4096 "f_bsize is the unit of allocation"
+            truncate -s 3M sparse; truncate -s 10M sparse; cmp -n 10485760 sparse /dev/zero
+            mkdir .ctl/snap/copied/s1; [ -e copied@s1 ] || fail "no file"; cmp copied copied@s1
+            mv .ctl/snap/copied/s1 .ctl/snap/copied/s2; [ ! -e copied@s1 ] || fail "stale name"; cmp copied copied@s2
+            same "$(stat -c %i copied@s2)" "$(stat -c %i .ctl/snap/copied/s2/data)"
+            time=$(stat -c %Y .ctl/snap/copied); sleep 1.1; mkdir .ctl/snap/copied@s3; [ $(stat -c %Y .ctl/snap/copied) -gt $time ] || fail "mtime stays"
+            same "$(ls .ctl/snap/copied | tr '\\n' ' ')" "s2 s3 "
+            mv copied renamed; cmp renamed renamed@s2
+            rmdir .ctl/snap/renamed/s2 .ctl/snap/renamed/s3; [ ! -e renamed@s2 ] || fail "stale name"
+            python3 -c 'import json; json.load(open(".ctl/stats.json")); json.load(open(".ctl/vol/renamed/info.json"))'
+            cd /; unmount_pool; mount_pool; cd "$M"
+            same "$(stat -c '%a %u %g %i' renamed)" "600 1234 4321 $inode" "mode, owner and inode after a remount"
+            same "$(ls)" "$(printf 'dd\\nrenamed\\nsparse\\nsparse2\\nzeros')"
+            rm *; freed; emptied 0
+            """)
+    }
+
+    /// Every command prints the same of a mounted and of an unmounted pool, and JSON parses.
+    @Test func commandsOnMountedAndUnmountedPool() throws {
+        try scenario(
+            """
+            "$V" create "$P" --size 1G --json | python3 -m json.tool > /dev/null
+            both() { "$V" "$@" > "$T/unmounted"; mount_pool; "$V" "$@" > "$T/mounted"; unmount_pool; diff "$T/unmounted" "$T/mounted" || fail "$*"; }
+            "$V" new "$P" a 10M; "$V" snapshot "$P" a@s1 a@s2; "$V" clone "$P" a@s1 b c; "$V" clone "$P" a d; "$V" rename "$P" d e
+            "$V" resize "$P" a +5M; "$V" rename "$P" a@s2 a@s3
+            mount_pool
+            "$V" new "$P" f 10M; "$V" snapshot "$M" f@x; VOLFS_POOL=$P "$V" clone f@x g; "$V" rename "$P" f@x f@y; "$V" resize "$P" g 5M --shrink
+            "$V" destroy "$P" f@y -y; "$V" destroy "$P" b -n | grep -q 'would destroy b'; "$V" destroy "$P" b -y
+            unmount_pool
+            both list "$P"; both list -H -p -o name,type,size,referenced,created,origin,snapshots,id,guid "$P"; both list --json "$P"
+            both info "$P" a a@s1; both info --json "$P" g; both list -t snapshot "$P"; both list -t clone -H -o name,origin "$P"
+            same "$("$V" list -H -o name "$P" | tr '\\n' ' ')" "a a@s1 a@s3 c e f g "
+            same "$("$V" list -H -p -o name,size,origin "$P" a c e g | tr '\\t\\n' ', ')" "a,15728640,- c,10485760,a@s1 e,10485760,a g,5242880,- "
+            "$V" destroy -r -y "$P" a c e f g; same "$("$V" list -H "$P")" ""
+            "$V" check --json "$P" | python3 -c 'import json,sys; assert json.load(sys.stdin)["clean"]'
+            "$V" version --json | python3 -m json.tool > /dev/null; "$V" help | grep -q umount; "$V" help list | grep -q -- --json
+            """)
+    }
+}

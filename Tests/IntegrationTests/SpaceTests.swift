@@ -1,0 +1,136 @@
+internal import TestSupport
+import Testing
+
+extension IntegrationTests {
+    /// fstrim gives space back at once; deleting everything gives back every byte.
+    @Test func trimAndDeleteGiveSpaceBack() throws {
+        try scenario(
+            """
+            pool 8G; start=$(json allocated); cd "$M"; mkdir "$T/a"
+            truncate -s 4G root; loop=$(attach --direct-io=on root); mkfs.ext4 -q $loop; mount $loop "$T/a"
+            head -c 600M /dev/urandom > "$T/a/big"; sync -f "$T/a"
+            used=$(json allocated); blocks=$(stat -c %b root)
+            rm "$T/a/big"; sync -f "$T/a"; fstrim "$T/a"
+            [ $(json allocated) -lt $((used - 590 * 1048576)) ] || fail "allocated $used -> $(json allocated)"
+            [ $(stat -c %b root) -lt $((blocks - 590 * 2048)) ] || fail "du did not go down"
+            umount "$T/a"; losetup -d $loop
+            mkdir .ctl/snap/root/s1; dd if=/dev/urandom of=root bs=1M count=64 seek=100 conv=notrunc status=none
+            ln -s root@s1 .ctl/clone/c1; ln -s root .ctl/clone/c2; dd if=/dev/urandom of=c1 bs=1M count=32 conv=notrunc status=none
+            mkdir .ctl/snap/c1/x; rmdir .ctl/snap/root/s1; rm root; rmdir .ctl/snap/c1/x; rm c2 c1
+            freed; emptied $start
+            cd /; unmount_pool; clean
+            same "$("$V" info --json "$P" | python3 -c 'import json,sys; print(json.load(sys.stdin)["allocated"])')" "$start"
+            """, tools: ["mkfs.ext4", "fstrim"])
+    }
+
+    /// A thousand clones of one image cost metadata only, are quick to make, and outlive the image.
+    @Test func thousandClonesOfGoldenImage() throws {
+        try scenario(
+            """
+            pool 8G; cd "$M"
+            truncate -s 10G golden
+            python3 - <<'END'
+            import os
+            f = os.open("golden", os.O_RDWR)
+            for n in range(1024):
+                os.pwrite(f, os.urandom(1 << 20), n * 10 << 20)
+            os.fsync(f)
+            END
+            mkdir .ctl/snap/golden/v1
+            sum=$(dd if=golden@v1 bs=1M count=2000 status=none | sha1sum)
+            before=$(json allocated)
+            begin=$(date +%s%N)
+            for i in $(seq 1000); do ln -s golden@v1 .ctl/clone/vm$i; done
+            rate=$((1000 * 1000000000 / ($(date +%s%N) - begin)))
+            begin=$(date +%s%N); for i in $(seq 1000); do ln -s golden@v1 "$T/vm$i"; done
+            base=$((1000 * 1000000000 / ($(date +%s%N) - begin)))
+            echo "RESULT clones by ln -s: $rate a second (plain symlinks of the host: $base)"
+            [ $rate -ge 500 ] || fail "only $rate clones a second"
+            sync -f .; sleep 6
+            grown=$(($(json allocated) - before))
+            echo "RESULT 1000 clones take $grown bytes more, of $before"
+            [ $grown -lt $((before / 100)) ] || fail "clones took $grown bytes"
+            rmdir .ctl/snap/golden/v1; rm golden
+            for i in 1 7 500 1000; do same "$(dd if=vm$i bs=1M count=2000 status=none | sha1sum)" "$sum" "vm$i"; done
+            echo different | dd of=vm7 conv=notrunc status=none; same "$(head -c 9 vm7)" different
+            same "$(dd if=vm8 bs=1M count=2000 status=none | sha1sum)" "$sum" "vm8"
+            cd /; unmount_pool; clean; mount_pool; cd "$M"
+            rm vm*; freed; emptied 0
+            """, seconds: 240)
+    }
+
+    /// A full pool says so before it changes anything, and everything that gives space back still works (POOL-02).
+    @Test func fullPoolRefusesCleanlyAndRecovers() throws {
+        try scenario(
+            """
+            pool 256M; cd "$M"
+            truncate -s 64M keep; dd if=/dev/urandom of=keep bs=1M count=16 conv=notrunc status=none
+            mkdir .ctl/snap/keep/s; sum=$(sha1sum < keep@s)
+            truncate -s 4G big; mkdir .ctl/snap/big/empty
+            python3 - <<'END'
+            import errno, os, mmap
+            f = os.open("big", os.O_RDWR | os.O_DIRECT)
+            def fill(size):
+                buffer = mmap.mmap(-1, size); offset = os.lseek(f, 0, os.SEEK_END) and 0
+                global at
+                while True:
+                    buffer.seek(0); buffer.write(os.urandom(size))
+                    try:
+                        n = os.pwrite(f, buffer, at)
+                        assert n == size, "short write %d" % n
+                    except OSError as e:
+                        assert e.errno == errno.ENOSPC, e
+                        back = os.pread(f, size, at) if False else None
+                        # Nothing of the refused write is there: the range is still a hole.
+                        try:
+                            data = os.lseek(f, at, os.SEEK_DATA)
+                            assert data >= at + size, "part of a refused write is there"
+                        except OSError as e2:
+                            assert e2.errno == errno.ENXIO
+                        return
+                    at += size
+            at = 0
+            fill(1 << 20); big = at
+            fill(24576); fill(4096)
+            print("filled", at)
+            END
+            grep -q ENOSPC .ctl/errors || grep -q 'errno=28' .ctl/errors || fail "no reason given"
+            same "$(sha1sum < keep@s)" "$sum" "snapshot on a full pool"
+            cat big > /dev/null
+            fails 0 rmdir .ctl/snap/big/empty
+            fails 0 fallocate --punch-hole --offset 0 --length 8M big
+            echo again | dd of=keep bs=1M seek=2 conv=notrunc status=none
+            fails 0 rm big; freed
+            dd if=/dev/urandom of=keep bs=1M count=30 conv=notrunc status=none
+            cd /; unmount_pool; clean; mount_pool; same "$(sha1sum < "$M/keep@s")" "$sum" "snapshot after reopening"
+            """, tools: ["fallocate"])
+    }
+
+    /// Taking a snapshot costs the same with ten thousand of them as with none, and so does opening the pool.
+    @Test func snapshotCostDoesNotGrow() throws {
+        try scenario(
+            """
+            pool 8G; cd "$M"; truncate -s 4G root
+            python3 - <<'END'
+            import os, time
+            f = os.open("root", os.O_RDWR)
+            for n in range(4096): os.pwrite(f, os.urandom(4096) * 256, n << 20)
+            os.fsync(f)
+            times = []
+            for n in range(10000):
+                begin = time.perf_counter(); os.mkdir(".ctl/snap/root/s%05d" % n); times.append(time.perf_counter() - begin)
+            median = lambda x: sorted(x)[len(x) // 2]
+            first, last = median(times[:100]), median(times[-100:])
+            print("RESULT snapshot: first hundred %.0f us, last hundred %.0f us, ratio %.2f" % (first * 1e6, last * 1e6, last / first))
+            assert last <= 1.5 * first, "snapshots grow dearer"
+            END
+            cd /; unmount_pool
+            "$V" create "$T/empty.pool" --size 8G; mkdir "$T/empty"
+            t() { local begin=$(date +%s%N); "$@" >/dev/null; echo $((($(date +%s%N) - begin) / 1000000)); }
+            full=$(t mount_pool); empty=$(t "$V" "$T/empty.pool" "$T/empty"); "$V" umount "$T/empty"
+            echo "RESULT mounting with 10000 snapshots $full ms, empty $empty ms"
+            [ $((full - empty)) -lt 500 ] || fail "mounting takes $full ms, empty $empty ms"
+            same "$(ls "$M/.ctl/snap/root" | wc -l)" 10000
+            """, seconds: 400)
+    }
+}

@@ -1,0 +1,158 @@
+internal import BlockStorage
+internal import PoolEngine
+internal import TestSupport
+import Testing
+
+/// Devices that fail, and images that are damaged.
+@Suite struct FaultTests {
+    private static func bytes(_ value: UInt8, _ count: Int) -> [UInt8] { [UInt8](repeating: value, count: count) }
+
+    /// A short history; returns how many steps were acknowledged as durable before the failure.
+    private func history(_ pool: Pool) -> Int {
+        var done = 0
+        do {
+            let volume = try pool.createVolume("v", size: 60_000, attributes: .plain)
+            done = 1
+            for step in 2...6 {
+                try pool.write(volume, at: UInt64(step * 5000), Self.bytes(UInt8(step), 6000))
+                try pool.flush(volume)
+                done = step
+                if step == 4 { try pool.createSnapshot("s", of: volume) }
+                if step == 5 { try pool.checkpoint() }
+            }
+        } catch {}
+        return done
+    }
+
+    /// The n-th call to the device fails, for every n until the history succeeds: what was acknowledged is there when the
+    /// pool is opened again, and the failed pool accepts nothing it cannot keep.
+    @Test(arguments: [5, 28] as [Int32]) func everyDeviceCallFailing(errno: Int32) throws {
+        var calls = 1
+        while true {
+            let disk = SimulatedDisk(size: 400 * 1024)
+            let pool = try Pool.makeTiny(on: disk)
+            disk.fail(after: calls, errno: errno)
+            let done = history(pool)
+            let again = try Pool.openTiny(SimulatedDisk(image: disk.image))
+            #expect(try again.check(readingData: true).isClean, "call \(calls)")
+            if done >= 1 {
+                let volume = try again.find("v")
+                for step in 2..<max(2, done) {
+                    #expect(try again.read(volume, at: UInt64(step * 5000), count: 5000) == Self.bytes(UInt8(step), 5000), "call \(calls), step \(step)")
+                }
+            }
+            if done == 6 { break }
+            calls += 1
+        }
+        #expect(calls > 30)
+    }
+
+    /// After a failed barrier nothing is known: no retry, everything that writes is refused, reads go on.
+    @Test func failedFlushSuspendsThePool() throws {
+        let disk = SimulatedDisk(size: 400 * 1024)
+        let pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 60_000, attributes: .plain)
+        try pool.write(volume, at: 0, Self.bytes(1, 4096))
+        // The record is written already, so the next call is the barrier.
+        disk.fail(after: 1)
+        #expect(throws: PoolError.system(.fdatasync, errno: 5)) { try pool.flush(volume) }
+        #expect(throws: PoolError.suspended) { try pool.flush(volume) }
+        #expect(throws: PoolError.suspended) { try pool.write(volume, at: 0, [1]) }
+        #expect(throws: PoolError.suspended) { try pool.createSnapshot("s", of: volume) }
+        #expect(throws: PoolError.suspended) { try pool.checkpoint() }
+        #expect(pool.statistics().isSuspended)
+        #expect(try pool.read(volume, at: 0, count: 4096) == Self.bytes(1, 4096))
+    }
+
+    /// One damaged byte anywhere in a closed pool: nothing wrong is ever returned as data. Either the pool is refused, or
+    /// a read says so, or the byte did not matter.
+    @Test func damagedByteIsNeverReturnedAsData() throws {
+        let disk = SimulatedDisk(size: 200 * 1024)
+        let pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 60_000, attributes: .plain)
+        for step in 0..<12 { try pool.write(volume, at: UInt64(step * 5000), Self.bytes(UInt8(step + 1), 5000)) }
+        try pool.createSnapshot("s", of: volume)
+        try pool.close()
+        let image = disk.image
+        let expected = try pool.contents(volume)
+        var refused = 0, unreadable = 0, found = 0
+        for position in stride(from: 5, to: image.count, by: 173) {
+            var damaged = image
+            damaged[position] ^= 0x10
+            do {
+                let again = try Pool.openTiny(SimulatedDisk(image: damaged), mode: .readOnly)
+                if try !again.check(readingData: true).isClean { found += 1 }
+                #expect(try again.contents(again.find("v")) == expected, "byte \(position)")
+            } catch PoolError.corrupt(.node, _, _), PoolError.corrupt(.data, _, _) {
+                unreadable += 1
+            } catch {
+                refused += 1
+            }
+        }
+        #expect(unreadable > 20 && found >= 0 && refused >= 1, "\(refused) refused, \(unreadable) unreadable, \(found) found")
+    }
+
+    /// One bit of any superblock copy, or of all but one: the pool opens as it was closed.
+    @Test func oneSuperblockCopyIsEnough() throws {
+        let disk = SimulatedDisk(size: 200 * 1024)
+        let pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 6000, attributes: .plain)
+        try pool.write(volume, at: 0, Self.bytes(3, 6000))
+        try pool.close()
+        for ring in 0..<2 {
+            var image = disk.image
+            for slot in 0..<4 { image[(ring * 4 + slot) * 1024 + 100] ^= 1 }
+            let again = try Pool.openTiny(SimulatedDisk(image: image))
+            #expect(try again.contents(again.find("v")) == Self.bytes(3, 6000))
+        }
+    }
+
+    /// If both copies of the newest superblock are lost, the older state is not passed off as the newest.
+    @Test func lostSuperblockIsNotFallenBackFrom() throws {
+        let disk = SimulatedDisk(size: 200 * 1024)
+        let pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 6000, attributes: .plain)
+        try pool.checkpoint()
+        let epoch = Int(pool.statistics().epoch)
+        try pool.write(volume, at: 0, Self.bytes(3, 6000))
+        try pool.flush(volume)
+        var image = disk.image
+        for ring in 0..<2 { image[(ring * 4 + epoch % 4) * 1024 + 100] ^= 1 }
+        #expect(throws: PoolError.self) { try Pool.openTiny(SimulatedDisk(image: image)) }
+    }
+
+    /// POOL-11 to -15: what is no pool, or not whole, is refused with the error that says so.
+    @Test func refusesWhatIsNoPool() throws {
+        #expect(throws: PoolError.notAPool) { try Pool.openTiny(SimulatedDisk(size: 100_000)) }
+        let random = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        #expect(throws: PoolError.notAPool) { try Pool.openTiny(SimulatedDisk(image: random)) }
+        let disk = SimulatedDisk(size: 200 * 1024)
+        try Pool.makeTiny(on: disk).close()
+        #expect(throws: PoolError.truncated(size: 102_400, expected: 204_800)) {
+            try Pool.openTiny(SimulatedDisk(image: Array(disk.image[..<102_400])))
+        }
+        #expect(throws: PoolError.invalid(.size)) {
+            try Pool.format(SimulatedDisk(size: 20_000), geometry: .tiny, environment: .simulated(seed: 1))
+        }
+    }
+
+    /// The format itself: a seeded pool's image must not change from one build to the next. If it does, the format has
+    /// changed, and needs a new version.
+    @Test func formatIsStable() throws {
+        let disk = SimulatedDisk(size: 200 * 1024)
+        let pool = try Pool.makeTiny(on: disk, seed: 42)
+        let volume = try pool.createVolume("root", size: 50_000, attributes: .plain)
+        try pool.write(volume, at: 777, Self.bytes(9, 20_000))
+        let snapshot = try pool.createSnapshot("v1", of: volume)
+        _ = try pool.createClone("vm1", of: snapshot, attributes: .plain)
+        try pool.discard(volume, at: 4096, count: 8192)
+        try pool.close()
+        let checksum = disk.image.withUnsafeBytes { crc32c($0) }
+        #expect(checksum == FormatFixture.tinyPoolChecksum, "the image's checksum is \(checksum)")
+    }
+}
+
+/// Checksums of images made by the first build of each format version.
+enum FormatFixture {
+    static let tinyPoolChecksum: UInt32 = 1_824_947_318
+}

@@ -1,0 +1,88 @@
+internal import BlockStorage
+internal import PoolEngine
+internal import TestSupport
+internal import VolumeFS
+import Testing
+
+/// The mount's verbs without a mount.
+@Suite struct VolumeFileSystemTests {
+    private let root = Caller(process: 1, uid: 0, gid: 0)
+
+    private func files() throws -> VolumeFileSystem {
+        var options = VolumeFileSystem.Options(now: { 5_000_000_000 }, pause: { _ in })
+        options.mountpoint = "/mnt/vols"
+        return VolumeFileSystem(pool: try Pool.makeTiny(on: SimulatedDisk(size: 640 * 1024)), options: options)
+    }
+
+    private func text(_ files: VolumeFileSystem, _ inode: Inode) throws -> String {
+        let file = try files.open(inode, OpenRequest(writes: false, truncates: false), by: root)
+        var bytes = [UInt8](repeating: 0, count: 100_000)
+        let count = try bytes.withUnsafeMutableBytes { try files.read(inode, handle: file.handle, at: 0, into: $0) }
+        files.release(inode, handle: file.handle)
+        return String(decoding: bytes[..<count], as: UTF8.self)
+    }
+
+    @Test func inodeNumbersAreReversible() {
+        for inode: Inode in [.root, .control, .clones, .list, .file(7), .snapshot(7), .clone(1 << 50), .volumeUsers(3)] {
+            #expect(Inode(number: inode.number) == inode)
+        }
+        #expect(Inode.root.number == 1)
+        #expect(Inode(number: 0) == nil && Inode(number: 200) == nil && Inode(number: 7 << 8 | 99) == nil)
+    }
+
+    @Test func verbsOfTheControlDirectory() throws {
+        let files = try files()
+        let made = try files.create(.root, "root", mode: 0o644, OpenRequest(writes: true, truncates: false), by: root)
+        try [UInt8](repeating: 1, count: 3000).withUnsafeBytes { try files.write(made.inode, at: 0, $0) }
+        files.release(made.inode, handle: made.file.handle)
+        let volumes = try files.lookup(.control, "snap")
+        let directory = try files.lookup(volumes, "root")
+        let snapshot = try files.makeDirectory(directory, "v1", by: root)
+        #expect(try files.lookup(.root, "root@v1") == files.lookup(snapshot, "data"))
+        #expect(try files.lookup(volumes, "root@v1") == snapshot)
+        for target in ["root@v1", "../../root@v1", "/mnt/vols/root@v1", "root"] {
+            let name = "c\(target.count)"
+            let link = try files.makeLink(.clones, name, target: target, by: root)
+            #expect(try files.readLink(link) == (target == "root" ? "../../root" : "../../root@v1"))
+            #expect(try files.attributes(files.lookup(.root, name)).size == 3000)
+        }
+        #expect(try files.list(.root).map(\.name) == ["c13", "c17", "c4", "c7", "root", "root@v1"])
+        try files.rename(directory, "v1", to: directory, "v2", replaces: true)
+        #expect(try files.readLink(files.lookup(.clones, "c7")) == "../../root@v2")
+        #expect(throws: PoolError.hasSnapshots(count: 1)) { try files.unlink(.root, "root") }
+        try files.removeDirectory(directory, "v2", by: root)
+        try files.unlink(.root, "root")
+        #expect(throws: PoolError.notFound) { try files.lookup(.root, "root@v2") }
+        #expect(try text(files, .state) == "ready\n")
+        #expect(try text(files, .list).split(separator: "\n").count == 4)
+    }
+
+    @Test func refusalsHaveTheirErrno() throws {
+        let files = try files()
+        let made = try files.create(.root, "v", mode: 0o600, OpenRequest(writes: true, truncates: false), by: root)
+        let directory = Inode.snapshotDirectory(made.inode.number >> 8)
+        _ = try files.makeDirectory(directory, "s", by: root)
+        let snapshot = try files.lookup(.root, "v@s")
+        func errno(_ body: () throws(PoolError) -> Void) -> Int32 {
+            do throws(PoolError) { try body() } catch { return error.errno }
+            return 0
+        }
+        let write = OpenRequest(writes: true, truncates: false)
+        #expect(errno { () throws(PoolError) in _ = try files.open(snapshot, write, by: root) } == 30)
+        #expect(errno { () throws(PoolError) in try files.unlink(.root, "v@s") } == 1)
+        #expect(errno { () throws(PoolError) in _ = try files.create(.root, "a@b", mode: 0, write, by: root) } == 1)
+        #expect(errno { () throws(PoolError) in _ = try files.create(.root, "a,b", mode: 0, write, by: root) } == 22)
+        #expect(errno { () throws(PoolError) in _ = try files.makeDirectory(.root, "d", by: root) } == 1)
+        #expect(errno { () throws(PoolError) in _ = try files.makeDirectory(.snapshotDirectories, "v", by: root) } == 17)
+        #expect(errno { () throws(PoolError) in _ = try files.makeDirectory(.snapshotDirectories, "none", by: root) } == 2)
+        #expect(errno { () throws(PoolError) in _ = try files.makeLink(.clones, "CuAbCdEf", target: "v", by: root) } == 22)
+        #expect(errno { () throws(PoolError) in _ = try files.makeLink(.clones, "x", target: "/etc/passwd", by: root) } == 22)
+        let stranger = Caller(process: 2, uid: 1000, gid: 1000)
+        #expect(errno { () throws(PoolError) in _ = try files.makeLink(.clones, "x", target: "v@s", by: stranger) } == 13)
+        #expect(errno { () throws(PoolError) in try files.rename(.root, "v", to: directory, "t", replaces: true) } == 22)
+        try files.removeDirectory(directory, "s", by: root)
+        #expect(errno { () throws(PoolError) in try files.unlink(.root, "v") } == 16)
+        files.refused("unlink", "v", by: root, .inUse)
+        #expect(try text(files, .errors).contains("unlink v errno=16: it is open"))
+    }
+}
