@@ -87,6 +87,9 @@ final class ControlledPool: PoolAccess {
         let number = errno
         let last = readText("\(mountpoint)/.ctl/errors")?.split(separator: "\n").last { $0.contains("errno=\(number):") && $0.contains("pid=\(getpid()) ") }
         let reason = last?.split(separator: ": ", maxSplits: 1).last.map(String.init)
-        throw Failure(errno: number, object: object, reason: reason)
+        var failure = Failure(errno: number, object: object, reason: reason)
+        // As for an unmounted pool: what cannot be a name is wrong usage.
+        if number == EINVAL && reason?.hasPrefix("names are") == true { failure.status = .usage }
+        throw failure
     }
 }

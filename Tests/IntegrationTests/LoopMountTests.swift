@@ -9,7 +9,7 @@ extension IntegrationTests {
             """
             fs=$1 sector=$2
             pool 16G; cd "$M"; mkdir "$T/a" "$T/b" "$T/c"
-            check_fs() { case $fs in ext4) e2fsck -fn "$1";; xfs) xfs_repair -n "$1";; btrfs) btrfs check "$1";; esac >"$T/fsck" 2>&1 || fail "fsck: $(tail -5 "$T/fsck")"; }
+            check_fs() { case $fs in ext4) e2fsck -fn "$1";; xfs) xfs_repair -n "$1";; btrfs) btrfs check "$1";; esac >"$T/fsck" 2>&1 || fail "fsck of $1: $(cat "$T/fsck")"; }
             sums() { (cd "$1"; find . -type f -print0 | sort -z | xargs -0 sha1sum | sha1sum); }
             truncate -s 32G root
             loop=$(attach --direct-io=on --sector-size $sector root)
@@ -25,8 +25,10 @@ extension IntegrationTests {
             END
             tar -xf "$T/files.tar" -C "$T/a"; sync -f "$T/a"
             before=$(sums "$T/a")
-            # Frozen, so that the snapshot needs no log replay and can be mounted read-only.
-            fsfreeze -f "$T/a"; mkdir .ctl/snap/root/v1; fsfreeze -u "$T/a"
+            # Quiet, so that the snapshot needs no log replay and can be mounted read-only. A frozen XFS keeps its log
+            # dirty on purpose, which xfs_repair -n then counts as an error, so that one is unmounted.
+            if [ $fs = xfs ]; then umount "$T/a"; mkdir .ctl/snap/root/v1; mount $loop "$T/a"
+            else fsfreeze -f "$T/a"; mkdir .ctl/snap/root/v1; fsfreeze -u "$T/a"; fi
             rm -rf "$T/a"/d1*; for file in $(find "$T/a/d2" -type f); do echo overwritten > "$file"; done; sync -f "$T/a"
             [ "$(sums "$T/a")" != "$before" ] || fail "nothing changed"
             ln -s root@v1 .ctl/clone/vm1

@@ -8,13 +8,13 @@ extension IntegrationTests {
             """
             fails 32 "$V" "$T" "$M"; says "$T: is a directory; .*name a file"
             fails 32 "$V" "$T/none.pool" "$M"; says "no such file; .*volfs create"
-            fails 4 "$V" list "$T/none.pool" || fails 4 "$V" list "$T/none.pool"; says "no such file"
+            fails 4 "$V" list "$T/none.pool"; says "no such file"
             head -c 1M /dev/urandom > junk; fails 32 "$V" junk "$M"; says "junk: not a volfs pool"
             fails 8 "$V" list junk; says "not a volfs pool"
             qemu-img create -q -f qcow2 q.qcow2 10M; fails 8 "$V" list q.qcow2; says "qcow2 image"
             pool 256M
-            fails 5 "$V" create "$P" --size 1G || true; says "mounted|exists"
-            fails 6 "$V" check "$P" || fails 8 "$V" check "$P"; says "is mounted at .* by process [0-9]+"
+            fails 6 "$V" create "$P" --size 1G; says "is mounted at"
+            fails 8 "$V" check "$P"; says "is mounted at .* by process [0-9]+"
             mkdir "$T/other"; fails 32 "$V" "$P" "$T/other"; says "is mounted at $M by process $(daemon)"
             fails 32 "$V" "$P" "$T/missing"; says "mounted|mkdir"
             fails 2 "$V" "$P" "$M" -o snapshot=visible; says "snapshot=visible: no such mount option"
@@ -22,7 +22,7 @@ extension IntegrationTests {
             fails 2 "$V" list --colour "$P"; says "--colour: no such option"
             fails 2 "$V" new "$P" disk 10s; says "10s: not a size"
             for name in 'a,b' 'a b' .hidden; do fails 1 touch "$M/$name"; says "Invalid argument"; done
-            fails 2 "$V" new "$P" 'a,b' 1M || fails 1 "$V" new "$P" 'a,b' 1M; says "letters, digits"
+            fails 2 "$V" new "$P" 'a,b' 1M; says "letters, digits"
             "$V" new "$P" disk 1M; "$V" snapshot "$P" disk@s
             fails 5 "$V" new "$P" disk 1M; says "taken|exists"
             fails 4 "$V" info "$P" disk@none; says "disk@none: no such volume or snapshot"
@@ -63,7 +63,7 @@ extension IntegrationTests {
             pool 512M; cd "$M"
             truncate -s 8M root; mkdir .ctl/snap/root/v1; truncate -s 8M other; ln -s root@v1 .ctl/clone/vm1
             refuses() { local text=$1; shift; fails 1 "$@"; says "$text"; [ "$(tail -1 .ctl/errors)" != "${last:-}" ] || fail "no reason: $*"; last=$(tail -1 .ctl/errors); }
-            refuses "Read-only file system" sh -c 'echo x > root@v1'
+            refuses "Read-only file system" dd if=/dev/zero of=root@v1 count=1 status=none
             refuses "Read-only file system" truncate -s 4M root@v1
             refuses "Read-only file system" chmod u+w root@v1
             refuses "Read-only file system" touch root@v1
@@ -73,16 +73,18 @@ extension IntegrationTests {
             refuses "Operation not permitted" ln -s root link
             refuses "Operation not permitted" touch new@snap
             refuses "File name too long" touch $(printf 'a%.0s' $(seq 200))
-            refuses "File exists" mkdir .ctl/snap/root/v1
-            refuses "File exists" mv --no-clobber --no-target-directory vm1 other || refuses "File exists" mv -T vm1 other
-            refuses "Invalid argument" mv root@v1 .ctl/snap/other/v1 || true
+            # The kernel, which has just looked the name up, answers this one itself.
+            fails 1 mkdir .ctl/snap/root/v1; says "File exists"
+            refuses "File exists" mv -f -T vm1 other
+            refuses "subdirectory of itself|Invalid argument" mv -f .ctl/snap/root/v1 .ctl/snap/other/v1
+            refuses "Invalid argument" mv -f vm1 vm1@x
             refuses "Operation not permitted" rmdir .ctl/snap/root
             refuses "Operation not permitted" mkdir .ctl/thing
             refuses "Operation not permitted" touch .ctl/snap/root/v1/file
             refuses "Operation not permitted" rm -f .ctl/snap/root/v1/data
             refuses "No such file" ln -s missing@v1 .ctl/clone/x
             refuses "Invalid argument" ln -s /etc/passwd .ctl/clone/x
-            refuses "File exists" ln -s root@v1 .ctl/clone/vm1 || true
+            refuses "Invalid argument" ln -sf root@v1 .ctl/clone/vm1; [ "$(ls | wc -l)" = 4 ] || fail "ln -sf left something"
             fails 1 ls .ctl/snap/nothing; says "No such file"
             exec 7<>other; (sleep 0.5; exec 7>&-) &
             fails 1 rm other; says "Device or resource busy"; grep -q 'unlink other errno=16' .ctl/errors || fail "no reason"
