@@ -18,8 +18,14 @@ struct MountTable {
         }
     }
 
-    func mount(ofPool path: String) -> Mount? { mounts.last { $0.source == path } }
+    /// Where a pool is mounted by a daemon that lives. A dead mount is only in the way of its mountpoint.
+    func mount(ofPool path: String) -> Mount? { mounts.last { $0.source == path && !Self.isDead($0) } }
     func mount(at path: String) -> Mount? { mounts.last { $0.mountpoint == path } }
+
+    private static func isDead(_ mount: Mount) -> Bool {
+        var status = stat()
+        return stat(mount.mountpoint, &status) != 0 && errno == ENOTCONN
+    }
 
     /// The kernel writes blanks and the like as three octal digits.
     private static func unescaped(_ text: Substring) -> String {

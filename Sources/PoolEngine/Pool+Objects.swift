@@ -10,6 +10,14 @@ extension Pool {
         try state.withLock { state throws(PoolError) in state.info(try state.version(of: object)) }
     }
 
+    /// An object's size in bytes, and whether it is a snapshot: what a request needs to know. Throws `.notFound`.
+    public func size(_ object: UInt64) throws(PoolError) -> (bytes: UInt64, isSnapshot: Bool) {
+        try state.withLock { state throws(PoolError) in
+            let record = try state.version(of: object).record
+            return (record.size, record.state == .snapshot)
+        }
+    }
+
     /// The id of the volume, or with `snapshot` of that snapshot of it. Throws `.notFound`.
     public func find(_ volume: String, snapshot: String? = nil) throws(PoolError) -> UInt64 {
         try state.withLock { state throws(PoolError) in

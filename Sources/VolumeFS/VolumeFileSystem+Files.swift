@@ -57,7 +57,7 @@ extension VolumeFileSystem {
         _ inode: Inode, handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) -> Int {
         guard case .file(let id) = inode else { return readText(handle, at: offset, into: bytes) }
-        let size = try pool.info(id).size
+        let size = try pool.size(id).bytes
         guard offset < size else { return 0 }
         let count = Int(min(UInt64(bytes.count), size - offset))
         try pool.read(id, at: offset, into: bytes.part(0..<count))
@@ -83,7 +83,7 @@ extension VolumeFileSystem {
     /// Returns when what was written to the file is durable.
     public func sync(_ inode: Inode) throws(PoolError) {
         guard case .file(let id) = inode, !options.isReadOnly else { return }
-        if try pool.info(id).isSnapshot { return }
+        if try pool.size(id).isSnapshot { return }
         try pool.flush(id)
     }
 
@@ -92,22 +92,22 @@ extension VolumeFileSystem {
         guard case .file(let id) = inode else { throw .notPermitted }
         let keepSize: Int32 = 1, punchHole: Int32 = 2, zeroRange: Int32 = 16
         if options.isReadOnly { throw .readOnly }
-        let info = try pool.info(id)
-        if info.isSnapshot { throw .readOnly }
+        let (size, isSnapshot) = try pool.size(id)
+        if isSnapshot { throw .readOnly }
         switch mode {
         case punchHole | keepSize, zeroRange | keepSize, zeroRange: break
         default: throw .notSupported
         }
         try pool.discard(id, at: offset, count: count)
         let (end, overflow) = offset.addingReportingOverflow(count)
-        if mode == zeroRange, overflow || end > info.size { try pool.resize(id, to: overflow ? .max : end) }
+        if mode == zeroRange, overflow || end > size { try pool.resize(id, to: overflow ? .max : end) }
     }
 
     /// lseek(2) with SEEK_DATA or SEEK_HOLE: where the next data or hole at or after `offset` begins. Throws
     /// `.system(.pread, ENXIO)` if there is none.
     public func seek(_ inode: Inode, data wantsData: Bool, from offset: UInt64, noneIs none: PoolError) throws(PoolError) -> UInt64 {
         guard case .file(let id) = inode else { throw .invalid(.value) }
-        let size = try pool.info(id).size
+        let size = try pool.size(id).bytes
         guard offset < size else { throw none }
         var at = offset
         while let extent = try pool.extent(id, at: at) {

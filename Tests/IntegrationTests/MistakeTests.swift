@@ -77,7 +77,8 @@ extension IntegrationTests {
             fails 1 mkdir .ctl/snap/root/v1; says "File exists"
             refuses "File exists" mv -f -T vm1 other
             refuses "subdirectory of itself|Invalid argument" mv -f .ctl/snap/root/v1 .ctl/snap/other/v1
-            refuses "Invalid argument" mv -f vm1 vm1@x
+            # mv has its own words for EINVAL.
+            refuses "subdirectory of itself|Invalid argument" mv -f vm1 vm1@x
             refuses "Operation not permitted" rmdir .ctl/snap/root
             refuses "Operation not permitted" mkdir .ctl/thing
             refuses "Operation not permitted" touch .ctl/snap/root/v1/file
@@ -85,7 +86,7 @@ extension IntegrationTests {
             refuses "No such file" ln -s missing@v1 .ctl/clone/x
             refuses "Invalid argument" ln -s /etc/passwd .ctl/clone/x
             refuses "Invalid argument" ln -sf root@v1 .ctl/clone/vm1; [ "$(ls | wc -l)" = 4 ] || fail "ln -sf left something"
-            fails 1 ls .ctl/snap/nothing; says "No such file"
+            fails 2 ls .ctl/snap/nothing; says "No such file"
             exec 7<>other; (sleep 0.5; exec 7>&-) &
             fails 1 rm other; says "Device or resource busy"; grep -q 'unlink other errno=16' .ctl/errors || fail "no reason"
             cat .ctl/vol/other/users | grep -q pid= || fail "no users"

@@ -13,6 +13,20 @@ import Testing
         return 0..<(environment["RUNS"].flatMap(UInt64.init) ?? 10_000)
     }()
 
+    /// A crash right before each single operation of the device, in fewer histories.
+    @Test func everyOperationIsACrashPoint() throws {
+        var images = 0
+        for seed in 1_000_000..<1_000_150 as Range<UInt64> {
+            var options = Simulation.Options()
+            options.captureEvery = 1
+            let simulation = try Simulation(seed: seed, options: options)
+            try simulation.run()
+            images += simulation.imagesChecked
+        }
+        print("150 histories, \(images) crash images, one before each operation")
+        #expect(images > 150 * 40)
+    }
+
     @Test func everyHistorySurvivesCrashes() throws {
         var images = 0
         for seed in Self.seeds {

@@ -80,8 +80,12 @@ package struct Scenario {
         defer { try? FileManager.default.removeItem(at: output) }
         let handle = try FileHandle(forWritingTo: output)
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
-        process.arguments = ["--kill-after=30", "\(seconds)", "bash", "-c", prelude + script, "scenario"] + arguments
+        // Threads of a test block most signals, and what they start would inherit that and never end when told to.
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        let unblock = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_SETMASK, []); os.execvp(sys.argv[1], sys.argv[1:])"
+        process.arguments =
+            ["python3", "-c", unblock, "timeout", "--kill-after=30", "\(seconds)", "bash", "-c", prelude + script, "scenario"]
+            + arguments
         process.environment = ProcessInfo.processInfo.environment.merging(["V": binary]) { _, new in new }
         process.standardOutput = handle
         process.standardError = handle
