@@ -26,7 +26,7 @@ let package = Package(
     ],
     targets: [
         .executableTarget(name: "volfs", dependencies: ["Commands"], swiftSettings: strict),
-        module("Commands", ["FuseFrontEnd", "PoolEngine", "LinuxIO", "BlockStorage", "CLinux"]),
+        module("Commands", ["FuseFrontEnd", "VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CLinux"]),
         module("FuseFrontEnd", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CFuse"]),
         module("VolumeFS", ["PoolEngine", "BlockStorage"]),
         module("PoolEngine", ["BlockStorage"]),
@@ -45,7 +45,7 @@ let package = Package(
         tests("PoolEngineTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
         tests("SimulationTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
         tests("VolumeFSTests", ["VolumeFS", "PoolEngine", "BlockStorage", "TestSupport"]),
-        tests("CommandsTests", ["Commands", "BlockStorage", "TestSupport"]),
+        tests("CommandsTests", ["Commands", "VolumeFS", "BlockStorage", "TestSupport"]),
         tests("IntegrationTests", ["TestSupport"]),
     ],
     swiftLanguageModes: [.v6]

@@ -1,3 +1,5 @@
+internal import VolumeFS
+
 /// A command line taken apart by its command's table.
 package struct Arguments: Sendable {
     package var operands: [String] = []

@@ -1,3 +1,5 @@
+internal import VolumeFS
+
 /// Commands that make and change volumes and snapshots.
 enum ChangeCommands {
     static func new(_ arguments: Arguments) throws(Failure) -> Int32 {
@@ -15,7 +17,7 @@ enum ChangeCommands {
             if text.hasPrefix("+") { size = old.addingReportingOverflow(amount).overflow ? .max : old + amount }
             if text.hasPrefix("-") { size = old > amount ? old - amount : 0 }
             if size < old && !arguments.has("shrink") {
-                throw .usage(name, "would shrink from \(Size.text(old)) to \(Size.text(size)) and lose what is cut off; add --shrink")
+                throw .usage(name, "would shrink from \(Wording.size(old)) to \(Wording.size(size)) and lose what is cut off; add --shrink")
             }
             try pool.resize(name, to: size)
         }

@@ -1,5 +1,6 @@
 internal import BlockStorage
 internal import PoolEngine
+internal import VolumeFS
 
 /// `volfs check`, with the exit statuses of fsck(8).
 enum CheckCommand {

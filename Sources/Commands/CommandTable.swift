@@ -1,3 +1,5 @@
+internal import VolumeFS
+
 /// An option of a command.
 package struct Option: Sendable {
     package var name: String

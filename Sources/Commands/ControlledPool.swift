@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 internal import LinuxIO
+internal import VolumeFS
 
 /// A mounted pool, reached through its mount: each command is what a shell would type there.
 final class ControlledPool: PoolAccess {

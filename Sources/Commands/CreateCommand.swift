@@ -2,6 +2,7 @@ internal import BlockStorage
 internal import Glibc
 internal import LinuxIO
 internal import PoolEngine
+internal import VolumeFS
 
 enum CreateCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import VolumeFS
 
 enum DestroyCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
@@ -6,7 +7,7 @@ enum DestroyCommand {
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         let doomed = try select(try pool.list(), arguments)
         if isDryRun || !arguments.has("yes") {
-            for object in doomed { say("\(isDryRun ? "would destroy" : "will destroy") \(object.name) (\(Size.text(object.referenced)) referenced)") }
+            for object in doomed { say("\(isDryRun ? "would destroy" : "will destroy") \(object.name) (\(Wording.size(object.referenced)) referenced)") }
         }
         if isDryRun { return 0 }
         if !arguments.has("yes") { try confirm() }

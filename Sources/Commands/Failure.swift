@@ -1,6 +1,7 @@
 internal import BlockStorage
 internal import Glibc
 internal import LinuxIO
+internal import VolumeFS
 
 /// Why a command ends without success: what is said on standard error, and the exit status.
 package struct Failure: Error, Equatable, Sendable {
@@ -74,9 +75,9 @@ package struct Failure: Error, Equatable, Sendable {
     private static func message(_ error: PoolError, object: String, pool: String) -> String {
         switch error {
         case .outOfSpace(let needed, let free):
-            "the pool is full: \(Size.text(needed)) needed, \(Size.text(free)) free; destroy snapshots or volumes, or trim"
+            "the pool is full: \(Wording.size(needed)) needed, \(Wording.size(free)) free; destroy snapshots or volumes, or trim"
         case .outOfRange(let offset, let count, let size): "\(count) bytes at \(offset) reach beyond its \(size) bytes"
-        case .tooLarge(let size, let limit): "\(Size.text(size)) is more than the largest volume, \(Size.text(limit))"
+        case .tooLarge(let size, let limit): "\(Wording.size(size)) is more than the largest volume, \(Wording.size(limit))"
         case .invalid(.name):
             "not a name: use letters, digits and . _ + - (in a snapshot's also :), beginning with a letter or digit"
         case .invalid(.nameTooLong): "the name is longer than 127 bytes; choose a shorter one"

@@ -1,6 +1,7 @@
 internal import Glibc
 internal import PoolEngine
 internal import LinuxIO
+internal import VolumeFS
 
 /// One run of the command line.
 public struct CommandLineTool {

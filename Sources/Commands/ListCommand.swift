@@ -1,3 +1,5 @@
+internal import VolumeFS
+
 /// `volfs list` and `volfs info`.
 enum ListCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
@@ -72,8 +74,8 @@ enum InfoCommand {
     private static func text(_ summary: PoolSummary) -> String {
         aligned([
             ("uuid", summary.uuid), ("state", summary.state), ("block size", "\(summary.blockSize)"),
-            ("capacity", Size.text(summary.capacity)), ("allocated", Size.text(summary.allocated)),
-            ("free", Size.text(summary.capacity - summary.allocated)), ("available", Size.text(summary.available)),
+            ("capacity", Wording.size(summary.capacity)), ("allocated", Wording.size(summary.allocated)),
+            ("free", Wording.size(summary.capacity - summary.allocated)), ("available", Wording.size(summary.available)),
             ("volumes", "\(summary.volumes)"), ("snapshots", "\(summary.snapshots)"),
         ])
     }

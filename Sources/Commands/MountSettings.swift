@@ -1,5 +1,6 @@
 internal import FuseFrontEnd
 internal import PoolEngine
+internal import VolumeFS
 
 /// What `-o` says.
 struct MountSettings {
@@ -46,7 +47,7 @@ struct MountSettings {
 
     private func size(_ text: String, _ word: String, least: UInt64) throws(Failure) -> UInt64 {
         guard let size = Size.parse(text), size >= least, size <= 1 << 40 else {
-            throw .usage("-o \(word)", "needs a size of \(Size.text(least)) or more, as 256M")
+            throw .usage("-o \(word)", "needs a size of \(Wording.size(least)) or more, as 256M")
         }
         return size
     }

@@ -1,4 +1,5 @@
 internal import PoolEngine
+package import VolumeFS
 
 /// A volume or a snapshot as commands show it, whether the pool is mounted or not.
 package struct ObjectLine: Equatable, Sendable {
@@ -50,9 +51,9 @@ package struct ObjectLine: Equatable, Sendable {
         switch column {
         case "name": name
         case "type": isSnapshot ? "snapshot" : "volume"
-        case "size": exact ? "\(size)" : Size.text(size)
-        case "referenced": exact ? "\(referenced)" : Size.text(referenced)
-        case "created": exact ? "\(created / 1_000_000_000)" : Timestamp.text(created)
+        case "size": exact ? "\(size)" : Wording.size(size)
+        case "referenced": exact ? "\(referenced)" : Wording.size(referenced)
+        case "created": exact ? "\(created / 1_000_000_000)" : Wording.time(created)
         case "origin": origin ?? "-"
         case "snapshots": "\(snapshots)"
         case "id": "\(id)"
@@ -65,7 +66,7 @@ package struct ObjectLine: Equatable, Sendable {
         .fields([
             ("schema", .text("volfs.volume/1")), ("name", .text(name)), ("guid", .text(uuid)),
             ("type", .text(isSnapshot ? "snapshot" : "volume")), ("size", .size(size)), ("referenced", .size(referenced)),
-            ("created", .text(Timestamp.text(created))), ("origin", origin.map { .text($0) } ?? .null),
+            ("created", .text(Wording.time(created))), ("origin", origin.map { .text($0) } ?? .null),
             ("snapshots", .number(Int64(snapshots))), ("id", .size(id)),
         ])
     }

@@ -1,3 +1,5 @@
+internal import VolumeFS
+
 /// The two ways to a pool: through its mount's control directory, or opening it. Commands do not know which they have.
 protocol PoolAccess: AnyObject {
     /// Every volume, each followed by its snapshots.

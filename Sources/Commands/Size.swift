@@ -23,17 +23,4 @@ package enum Size {
         }
         return result
     }
-
-    /// One decimal and an IEC unit: `1.5 GiB`.
-    package static func text(_ bytes: UInt64) -> String {
-        var value = Double(bytes), unit = 0
-        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
-        while value >= 1024 && unit < units.count - 1 {
-            value /= 1024
-            unit += 1
-        }
-        if unit == 0 { return "\(bytes) B" }
-        let tenths = UInt64((value * 10).rounded())
-        return "\(tenths / 10).\(tenths % 10) \(units[unit])"
-    }
 }

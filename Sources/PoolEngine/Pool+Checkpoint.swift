@@ -45,7 +45,7 @@ extension Pool {
                 if reason == .forSpace, state.freeWithoutCheckpoint() { return nil }
                 let isForced = reason == .closing || reason == .recovery
                 guard isForced || state.hasChanges else { return nil }
-                return try state.freeze(reason, now: environment.now())
+                return try state.freeze(reason, now: environment.now(), nonce: environment.random())
             }
             guard var frozen else { return }
             try orSuspend { () throws(PoolError) in try store(&frozen, buffers) }
@@ -194,7 +194,7 @@ extension PoolState {
     }
 
     /// Closes the epoch: from here on changes belong to the next one, and dirty nodes are copied before a change.
-    mutating func freeze(_ reason: CheckpointReason, now: UInt64) throws(PoolError) -> Frozen {
+    mutating func freeze(_ reason: CheckpointReason, now: UInt64, nonce: UInt64) throws(PoolError) -> Frozen {
         var frozen = Frozen(superblock: superblock)
         journal.seal()
         let head = journal.head
@@ -214,6 +214,7 @@ extension PoolState {
         next.journalLSN = head.lsn
         next.allocated = UInt64(space.liveCount)
         next.written = now
+        next.nonce = nonce
         try planSpaceLog(&next, &frozen)
         frozen.superblock = next
         epoch += 1

@@ -29,6 +29,7 @@ extension Pool {
         superblock.epoch = 1
         superblock.size = size
         superblock.incarnation = environment.random()
+        superblock.nonce = environment.random()
         superblock.created = environment.now()
         superblock.written = superblock.created
 

@@ -15,7 +15,7 @@ extension Pool {
     }
 
     /// `size` is the volume's: a last block that it cuts counts as whole.
-    func discardRange(_ volume: UInt64, from start: UInt64, to end: UInt64, size: UInt64 = .max) throws(PoolError) {
+    func discardRange(_ volume: UInt64, from start: UInt64, to end: UInt64, size: UInt64) throws(PoolError) {
         guard start < end else { return }
         let unit = UInt64(geometry.blockSize)
         let first = roundUp(start, to: unit)

@@ -176,7 +176,7 @@ extension Pool {
     public func resize(_ volume: UInt64, to size: UInt64) throws(PoolError) {
         try checkSize(size)
         let old = try state.withLock { state throws(PoolError) in try state.writableVersion(of: volume).record.size }
-        if size < old { try discardRange(volume, from: size, to: roundUp(old, to: UInt64(geometry.blockSize))) }
+        if size < old { try discardRange(volume, from: size, to: old, size: old) }
         _ = try change(.administrative, versions: 1, extraNodes: Geometry.maximumLevel) { state, environment throws(PoolError) in
             let version = try state.writableVersion(of: volume)
             return (volume, .resize(version: version.id, size: size, time: environment.now()))

@@ -46,12 +46,14 @@ extension Pool {
         for _ in 0..<geometry.journalFrames {
             let slot = scan.nextSequence % UInt64(geometry.journalFrames)
             try device.read(into: buffer.bytes, at: geometry.journalOffset + slot * UInt64(geometry.blockSize))
-            guard let frame = JournalFrame(decoding: block, pool: poolID), frame.incarnation == superblock.incarnation,
-                frame.sequence == scan.nextSequence, frame.firstLSN == nextLSN
-            else { break }
+            guard let frame = JournalFrame(decoding: block, pool: poolID) else { break }
+            // Also of a frame that does not continue the log: after a recovery the next one begins where the log ended.
             guard frame.durableEpoch <= superblock.epoch else {
                 throw .corrupt(.superblock, position: frame.durableEpoch, .missing)
             }
+            guard frame.incarnation == superblock.incarnation, frame.sequence == scan.nextSequence,
+                frame.firstLSN == nextLSN
+            else { break }
             var offset = JournalFrame.headerSize
             for _ in 0..<frame.count {
                 let position = geometry.journalOffset + slot * UInt64(geometry.blockSize) + UInt64(offset)

@@ -86,12 +86,21 @@ public final class Pool: Sendable {
     func withNodes<Result: Sendable>(
         _ body: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Result?
     ) throws(PoolError) -> Result {
+        var unreadable: [NodePointer] = []
         while true {
             var missing: [MissingNode] = []
             let result = try state.withLock { state throws(PoolError) in try body(&state, &missing) }
             if let result, missing.isEmpty { return result }
             precondition(!missing.isEmpty, "an operation that neither succeeds nor says what it misses")
-            try load(missing)
+            do throws(PoolError) {
+                try load(missing)
+            } catch {
+                // A node may have been freed, and its block used again, while we read it. Then it is not asked for again;
+                // if it is, the device returned something else than was written.
+                let pointers = missing.map(\.pointer)
+                if pointers == unreadable { throw error }
+                unreadable = pointers
+            }
         }
     }
 

@@ -61,16 +61,7 @@ extension PoolState {
     ) {
         use(creation)
         self.nextGeneration = max(self.nextGeneration, nextGeneration + 1)
-        var record = source.record
-        record.id = creation.id
-        record.state = state
-        record.name = creation.name
-        record.uuid = creation.uuid
-        record.created = creation.time
-        record.modified = creation.time
-        record.changed = creation.time
-        record.attributes = creation.attributes
-        record.reapCursor = 0
+        let record = derived(from: source.record, creation, state: state)
         let snapshot = Version(record: record, parentGeneration: source.parentGeneration)
         snapshot.root = source.root
         insert(snapshot)
@@ -97,15 +88,13 @@ extension PoolState {
         clone.record.originVersion = hidden == 0 ? source.id : 0
     }
 
-    /// A new live version that begins as `parent`.
-    private mutating func branch(from parent: Version, _ creation: JournalRecord.Creation, volume: UInt64) {
-        use(creation)
-        var record = parent.record
+    /// What a version that begins as another has of its own.
+    private func derived(
+        from other: VersionRecord, _ creation: JournalRecord.Creation, state: VersionRecord.State
+    ) -> VersionRecord {
+        var record = other
         record.id = creation.id
-        record.volume = volume
-        record.parent = parent.id
-        record.state = .volume
-        record.generation = creation.generation
+        record.state = state
         record.name = creation.name
         record.uuid = creation.uuid
         record.created = creation.time
@@ -113,6 +102,16 @@ extension PoolState {
         record.changed = creation.time
         record.attributes = creation.attributes
         record.reapCursor = 0
+        return record
+    }
+
+    /// A new live version that begins as `parent`.
+    private mutating func branch(from parent: Version, _ creation: JournalRecord.Creation, volume: UInt64) {
+        use(creation)
+        var record = derived(from: parent.record, creation, state: .volume)
+        record.volume = volume
+        record.parent = parent.id
+        record.generation = creation.generation
         record.written = 0
         let version = Version(record: record, parentGeneration: parent.generation)
         version.root = parent.root

@@ -48,8 +48,8 @@ extension VolumeFileSystem {
     private func statisticsText() -> String {
         let usage = pool.usage(), statistics = pool.statistics()
         let lines = [
-            ("state", stateName), ("capacity", human(usage.capacity)), ("allocated", human(usage.allocated)),
-            ("free", human(usage.free)), ("available", human(usage.available)), ("reserve", human(usage.reserve)),
+            ("state", stateName), ("capacity", Wording.size(usage.capacity)), ("allocated", Wording.size(usage.allocated)),
+            ("free", Wording.size(usage.free)), ("available", Wording.size(usage.available)), ("reserve", Wording.size(usage.reserve)),
             ("volumes", "\(statistics.volumes)"), ("snapshots", "\(statistics.snapshots)"),
             ("being freed", "\(statistics.hidden - statistics.waiting)"),
             ("shared by clones", "\(statistics.waiting)"), ("checkpoints", "\(statistics.checkpoints)"),
@@ -61,34 +61,23 @@ extension VolumeFileSystem {
 
     private func statisticsJSON() -> String {
         let usage = pool.usage(), s = pool.statistics()
-        var json = JSONText()
-        json.add("schema", "volfs.pool/1")
-        json.add("uuid", pool.uuid.text)
-        json.add("source", options.source)
-        json.add("pid", Int64(options.process))
-        json.add("state", stateName)
-        json.add("block_size", Int64(usage.blockSize))
-        json.add("capacity", usage.capacity)
-        json.add("allocated", usage.allocated)
-        json.add("free", usage.free)
-        json.add("available", usage.available)
-        json.add("quarantined", usage.quarantined)
-        json.add("reserve", usage.reserve)
-        json.add("volumes", Int64(s.volumes))
-        json.add("snapshots", Int64(s.snapshots))
-        json.add("hidden", Int64(s.hidden))
-        json.add("waiting", Int64(s.waiting))
-        json.add("epoch", s.epoch)
-        for (name, value) in [
-            ("reads", s.reads), ("read_bytes", s.readBytes), ("writes", s.writes), ("written_bytes", s.writtenBytes),
-            ("flushes", s.flushes), ("discards", s.discards), ("discarded_bytes", s.discardedBytes),
-            ("checkpoints", s.checkpoints), ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors),
-        ] { json.add(name, value) }
-        json.add("cached_nodes", Int64(s.cachedNodes))
-        json.add("dirty_nodes", Int64(s.dirtyNodes))
-        json.add("journal_used", Int64(s.journalUsedFrames))
-        json.add("journal_frames", Int64(s.journalFrames))
-        return json.finish() + "\n"
+        var fields: [(String, JSON)] = [
+            ("schema", .text("volfs.pool/1")), ("uuid", .text(pool.uuid.text)), ("source", .text(options.source)),
+            ("pid", .number(Int64(options.process))), ("state", .text(stateName)),
+        ]
+        let numbers: [(String, UInt64)] = [
+            ("block_size", UInt64(usage.blockSize)), ("capacity", usage.capacity), ("allocated", usage.allocated),
+            ("free", usage.free), ("available", usage.available), ("quarantined", usage.quarantined),
+            ("reserve", usage.reserve), ("volumes", UInt64(s.volumes)), ("snapshots", UInt64(s.snapshots)),
+            ("hidden", UInt64(s.hidden)), ("waiting", UInt64(s.waiting)), ("epoch", s.epoch), ("reads", s.reads),
+            ("read_bytes", s.readBytes), ("writes", s.writes), ("written_bytes", s.writtenBytes), ("flushes", s.flushes),
+            ("discards", s.discards), ("discarded_bytes", s.discardedBytes), ("checkpoints", s.checkpoints),
+            ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors),
+            ("cached_nodes", UInt64(s.cachedNodes)), ("dirty_nodes", UInt64(s.dirtyNodes)),
+            ("journal_used", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
+        ]
+        fields += numbers.map { ($0.0, .size($0.1)) }
+        return JSON.object(fields) + "\n"
     }
 
     /// One line an object, tab-separated, for programs: type, name, id, size, referenced, created, uuid, origin or -,
@@ -115,7 +104,7 @@ extension VolumeFileSystem {
     private func infoText(_ info: ObjectInfo) -> String {
         var lines = [
             ("name", info.fullName), ("type", info.isSnapshot ? "snapshot" : "volume"), ("size", "\(info.size)"),
-            ("referenced", "\(info.referenced)"), ("created", timestamp(info.created)), ("guid", info.uuid.text),
+            ("referenced", "\(info.referenced)"), ("created", Wording.time(info.created)), ("guid", info.uuid.text),
             ("origin", info.origin ?? "-"),
         ]
         if !info.isSnapshot { lines.append(("snapshots", "\(info.snapshotCount)")) }
@@ -123,18 +112,13 @@ extension VolumeFileSystem {
     }
 
     private func infoJSON(_ info: ObjectInfo) -> String {
-        var json = JSONText()
-        json.add("schema", "volfs.volume/1")
-        json.add("name", info.fullName)
-        json.add("guid", info.uuid.text)
-        json.add("type", info.isSnapshot ? "snapshot" : "volume")
-        json.add("size", info.size)
-        json.add("referenced", info.referenced)
-        json.add("created", timestamp(info.created))
-        json.add("origin", info.origin)
-        json.add("snapshots", Int64(info.snapshotCount))
-        json.add("open", Int64(open.withLock { $0.files[info.id]?.count ?? 0 }))
-        return json.finish() + "\n"
+        JSON.object([
+            ("schema", .text("volfs.volume/1")), ("name", .text(info.fullName)), ("guid", .text(info.uuid.text)),
+            ("type", .text(info.isSnapshot ? "snapshot" : "volume")), ("size", .size(info.size)),
+            ("referenced", .size(info.referenced)), ("created", .text(Wording.time(info.created))),
+            ("origin", info.origin.map { .text($0) } ?? .null), ("snapshots", .number(Int64(info.snapshotCount))),
+            ("open", .number(Int64(open.withLock { $0.files[info.id]?.count ?? 0 }))),
+        ]) + "\n"
     }
 
     private func usersText(_ id: UInt64) -> String {
@@ -142,34 +126,4 @@ extension VolumeFileSystem {
         return handles.sorted { $0.key < $1.key }
             .map { "pid=\($0.value.process) mode=\($0.value.writes ? "rw" : "ro") kind=fuse\n" }.joined()
     }
-}
-
-/// Bytes as a person reads them: one decimal, powers of 1024.
-func human(_ bytes: UInt64) -> String {
-    var value = Double(bytes), unit = 0
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-    while value >= 1024 && unit < units.count - 1 {
-        value /= 1024
-        unit += 1
-    }
-    if unit == 0 { return "\(bytes) B" }
-    let tenths = UInt64((value * 10).rounded())
-    return "\(tenths / 10).\(tenths % 10) \(units[unit])"
-}
-
-/// RFC 3339, UTC, whole seconds.
-func timestamp(_ nanoseconds: UInt64) -> String {
-    let seconds = Int(nanoseconds / 1_000_000_000)
-    let days = seconds / 86_400, rest = seconds % 86_400
-    // Days since 1970 to a date (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
-    let z = days + 719_468
-    let era = z / 146_097, dayOfEra = z % 146_097
-    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let month = (5 * dayOfYear + 2) / 153
-    let day = dayOfYear - (153 * month + 2) / 5 + 1
-    let calendarMonth = month < 10 ? month + 3 : month - 9
-    let year = yearOfEra + era * 400 + (calendarMonth <= 2 ? 1 : 0)
-    func two(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
-    return "\(year)-\(two(calendarMonth))-\(two(day))T\(two(rest / 3600)):\(two(rest / 60 % 60)):\(two(rest % 60))Z"
 }

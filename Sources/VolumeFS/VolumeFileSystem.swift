@@ -66,7 +66,7 @@ public final class VolumeFileSystem: Sendable {
 
     /// Notes a refused operation for `.ctl/errors`.
     public func refused(_ operation: StaticString, _ name: String, by caller: Caller, _ error: PoolError) {
-        let time = timestamp(options.now())
+        let time = Wording.time(options.now())
         refusals.add(
             "\(time) pid=\(caller.process) uid=\(caller.uid) \(operation) \(name) errno=\(error.errno): \(reason(for: error))")
     }

@@ -1,6 +1,7 @@
 internal import BlockStorage
 internal import Commands
 internal import TestSupport
+internal import VolumeFS
 import Testing
 
 @Suite struct CommandLineTests {
@@ -13,9 +14,9 @@ import Testing
     func otherSizesAreRefused(text: String) { #expect(Size.parse(text) == nil) }
 
     @Test func sizesForPeople() {
-        #expect(Size.text(512) == "512 B")
-        #expect(Size.text(1536) == "1.5 KiB")
-        #expect(Size.text(32 << 30) == "32.0 GiB")
+        #expect(Wording.size(512) == "512 B")
+        #expect(Wording.size(1536) == "1.5 KiB")
+        #expect(Wording.size(32 << 30) == "32.0 GiB")
     }
 
     @Test func optionsAreTakenApart() throws {

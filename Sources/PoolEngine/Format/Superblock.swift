@@ -26,6 +26,9 @@ internal import BlockStorage
 ///        240     8  allocated      blocks in use
 ///        248    16  written, created: nanoseconds since 1970
 ///        264        reserved, zero
+///        504     8  nonce          random, different in each superblock written, and the same at the end of each further
+///                                  512 bytes. Two checkpoints may have the same number, if the first was never completed
+///                                  and recovery made the other: sectors of both must not add up to a valid one.
 public struct Superblock: Equatable, Sendable {
     public static let version: UInt32 = 1
     static let magic = SealedBlock.magic("VFSB")
@@ -59,6 +62,7 @@ public struct Superblock: Equatable, Sendable {
     var allocated: UInt64 = 0
     var written: UInt64 = 0
     var created: UInt64 = 0
+    var nonce: UInt64 = 0
 
     /// Of the block it was decoded from, which the next superblock names.
     var checksum: UInt32 = 0
@@ -70,6 +74,7 @@ public struct Superblock: Equatable, Sendable {
         static let bitmapEpoch = 224, bitmapRegions = 232, allocated = 240, written = 248, created = 256
     }
     static let encodedSize = 264
+    private static let sectorSize = 512
 
     init(uuid: UUIDBytes, geometry: Geometry) {
         self.uuid = uuid
@@ -110,6 +115,7 @@ public struct Superblock: Equatable, Sendable {
         block.store(allocated, at: Offset.allocated)
         block.store(written, at: Offset.written)
         block.store(created, at: Offset.created)
+        for end in stride(from: Self.sectorSize, through: block.count, by: Self.sectorSize) { block.store(nonce, at: end - 8) }
         SealedBlock.seal(block, magic: Self.magic)
         return block.integer(at: 4)
     }
@@ -159,6 +165,7 @@ public struct Superblock: Equatable, Sendable {
         allocated = block.integer(at: Offset.allocated)
         written = block.integer(at: Offset.written)
         created = block.integer(at: Offset.created)
+        nonce = block.integer(at: Self.sectorSize - 8)
         let isSound =
             bitmapSlot <= 1 && catalogDepth <= 8 && spaceTail <= spaceHead
             && spaceHead - spaceTail <= UInt64(geometry.spaceLogFrames) && journalTail > 0 && zoneCount > 0

@@ -1,0 +1,32 @@
+/// Numbers as people read them, the same in control files and commands.
+package enum Wording {
+    /// Bytes with one decimal and an IEC unit: `1.5 GiB`.
+    package static func size(_ bytes: UInt64) -> String {
+        var value = Double(bytes), unit = 0
+        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+        while value >= 1024 && unit < units.count - 1 {
+            value /= 1024
+            unit += 1
+        }
+        if unit == 0 { return "\(bytes) B" }
+        let tenths = UInt64((value * 10).rounded())
+        return "\(tenths / 10).\(tenths % 10) \(units[unit])"
+    }
+
+    /// Nanoseconds since 1970 as RFC 3339, UTC, whole seconds.
+    package static func time(_ nanoseconds: UInt64) -> String {
+        let seconds = Int(nanoseconds / 1_000_000_000)
+        let days = seconds / 86_400, rest = seconds % 86_400
+        // Days since 1970 to a date (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
+        let z = days + 719_468
+        let era = z / 146_097, dayOfEra = z % 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let month = (5 * dayOfYear + 2) / 153
+        let day = dayOfYear - (153 * month + 2) / 5 + 1
+        let calendarMonth = month < 10 ? month + 3 : month - 9
+        let year = yearOfEra + era * 400 + (calendarMonth <= 2 ? 1 : 0)
+        func two(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
+        return "\(year)-\(two(calendarMonth))-\(two(day))T\(two(rest / 3600)):\(two(rest / 60 % 60)):\(two(rest % 60))Z"
+    }
+}
