@@ -14,42 +14,63 @@ extension Pool {
         try discardRange(volume, from: offset, to: overflow ? size : min(end, size), size: size)
     }
 
-    /// `size` is the volume's: a last block that it cuts counts as whole.
+    /// `size` is the volume's: a last block that it cuts counts as whole. Space for the edges and the first step is
+    /// promised before anything changes; the steps after it free more than they take, and may use the last space.
     func discardRange(_ volume: UInt64, from start: UInt64, to end: UInt64, size: UInt64) throws(PoolError) {
         guard start < end else { return }
         let unit = UInt64(geometry.blockSize)
         let first = roundUp(start, to: unit)
         let last = end == size ? geometry.blocks(covering: end) : end / unit
-        if start % unit != 0 { try zero(volume, from: start, to: min(first, end)) }
-        if end % unit != 0 && end != size && end > first { try zero(volume, from: max(start, end / unit * unit), to: end) }
-        guard first / unit < last else { return }
-        try discardBlocks(volume, from: first / unit, to: last)
+        var edges: [Range<UInt64>] = []
+        if start % unit != 0 { edges.append(start..<min(first, end)) }
+        if end % unit != 0 && end != size && end > first { edges.append(max(start, end / unit * unit)..<end) }
+        let blocks = first / unit..<max(first / unit, last)
+        var promise = try admitStep(volume, blocks, edges: edges.count, .administrative)
+        defer { state.withLock { $0.reservedBlocks -= promise } }
+        for edge in edges { try zero(volume, edge, promise: &promise) }
+        try discardBlocks(volume, blocks)
+    }
+
+    /// Promises the nodes of a discard's next step, and a block and its nodes for each edge.
+    private func admitStep(
+        _ volume: UInt64, _ blocks: Range<UInt64>, edges: Int, _ tier: PoolState.Tier
+    ) throws(PoolError) -> Int {
+        try admit(volume) { state, missing throws(PoolError) -> Int? in
+            let version = try state.writableVersion(of: volume)
+            guard let step = state.planDiscard(version, from: blocks.lowerBound, end: blocks.upperBound, missing: &missing)
+            else { return nil }
+            let path = version.level + 2 * state.catalog.pathLength + 1
+            let needed = step.newNodes + path + edges * (path + 1)
+            return needed <= state.available(tier) ? needed : -needed
+        }
     }
 
     /// Overwrites part of one block with zeros, unless it is a hole.
-    private func zero(_ volume: UInt64, from start: UInt64, to end: UInt64) throws(PoolError) {
-        if try extent(volume, at: start)?.isData != true { return }
-        let zeros = AlignedBuffer(count: Int(end - start))
-        try write(volume, at: start, UnsafeRawBufferPointer(zeros.bytes))
+    private func zero(_ volume: UInt64, _ range: Range<UInt64>, promise: inout Int) throws(PoolError) {
+        if try extent(volume, at: range.lowerBound)?.isData != true { return }
+        let zeros = AlignedBuffer(count: range.count)
+        let request = try WriteRequest(
+            object: volume, offset: range.lowerBound, bytes: UnsafeRawBufferPointer(zeros.bytes), isGrowing: false,
+            geometry: geometry)
+        try perform(request, promise: &promise)
     }
 
-    private func discardBlocks(_ volume: UInt64, from first: UInt64, to end: UInt64) throws(PoolError) {
-        var block = first
+    /// The caller holds a promise for the first step.
+    private func discardBlocks(_ volume: UInt64, _ blocks: Range<UInt64>) throws(PoolError) {
+        var block = blocks.lowerBound
         var lsn: UInt64 = 0
-        while block < end {
-            let needed = try admit(volume) { state, missing throws(PoolError) -> Int? in
-                let version = try state.writableVersion(of: volume)
-                guard let step = state.planDiscard(version, from: block, end: end, missing: &missing) else { return nil }
-                let needed = step.newNodes + version.level + 2 * state.catalog.pathLength + 1
-                return needed <= state.available(.administrative) ? needed : -needed
-            }
-            defer { state.withLock { $0.reservedBlocks -= needed } }
+        while block < blocks.upperBound {
+            let isFirst = block == blocks.lowerBound
+            let promise = isFirst ? 0 : try admitStep(volume, block..<blocks.upperBound, edges: 0, .freeing)
+            defer { state.withLock { $0.reservedBlocks -= promise } }
             let frames = try reserveJournal(bytes: JournalRecord.writeHeaderSize)
             defer { state.withLock { $0.journal.endReservation(frames) } }
             let now = environment.now()
             (block, lsn) = try withNodes { state, missing throws(PoolError) -> (UInt64, UInt64)? in
                 let version = try state.writableVersion(of: volume)
-                guard let step = state.planDiscard(version, from: block, end: end, missing: &missing) else { return nil }
+                guard let step = state.planDiscard(version, from: block, end: blocks.upperBound, missing: &missing) else {
+                    return nil
+                }
                 if step.leaves.isEmpty { return (step.end, lsn) }
                 let before = version.record.referenced
                 let record = JournalRecord.hole(

@@ -177,7 +177,9 @@ extension Pool {
         try checkSize(size)
         let old = try state.withLock { state throws(PoolError) in try state.writableVersion(of: volume).record.size }
         if size < old { try discardRange(volume, from: size, to: old, size: old) }
-        _ = try change(.administrative, versions: 1, extraNodes: Geometry.maximumLevel) { state, environment throws(PoolError) in
+        // Once the end is cut off the new size must follow, so that takes the last space if need be.
+        let tier: PoolState.Tier = size < old ? .freeing : .administrative
+        _ = try change(tier, versions: 1, extraNodes: Geometry.maximumLevel) { state, environment throws(PoolError) in
             let version = try state.writableVersion(of: volume)
             return (volume, .resize(version: version.id, size: size, time: environment.now()))
         }

@@ -13,6 +13,11 @@ extension Pool {
         let request = try WriteRequest(object: object, offset: offset, bytes: bytes, isGrowing: growing, geometry: geometry)
         var promise = try admit(request)
         defer { state.withLock { $0.reservedBlocks -= promise } }
+        try perform(request, promise: &promise)
+    }
+
+    /// Makes a write whose blocks have been promised, and takes them out of `promise`.
+    func perform(_ request: WriteRequest, promise: inout Int) throws(PoolError) {
         var lsn: UInt64 = 0
         for group in request.groups { lsn = max(lsn, try write(group, of: request, promise: &promise)) }
         if lsn > 0 { try writeJournal(upTo: lsn) }
