@@ -63,6 +63,8 @@ extension PoolState {
     /// Nodes that changing the leaf above `block` would make dirty, with the nodes on the way in memory. An upper bound
     /// where several leaves share a path. Nil if nodes are missing.
     func newNodes(_ version: Version, _ block: UInt64, missing: inout [MissingNode]) -> Int? {
+        // Beyond what the tree covers there is nothing to read: roots are put above it, and a path below the last.
+        guard block < span(version.level) else { return 2 * (geometry.level(covering: block + 1) + 1) }
         var reference = version.root
         var level = version.level
         var count = 0
