@@ -1,6 +1,6 @@
 internal import Glibc
-internal import PoolEngine
 internal import LinuxIO
+internal import PoolEngine
 internal import VolumeFS
 
 /// One run of the command line.

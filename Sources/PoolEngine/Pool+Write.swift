@@ -137,11 +137,14 @@ extension Pool {
         preconditionFailure("the loop above returns or throws")
     }
 
-    /// Promises journal frames for records of `bytes`, after a checkpoint if the ring is full. Returns their number.
+    /// Promises journal frames for records of `bytes`, after a checkpoint if the ring is full or if changed nodes take
+    /// twice the memory they should: then writers wait for the checkpoint under way. Returns the frames' number.
     func reserveJournal(bytes: Int) throws(PoolError) -> Int {
+        let dirtyLimit = 2 * configuration.dirtySize / geometry.blockSize
         while true {
             let reserved = try state.withLock { state throws(PoolError) -> Int? in
                 if state.isSuspended { throw .suspended }
+                if state.dirtyNodes > dirtyLimit { return nil }
                 let frames = state.journal.framesNeeded(bytes: bytes)
                 guard state.journal.hasRoom(for: frames, spare: 4) else { return nil }
                 state.journal.reserve(frames)

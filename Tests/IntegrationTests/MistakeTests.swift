@@ -56,6 +56,39 @@ extension IntegrationTests {
             """, tools: ["qemu-img"])
     }
 
+    /// Without /dev/fuse, and with a pool of somebody else's, the message says what to do.
+    @Test func missingDeviceAndPermission() throws {
+        try scenario(
+            """
+            "$V" create "$P" --size 256M
+            fails 32 unshare --mount sh -c 'mount -t tmpfs none /dev && exec "$0" "$1" "$2"' "$V" "$P" "$M"; says "/dev/fuse: is not there; .*modprobe fuse"
+            chmod 755 "$T"; cp "$V" "$T/volfs"
+            fails 9 setpriv --reuid=65534 --regid=65534 --clear-groups "$T/volfs" list "$P"; says "permission denied; run as"
+            """, tools: ["unshare", "setpriv"])
+    }
+
+    /// An ordinary user makes, mounts, snapshots, clones and unmounts a pool of their own.
+    @Test func ordinaryUser() throws {
+        try scenario(
+            """
+            chmod 755 "$T"; cp "$V" "$T/volfs"; mkdir "$T/home" "$T/home/mnt"; chown -R 65534:65534 "$T/home"
+            cat > "$T/user" <<'END'
+            set -eu
+            cd "$1"; V=../volfs
+            "$V" create data.pool --size 256M; "$V" data.pool mnt; cd mnt
+            truncate -s 10M root; echo old | dd of=root conv=notrunc status=none; mkdir .ctl/snap/root/v1
+            echo new | dd of=root conv=notrunc status=none; ln -s root@v1 .ctl/clone/vm1
+            [ "$(head -c 3 root@v1)$(head -c 3 vm1)$(head -c 3 root)" = oldoldnew ]
+            cd ..; "$V" list -H -o name mnt; "$V" umount mnt
+            END
+            # A device node that everybody may open, as udev makes it, in a namespace of its own.
+            mknod "$T/fuse" c 10 229; chmod 666 "$T/fuse"
+            unshare --mount sh -c 'mount --bind "$1/fuse" /dev/fuse && exec setpriv --reuid=65534 --regid=65534 --clear-groups bash "$1/user" "$1/home"' sh "$T" > "$T/out"
+            same "$(tr '\\n' ' ' < "$T/out")" "root root@v1 vm1 "
+            P=$T/home/data.pool; clean
+            """, tools: ["setpriv", "unshare", "fusermount3"])
+    }
+
     /// Each refusal of the mount has its errno, and its reason in .ctl/errors.
     @Test func refusalsOfTheMount() throws {
         try scenario(
