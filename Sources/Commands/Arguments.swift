@@ -37,7 +37,7 @@ package struct Arguments: Sendable {
         let parts = word.dropFirst(2).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         guard let option = command.options.first(where: { $0.name == parts[0] }) else { throw unknown("--\(parts[0])", command) }
         if parts.count == 2 && option.value == nil { throw .usage("--\(parts[0])", "takes no value") }
-        values[option.name] = parts.count == 2 ? parts[1] : try value(of: option, word, &rest)
+        set(option, parts.count == 2 ? parts[1] : try value(of: option, word, &rest))
     }
 
     private mutating func takeLetters(_ word: String, _ rest: inout ArraySlice<String>, _ command: Command) throws(Failure) {

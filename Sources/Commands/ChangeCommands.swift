@@ -4,6 +4,7 @@ internal import VolumeFS
 enum ChangeCommands {
     static func new(_ arguments: Arguments) throws(Failure) -> Int32 {
         guard let size = Size.parse(arguments.operands[2]) else { throw notASize(arguments.operands[2]) }
+        try NameRule.checkVolume(arguments.operands[1])
         return try change(arguments) { pool throws(Failure) in try pool.makeVolume(arguments.operands[1], size: size) }
     }
 
@@ -27,13 +28,17 @@ enum ChangeCommands {
         try forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
             let (volume, snapshot) = split(name)
             guard let snapshot else { throw .usage(name, "name it VOLUME@SNAPSHOT") }
+            try NameRule.checkReference(volume)
+            try NameRule.checkSnapshot(snapshot, in: name)
             try pool.makeSnapshot(volume, snapshot)
         }
     }
 
     static func clone(_ arguments: Arguments) throws(Failure) -> Int32 {
         let source = arguments.operands[1]
+        try NameRule.checkReference(source)
         return try forEach(arguments, Array(arguments.operands.dropFirst(2))) { pool, name throws(Failure) in
+            try NameRule.checkVolume(name)
             try pool.makeClone(source, name)
         }
     }
@@ -43,6 +48,11 @@ enum ChangeCommands {
         let (newVolume, newSnapshot) = split(arguments.operands[2])
         guard (oldSnapshot == nil) == (newSnapshot == nil), oldSnapshot == nil || oldVolume == newVolume else {
             throw .usage(arguments.operands[2], "a volume stays a volume, and a snapshot stays with its volume")
+        }
+        if let newSnapshot {
+            try NameRule.checkSnapshot(newSnapshot, in: arguments.operands[2])
+        } else {
+            try NameRule.checkVolume(newVolume)
         }
         return try change(arguments) { pool throws(Failure) in
             let object = try ListCommand.select(try pool.list(), names: [arguments.operands[1]])[0]
@@ -61,7 +71,7 @@ enum ChangeCommands {
     }
 
     /// One change for each name. Those that fail are said; the status tells whether all or some did.
-    static func forEach(
+    private static func forEach(
         _ arguments: Arguments, _ names: [String], _ body: (any PoolAccess, String) throws(Failure) -> Void
     ) throws(Failure) -> Int32 {
         let pool = try access(toPool: arguments.operands[0], writing: true)
@@ -70,12 +80,15 @@ enum ChangeCommands {
             do throws(Failure) { try body(pool, name) } catch { failures.append(error) }
         }
         try pool.finish()
-        guard let last = failures.popLast() else { return 0 }
-        for failure in failures { complain(arguments.isJSON ? failure.json : failure.text) }
-        if failures.count + 1 < names.count {
-            complain(arguments.isJSON ? last.json : last.text)
-            return Failure.Status.partly.rawValue
-        }
-        throw last
+        return try conclude(failures, of: names.count, arguments)
+    }
+
+    /// Says the failures of `count` changes. Returns the status when some were made, throws the last when none was.
+    static func conclude(_ failures: [Failure], of count: Int, _ arguments: Arguments) throws(Failure) -> Int32 {
+        guard let last = failures.last else { return 0 }
+        for failure in failures.dropLast() { complain(arguments.isJSON ? failure.json : failure.text) }
+        if failures.count == count { throw last }
+        complain(arguments.isJSON ? last.json : last.text)
+        return Failure.Status.partly.rawValue
     }
 }

@@ -3,11 +3,11 @@ internal import PoolEngine
 internal import VolumeFS
 
 /// `volfs check`, with the exit statuses of fsck(8).
-enum CheckCommand {
-    private enum Status { static let clean: Int32 = 0, uncorrected: Int32 = 4, operational: Int32 = 8 }
+package enum CheckCommand {
+    package enum Status { package static let clean: Int32 = 0, uncorrected: Int32 = 4, operational: Int32 = 8, usage: Int32 = 16 }
 
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let path = absolutePath(arguments.operands[0])
+        let path = Path.absolute(arguments.operands[0])
         let table = MountTable()
         do throws(Failure) {
             if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { throw mountedFailure(mount.source, mount) }

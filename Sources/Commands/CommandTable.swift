@@ -1,40 +1,5 @@
 internal import VolumeFS
 
-/// An option of a command.
-package struct Option: Sendable {
-    package var name: String
-    /// One letter, or nil.
-    package var letter: Character?
-    /// What its value is called, or nil for a switch.
-    package var value: String?
-    package var help: String
-
-    /// As on a command line, for help: `-o, --columns COL,…`.
-    package var synopsis: String {
-        let long = "--\(name)" + (value.map { " \($0)" } ?? "")
-        return letter.map { "-\($0), \(long)" } ?? "    \(long)"
-    }
-}
-
-/// A command: what is parsed, printed as help and compared with the manual page.
-package struct Command: Sendable {
-    package var name: String
-    package var aliases: [String] = []
-    /// What follows the pool.
-    package var operands: String
-    package var help: String
-    package var options: [Option] = []
-    /// Least and most operands, the pool included.
-    package var count: ClosedRange<Int>
-    package var takesPool = true
-
-    package var synopsis: String {
-        let pool = takesPool ? " POOL" : ""
-        let rest = operands.isEmpty ? "" : " " + operands
-        return "volfs \(name)\(pool)\(rest)" + (options.isEmpty ? "" : " [OPTION]…")
-    }
-}
-
 /// Every command there is.
 package enum CommandTable {
     private static let json = Option(name: "json", letter: nil, value: nil, help: "print JSON; errors too")
@@ -81,6 +46,7 @@ package enum CommandTable {
             options: [
                 Option(name: "dry-run", letter: "n", value: nil, help: "only print what would go"),
                 Option(name: "recursive", letter: "r", value: nil, help: "a volume's snapshots too"),
+                Option(name: "verbose", letter: "v", value: nil, help: "print what goes even if not asking"),
                 Option(name: "yes", letter: "y", value: nil, help: "do not ask"), json,
             ], count: 2...Int.max),
         Command(name: "rename", operands: "OLD NEW", help: "rename a volume or a snapshot", options: [json], count: 3...3),

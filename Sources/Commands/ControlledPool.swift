@@ -23,9 +23,17 @@ final class ControlledPool: PoolAccess {
     }
 
     func makeVolume(_ name: String, size: UInt64) throws(Failure) {
-        let descriptor = try call(name) { volfs_open("\(mountpoint)/\(name)", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }
-        defer { close(descriptor) }
-        try call(name) { ftruncate(descriptor, off_t(clamping: size)) }
+        let path = "\(mountpoint)/\(name)"
+        let descriptor = try call(name) { volfs_open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }
+        do throws(Failure) {
+            try call(name) { ftruncate(descriptor, off_t(clamping: size)) }
+            close(descriptor)
+        } catch {
+            // As for an unmounted pool: a volume that cannot have its size is not made.
+            close(descriptor)
+            unlink(path)
+            throw error
+        }
     }
 
     func resize(_ name: String, to size: UInt64) throws(Failure) {
@@ -37,7 +45,14 @@ final class ControlledPool: PoolAccess {
     }
 
     func makeClone(_ source: String, _ name: String) throws(Failure) {
-        try call(name) { symlink(source, "\(mountpoint)/.ctl/clone/\(name)") }
+        do throws(Failure) {
+            try call(name) { symlink(source, "\(mountpoint)/.ctl/clone/\(name)") }
+        } catch {
+            // It is the source that is not there.
+            var failure = error
+            if failure.status == .notFound { failure.object = source }
+            throw failure
+        }
     }
 
     func destroy(_ object: ObjectLine) throws(Failure) {
@@ -67,7 +82,10 @@ final class ControlledPool: PoolAccess {
 
     private func read(_ name: String) throws(Failure) -> String {
         guard let text = readText("\(mountpoint)/.ctl/\(name)") else {
-            throw Failure(.unreachable, mountpoint, "its control directory does not answer; is the mount dead? try: volfs umount --lazy")
+            if errno == ENOENT {
+                throw Failure(.unreachable, mountpoint, "mounted without .ctl; mount it again without -o ctl=off", errno: ENOENT)
+            }
+            throw Failure(.unreachable, mountpoint, "its control directory does not answer; is the mount dead? try: volfs umount --lazy \(mountpoint)", errno: errno)
         }
         return text
     }
@@ -83,10 +101,14 @@ final class ControlledPool: PoolAccess {
 
     @discardableResult
     private func call(_ object: String, _ body: () -> Int32) throws(Failure) -> Int32 {
+        // The log has whole seconds. A line before this one is of another process that had our number.
+        let start = Wording.time(wallClock())
         let result = body()
         if result >= 0 { return result }
         let number = errno
-        let last = readText("\(mountpoint)/.ctl/errors")?.split(separator: "\n").last { $0.contains("errno=\(number):") && $0.contains("pid=\(getpid()) ") }
+        let last = readText("\(mountpoint)/.ctl/errors")?.split(separator: "\n").last {
+            $0.contains("errno=\(number):") && $0.contains("pid=\(getpid()) ") && $0.prefix(start.count) >= start
+        }
         let reason = last?.split(separator: ": ", maxSplits: 1).last.map(String.init)
         var failure = Failure(errno: number, object: object, reason: reason)
         // As for an unmounted pool: what cannot be a name is wrong usage.

@@ -4,29 +4,32 @@ internal import LinuxIO
 internal import PoolEngine
 internal import VolumeFS
 
+/// `volfs create`: a pool in a new file.
 enum CreateCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let path = absolutePath(arguments.operands[0])
+        let path = Path.absolute(arguments.operands[0])
         if let mount = MountTable().mount(ofPool: path) { throw mountedFailure(path, mount) }
         let size = try size(arguments, path)
         let exists = Glibc.access(path, F_OK) == 0
+        var status = stat()
+        if stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR {
+            throw Failure(.failed, path, "is a directory; a pool is one file: name a file in it", errno: EISDIR)
+        }
         if exists && !arguments.has("force") {
             throw Failure(.exists, path, "exists already; choose another name, or --force to replace it and all in it", errno: EEXIST)
         }
         do throws(PoolError) {
             let device = try FileDevice(creating: path, size: size, replacing: arguments.has("force"))
-            do throws(PoolError) {
-                try Pool.format(device, environment: DirectPool.environment)
-            } catch {
-                // Nothing of a pool that could not be made stays behind.
-                if !exists { unlink(path) }
-                throw error
-            }
+            try Pool.format(device, environment: DirectPool.environment)
         } catch .locked {
             throw Failure(.locked(process: FileDevice.lockHolder(of: path)), object: path, pool: path)
         } catch .system(.open, errno: ENOENT) {
             throw Failure(.notFound, path, "its directory does not exist; make it first", errno: ENOENT)
+        } catch .exists {
+            throw Failure(.exists, object: path, pool: path)
         } catch {
+            // Nothing of a pool that could not be made stays behind.
+            if !exists { unlink(path) }
             throw Failure(error, object: path, pool: path)
         }
         if arguments.isJSON {
@@ -39,10 +42,12 @@ enum CreateCommand {
     private static func size(_ arguments: Arguments, _ path: String) throws(Failure) -> UInt64 {
         if let text = arguments["size"] {
             guard let size = Size.parse(text) else { throw .usage("--size \(text)", "not a size; write it as 500M, 64G or 2T") }
+            // Past what a file's size can be; what the format can hold is for the engine to say.
+            guard size <= UInt64(Int64.max) else { throw .usage("--size \(text)", "more than a file can have; choose a smaller size") }
             return size / 4096 * 4096
         }
         var status = statvfs()
-        let directory = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let directory = Path.parent(of: path)
         guard statvfs(directory, &status) == 0 else {
             throw Failure(.notFound, directory, "no such directory; make it first", errno: errno)
         }

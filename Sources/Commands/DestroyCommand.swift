@@ -1,41 +1,63 @@
 internal import Glibc
 internal import VolumeFS
 
+/// `volfs destroy`: what goes is said before anybody is asked.
 enum DestroyCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let isDryRun = arguments.has("dry-run")
+        let isDryRun = arguments.has("dry-run"), isConfirmed = arguments.has("yes")
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         let doomed = try select(try pool.list(), arguments)
-        if isDryRun || !arguments.has("yes") {
-            for object in doomed { say("\(isDryRun ? "would destroy" : "will destroy") \(object.name) (\(Wording.size(object.referenced)) referenced)") }
+        if isDryRun && arguments.isJSON { say(json(doomed, isDryRun: true)) }
+        if !arguments.isJSON && (isDryRun || !isConfirmed || arguments.has("verbose")) {
+            let verb = isDryRun ? "would destroy" : "will destroy"
+            for object in doomed { say("\(verb) \(object.name) (\(Wording.size(object.referenced)) referenced)") }
         }
         if isDryRun { return 0 }
-        if !arguments.has("yes") { try confirm() }
-        for object in doomed { try pool.destroy(object) }
+        if !isConfirmed { try confirm() }
+        var failures: [Failure] = []
+        var destroyed: [ObjectLine] = []
+        for object in doomed {
+            do throws(Failure) {
+                try pool.destroy(object)
+                destroyed.append(object)
+            } catch {
+                failures.append(error)
+            }
+        }
         try pool.finish()
-        return 0
+        if arguments.isJSON { say(json(destroyed, isDryRun: false)) }
+        return try ChangeCommands.conclude(failures, of: doomed.count, arguments)
     }
 
     /// What goes, snapshots before their volume.
     private static func select(_ lines: [ObjectLine], _ arguments: Arguments) throws(Failure) -> [ObjectLine] {
-        var doomed: [ObjectLine] = []
-        for object in try ListCommand.select(lines, names: Array(arguments.operands.dropFirst())) {
-            if !object.isSnapshot && object.snapshots > 0 {
-                guard arguments.has("recursive") else {
-                    throw Failure(.busy, object.name, "has \(object.snapshots) snapshots; destroy them first, or use -r", errno: ENOTEMPTY)
-                }
-                doomed += lines.filter { $0.isSnapshot && split($0.name).volume == object.name }
+        let named = try ListCommand.select(lines, names: Array(arguments.operands.dropFirst()))
+        var doomed = Set(named.map(\.name))
+        for volume in named where !volume.isSnapshot {
+            let snapshots = lines.filter { $0.isSnapshot && split($0.name).volume == volume.name }
+            if arguments.has("recursive") { doomed.formUnion(snapshots.map(\.name)) }
+            guard snapshots.allSatisfy({ doomed.contains($0.name) }) else {
+                throw Failure(
+                    .busy, volume.name, "has \(volume.snapshots) snapshots; destroy them first, or use -r", errno: ENOTEMPTY)
             }
-            doomed.append(object)
         }
-        var seen: Set<String> = []
-        return doomed.filter { seen.insert($0.name).inserted }
+        return lines.filter { $0.isSnapshot && doomed.contains($0.name) } + lines.filter { !$0.isSnapshot && doomed.contains($0.name) }
+    }
+
+    private static func json(_ lines: [ObjectLine], isDryRun: Bool) -> String {
+        JSON.object([
+            ("schema", .text("volfs.destroy/1")), ("dry_run", .bool(isDryRun)), ("objects", .array(lines.map(\.json))),
+        ])
     }
 
     private static func confirm() throws(Failure) {
         guard isatty(0) == 1 else { throw .usage("destroy", "there is no terminal to ask on; add -y") }
-        say("Destroy them? [y/N] ", end: "")
+        // Not on standard output, which may be a file.
         fflush(nil)
-        guard let answer = readLine(), answer == "y" || answer == "yes" else { throw Failure(.failed, "destroy", "nothing was destroyed") }
+        let question = "Destroy them? [y/N] "
+        _ = question.withCString { write(2, $0, strlen($0)) }
+        guard let answer = readLine(), answer == "y" || answer == "yes" else {
+            throw Failure(.failed, "destroy", "nothing was destroyed")
+        }
     }
 }

@@ -1,4 +1,4 @@
-internal import BlockStorage
+package import BlockStorage
 internal import Glibc
 internal import LinuxIO
 internal import VolumeFS
@@ -30,23 +30,40 @@ package struct Failure: Error, Equatable, Sendable {
     /// One line: `volfs: OBJECT: MESSAGE`.
     package var text: String { "volfs: \(object): \(message)" }
 
-    /// One object of schema volfs.error/1.
+    /// One object of schema volfs.error/1: errno by its name or null, what is wrong, and as `hint` what to do.
     package var json: String {
-        JSON.object([
-            ("schema", .text("volfs.error/1")), ("errno", .number(Int64(errno))), ("code", .number(Int64(status.rawValue))),
-            ("object", .text(object)), ("message", .text(message)),
+        let cut = message.firstRange(of: "; ")
+        let name: JSON = ErrnoName.text(errno).map { .text($0) } ?? .null
+        let problem = cut.map { String(message[..<$0.lowerBound]) } ?? message
+        let hint: JSON = cut.map { .text(String(message[$0.upperBound...])) } ?? .null
+        return JSON.object([
+            ("schema", .text("volfs.error/1")), ("errno", name), ("code", .number(Int64(status.rawValue))),
+            ("object", .text(object)), ("message", .text(problem)), ("hint", hint),
         ])
     }
 
     /// A failure of the pool itself, said for a person. `pool` is its path.
-    init(_ error: PoolError, object: String, pool: String) {
+    package init(_ error: PoolError, object: String, pool: String) {
         self.init(Self.status(of: error), object, Self.message(error, object: object, pool: pool), errno: error.errno)
     }
 
     /// A failed system call on a mounted pool; `reason` is what `.ctl/errors` says of it.
     package init(errno: Int32, object: String, reason: String?) {
         self.init(
-            Self.status(ofErrno: errno), object, reason ?? String(cString: strerror(errno)), errno: errno)
+            Self.status(ofErrno: errno), object, reason ?? Self.sentence(errno), errno: errno)
+    }
+
+    /// For a refusal that the kernel made itself, so that the daemon logged no reason.
+    private static func sentence(_ errno: Int32) -> String {
+        switch errno {
+        case ENOENT: "no such volume or snapshot; see: volfs list"
+        case EEXIST: "exists already; choose another name or remove it first"
+        case EACCES, EPERM: "permission denied; run as its owner or as root"
+        case EFBIG, EINVAL: "\(String(cString: strerror(errno))); see volfs-ctl(7)"
+        case EROFS: "is read-only; a snapshot can be cloned, a pool mounted without ro"
+        case ENOTCONN: "its daemon is gone; clear the dead mount with: volfs umount"
+        default: String(cString: strerror(errno))
+        }
     }
 
     private static func status(of error: PoolError) -> Status {
@@ -92,8 +109,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .notSupported: "not supported"
         case .suspended: "an earlier write to the pool failed; unmount it and mount it again to recover"
         case .locked(let process):
-            process == 0
-                ? "in use by another process; unmount it first" : "in use by process \(process); unmount it first"
+            "in use by \(holder(process)); unmount it first"
         case .notAPool: "not a volfs pool; make one with: volfs create \(pool) --size SIZE"
         case .unsupportedFormat(let version, let features):
             "pool of format \(version), features \(features), which this volfs cannot use; use a newer volfs"
@@ -104,6 +120,9 @@ package struct Failure: Error, Equatable, Sendable {
         case .system(let call, let number): systemMessage(call, number)
         }
     }
+
+    /// A process by its number, where that is known.
+    static func holder(_ process: Int32) -> String { process == 0 ? "another process" : "process \(process)" }
 
     private static func systemMessage(_ call: PoolError.SystemCall, _ number: Int32) -> String {
         switch (call, number) {

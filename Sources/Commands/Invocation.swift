@@ -12,7 +12,9 @@ public struct CommandLineTool {
             return try dispatch(words[...], &isJSON)
         } catch {
             complain(isJSON ? error.json : error.text)
-            return error.status.rawValue
+            // check has the numbers of fsck(8), where 2 would ask for a reboot.
+            let isCheck = words.first.flatMap { CommandTable.find($0) }?.name == "check"
+            return isCheck && error.status == .usage ? CheckCommand.Status.usage : error.status.rawValue
         }
     }
 
@@ -28,7 +30,7 @@ public struct CommandLineTool {
         }
         if let command = CommandTable.find(first) {
             let rest = words.dropFirst()
-            if rest.contains("--help") { return printHelp(command) }
+            if rest.prefix(while: { $0 != "--" }).contains(where: { $0 == "--help" || $0 == "-h" }) { return printHelp(command) }
             var arguments = try Arguments(rest, for: command)
             isJSON = arguments.isJSON
             try supplyPool(&arguments, command)
@@ -49,15 +51,17 @@ public struct CommandLineTool {
     private static func supplyPool(_ arguments: inout Arguments, _ command: Command) throws(Failure) {
         if command.takesPool, arguments.operands.count < command.count.upperBound, let pool = getenv("VOLFS_POOL") {
             let path = String(cString: pool)
-            if let first = arguments.operands.first, access(first, F_OK) == 0, command.count.contains(arguments.operands.count) {
-                // The first operand is a pool itself.
-            } else {
-                arguments.operands.insert(path, at: 0)
-            }
+            let isComplete = command.count.contains(arguments.operands.count)
+            if !isComplete || !(arguments.operands.first.map(isPool) ?? false) { arguments.operands.insert(path, at: 0) }
         }
         guard command.count.contains(arguments.operands.count) else {
             throw .usage(command.name, "usage: \(command.synopsis)")
         }
+    }
+
+    /// No name has a slash. Of what is there without one, a volume in the current directory is not a pool.
+    private static func isPool(_ word: String) -> Bool {
+        word.contains("/") || (access(word, F_OK) == 0 && !MountTable().isInside(Path.absolute(word)))
     }
 
     private static func run(_ command: Command, _ arguments: Arguments) throws(Failure) -> Int32 {
@@ -101,7 +105,7 @@ func complain(_ text: String) {
 
 /// The way to the pool that an operand names: a pool's file or the directory it is mounted at.
 func access(toPool operand: String, writing: Bool) throws(Failure) -> any PoolAccess {
-    let path = absolutePath(operand)
+    let path = Path.absolute(operand)
     let table = MountTable()
     if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { return ControlledPool(mountpoint: mount.mountpoint) }
     return try DirectPool(path: path, mode: writing ? .readWrite : .readOnly)
@@ -109,19 +113,9 @@ func access(toPool operand: String, writing: Bool) throws(Failure) -> any PoolAc
 
 /// Who has the pool mounted, as a failure.
 func mountedFailure(_ path: String, _ mount: MountTable.Mount) -> Failure {
-    let process = (try? ControlledPool(mountpoint: mount.mountpoint).process()) ?? 0
-    return Failure(.busy, path, "is mounted at \(mount.mountpoint) by process \(process); first: volfs umount \(mount.mountpoint)")
-}
-
-enum Version {
-    static let number = "0.1.0"
-
-    static func run(isJSON: Bool) -> Int32 {
-        if isJSON {
-            say(JSON.object([("schema", .text("volfs.version/1")), ("version", .text(number)), ("format", .number(1))]))
-        } else {
-            say("volfs \(number), pool format 1")
-        }
-        return 0
-    }
+    // The lock's holder where the control directory is turned off.
+    let served = (try? ControlledPool(mountpoint: mount.mountpoint).process()) ?? 0
+    let holder = Failure.holder(served != 0 ? served : FileDevice.lockHolder(of: mount.source))
+    return Failure(
+        .busy, path, "is mounted at \(mount.mountpoint) by \(holder); first: volfs umount \(mount.mountpoint)", errno: EBUSY)
 }

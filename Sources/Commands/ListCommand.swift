@@ -1,6 +1,6 @@
 internal import VolumeFS
 
-/// `volfs list` and `volfs info`.
+/// `volfs list`, and the choice of objects by name that other commands share.
 enum ListCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let columns = (arguments["columns"] ?? "name,type,size,referenced,created,origin").split(separator: ",").map(String.init)
@@ -50,41 +50,5 @@ enum ListCommand {
             let last = row.count - 1
             return row.indices.map { $0 == last ? row[$0] : row[$0].padded(to: widths[$0] + 2) }.joined() + "\n"
         }.joined()
-    }
-}
-
-enum InfoCommand {
-    static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let pool = try access(toPool: arguments.operands[0], writing: false)
-        let names = Array(arguments.operands.dropFirst())
-        if names.isEmpty {
-            let summary = try pool.summary()
-            say(arguments.isJSON ? summary.json.description : text(summary))
-            return 0
-        }
-        let lines = try ListCommand.select(try pool.list(), names: names)
-        if arguments.isJSON {
-            say(lines.count == 1 ? lines[0].json.description : JSON.array(lines.map(\.json)).description)
-        } else {
-            say(lines.map(text).joined(separator: "\n\n"))
-        }
-        return 0
-    }
-
-    private static func text(_ summary: PoolSummary) -> String {
-        aligned([
-            ("uuid", summary.uuid), ("state", summary.state), ("block size", "\(summary.blockSize)"),
-            ("capacity", Wording.size(summary.capacity)), ("allocated", Wording.size(summary.allocated)),
-            ("free", Wording.size(summary.capacity - summary.allocated)), ("available", Wording.size(summary.available)),
-            ("volumes", "\(summary.volumes)"), ("snapshots", "\(summary.snapshots)"),
-        ])
-    }
-
-    private static func text(_ line: ObjectLine) -> String {
-        aligned(ObjectLine.columns.map { ($0, line.text($0, exact: false) ?? "-") })
-    }
-
-    private static func aligned(_ fields: [(String, String)]) -> String {
-        fields.map { $0.padded(to: 12) + $1 }.joined(separator: "\n")
     }
 }

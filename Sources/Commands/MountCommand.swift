@@ -31,7 +31,7 @@ enum MountCommand {
 
     /// Everything that can be said before a daemon is started.
     private static func checked(_ arguments: Arguments) throws(Failure) -> MountSettings {
-        let source = absolutePath(arguments.operands[0]), mountpoint = absolutePath(arguments.operands[1])
+        let source = Path.absolute(arguments.operands[0]), mountpoint = Path.absolute(arguments.operands[1])
         var settings = try MountSettings(arguments["options"] ?? "", mountpoint: mountpoint, source: source)
         settings.options.debugs = arguments.has("debug")
         // Virtual machines run as somebody else.
@@ -65,14 +65,17 @@ enum MountCommand {
     private static func startDaemon(_ settings: MountSettings) throws(Failure) -> Int32 {
         var ends: [Int32] = [0, 0]
         guard pipe(&ends) == 0 else { throw Failure(.mount, "pipe", String(cString: strerror(errno)), errno: errno) }
-        _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
-        setenv(readyVariable, "\(ends[1])", 1)
-        let child = Spawn.start(["/proc/self/exe"] + CommandLine.arguments.dropFirst())
+        setenv(readyVariable, "\(Spawn.handedDescriptor)", 1)
+        let child = Spawn.daemon(Array(CommandLine.arguments.dropFirst()), handing: ends[1])
+        let problem = errno
         unsetenv(readyVariable)
         close(ends[1])
-        guard let child else { throw Failure(.mount, "daemon", "cannot be started: \(String(cString: strerror(errno)))", errno: errno) }
+        guard let child else {
+            throw Failure(.mount, "daemon", "cannot be started: \(String(cString: strerror(problem)))", errno: problem)
+        }
         var byte: UInt8 = 0
-        let count = Glibc.read(ends[0], &byte, 1)
+        var count = Glibc.read(ends[0], &byte, 1)
+        while count == -1 && errno == EINTR { count = Glibc.read(ends[0], &byte, 1) }
         close(ends[0])
         if count == 1 {
             var status = stat()
@@ -81,9 +84,11 @@ enum MountCommand {
             }
             return 0
         }
-        // The daemon has said why on the standard error it shares with us.
-        var status: Int32 = 0
-        waitpid(child, &status, 0)
+        // It has said why on the standard error it shares with us, unless it could not.
+        let signal = Spawn.wait(child) & 0x7f
+        if signal != 0 {
+            throw Failure(.mount, settings.options.source, "the daemon was ended by signal \(signal) before the mount was ready")
+        }
         return Failure.Status.mount.rawValue
     }
 
@@ -91,14 +96,16 @@ enum MountCommand {
 
     private static func serve(_ arguments: Arguments, readyOn descriptor: Int32?) throws(Failure) -> Int32 {
         let settings = try checked(arguments)
-        if descriptor != nil { setsid() }
+        if let descriptor { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
         let path = settings.options.source
+        let log = try settings.log.map { path throws(Failure) in try openLog(path) }
         let pool = try openPool(path, settings)
         do throws(PoolError) {
             return try MountedPool.run(pool: pool, options: settings.options) {
+                if let log { dup2(log, 2) }
                 guard let descriptor else { return }
                 var byte: UInt8 = 1
-                leaveTerminal()
+                leaveTerminal(keepingErrors: log != nil)
                 _ = Glibc.write(descriptor, &byte, 1)
                 close(descriptor)
             }
@@ -122,32 +129,19 @@ enum MountCommand {
         }
     }
 
+    /// A descriptor of the log, "" being standard error, for the life of the process.
+    private static func openLog(_ path: String) throws(Failure) -> Int32 {
+        if path.isEmpty { return 2 }
+        let log = volfs_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
+        guard log >= 0 else { throw Failure(.mount, path, "the log cannot be opened: \(String(cString: strerror(errno)))", errno: errno) }
+        return log
+    }
+
     /// Nothing of the terminal or the caller's directory is held by a daemon.
-    private static func leaveTerminal() {
+    private static func leaveTerminal(keepingErrors: Bool) {
         _ = chdir("/")
         let null = open("/dev/null", O_RDWR)
-        for number: Int32 in 0...2 { dup2(null, number) }
+        for number: Int32 in 0...(keepingErrors ? 1 : 2) { dup2(null, number) }
         if null > 2 { close(null) }
-    }
-}
-
-/// Other programs.
-enum Spawn {
-    /// Starts a program with this process's environment and open files. Nil and errno if it cannot be.
-    static func start(_ words: [String]) -> pid_t? {
-        var pointers: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-        defer { for pointer in pointers { free(pointer) } }
-        var child = pid_t()
-        let result = posix_spawnp(&child, words[0], nil, nil, &pointers, environ)
-        errno = result
-        return result == 0 ? child : nil
-    }
-
-    /// Runs a program to its end. Its exit status, or -1.
-    static func run(_ words: [String]) -> Int32 {
-        guard let child = start(words) else { return -1 }
-        var status: Int32 = 0
-        waitpid(child, &status, 0)
-        return status & 0x7f == 0 ? status >> 8 & 0xff : -1
     }
 }

@@ -3,11 +3,13 @@ internal import PoolEngine
 internal import VolumeFS
 
 /// What `-o` says.
-struct MountSettings {
+package struct MountSettings {
     var options: MountOptions
     var configuration = Pool.Configuration()
     /// Seconds to wait for a pool that another process is about to release.
     var lockWait = 30
+    /// Where the daemon's messages go: an absolute path, "" for the standard error it was started with, nil for nowhere.
+    package private(set) var log: String?
 
     /// Words that mean something to mount(8) or systemd, or are what volfs does anyway.
     private static let accepted: Set<String> = [
@@ -16,7 +18,7 @@ struct MountSettings {
     ]
 
     /// Throws a usage failure that names a word nobody knows: a typo must not mount silently.
-    init(_ text: String, mountpoint: String, source: String) throws(Failure) {
+    package init(_ text: String, mountpoint: String, source: String) throws(Failure) {
         options = MountOptions(mountpoint: mountpoint, source: source)
         for word in text.split(separator: ",") {
             let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
@@ -36,6 +38,13 @@ struct MountSettings {
         case ("cache", let value?): configuration.cacheSize = Int(try size(value, word, least: 1 << 20))
         case ("dirty", let value?): configuration.dirtySize = Int(try size(value, word, least: 1 << 20))
         case ("lock_wait", let value?): lockWait = Int(try number(value, word, 0...86_400))
+        case ("log", "stderr"): log = ""
+        case ("log", let value?):
+            // These are words for later, not files.
+            guard !["", "journal", "syslog"].contains(value) else {
+                throw .usage("-o \(word)", "needs stderr or a file, as log=/var/log/volfs.log")
+            }
+            log = Path.absolute(value)
         case ("nodiscard", nil): configuration.discardsFreeSegments = false
         case ("discard", nil): configuration.discardsFreeSegments = true
         case ("fsname", _?), ("subtype", "volfs"), ("comment", _?), ("context", _?): break

@@ -2,13 +2,15 @@ internal import Glibc
 internal import LinuxIO
 
 /// The volfs mounts of this machine, from /proc/self/mountinfo.
-struct MountTable {
-    struct Mount: Equatable { var mountpoint: String, source: String }
-    let mounts: [Mount]
+package struct MountTable {
+    package struct Mount: Equatable {
+        package var mountpoint: String, source: String
+    }
+    package let mounts: [Mount]
 
     init() { self.init(text: readText("/proc/self/mountinfo") ?? "") }
 
-    init(text: String) {
+    package init(text: String) {
         mounts = text.split(separator: "\n").compactMap { line in
             let halves = line.split(separator: " - ", maxSplits: 1)
             guard halves.count == 2 else { return nil }
@@ -20,7 +22,13 @@ struct MountTable {
 
     /// Where a pool is mounted by a daemon that lives. A dead mount is only in the way of its mountpoint.
     func mount(ofPool path: String) -> Mount? { mounts.last { $0.source == path && !Self.isDead($0) } }
-    func mount(at path: String) -> Mount? { mounts.last { $0.mountpoint == path } }
+    package func mount(at path: String) -> Mount? { mounts.last { $0.mountpoint == path } }
+
+    /// What `volfs umount` is to unmount, dead or alive: the mount at a directory, or that of a pool.
+    package func mount(atOrOf path: String) -> Mount? { mount(at: path) ?? mounts.last { $0.source == path } }
+
+    /// True for a file of a mount: a volume, not a pool.
+    package func isInside(_ path: String) -> Bool { mounts.contains { path.hasPrefix($0.mountpoint + "/") } }
 
     private static func isDead(_ mount: Mount) -> Bool {
         var status = stat()
@@ -41,16 +49,4 @@ struct MountTable {
         }
         return String(decoding: bytes, as: UTF8.self)
     }
-}
-
-/// The path with links and dots resolved; as far as it exists.
-func absolutePath(_ path: String) -> String {
-    if let resolved = realpath(path, nil) {
-        defer { free(resolved) }
-        return String(cString: resolved)
-    }
-    if path.hasPrefix("/") { return path }
-    guard let directory = getcwd(nil, 0) else { return path }
-    defer { free(directory) }
-    return String(cString: directory) + "/" + path
 }

@@ -5,9 +5,9 @@ internal import LinuxIO
 /// `volfs umount`: unlike umount(8), returns when the daemon has stored everything and released the pool.
 enum UnmountCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let path = absolutePath(arguments.operands[0])
+        let path = Path.absolute(arguments.operands[0])
         let table = MountTable()
-        guard let mount = table.mount(at: path) ?? table.mount(ofPool: path) else {
+        guard let mount = table.mount(atOrOf: path) else {
             throw Failure(.notFound, path, "is not mounted, and nothing of volfs is mounted there", errno: EINVAL)
         }
         let isLazy = arguments.has("lazy")
@@ -17,11 +17,12 @@ enum UnmountCommand {
         }
         try unmount(mount.mountpoint, isLazy)
         if isLazy { return 0 }
-        for _ in 0..<seconds * 20 {
+        for attempt in 0...seconds * 20 {
+            if attempt > 0 { pause(milliseconds: 50) }
             if isReleased(mount.source) { return 0 }
-            pause(milliseconds: 50)
         }
-        throw Failure(.busy, mount.source, "unmounted, but process \(FileDevice.lockHolder(of: mount.source)) still stores changes; wait for it", errno: EBUSY)
+        let holder = Failure.holder(FileDevice.lockHolder(of: mount.source))
+        throw Failure(.busy, mount.source, "unmounted, but \(holder) still stores changes; wait for it", errno: EBUSY)
     }
 
     private static func wait(_ arguments: Arguments) throws(Failure) -> Int {

@@ -29,6 +29,9 @@ import Testing
         #expect(try Arguments(["p", "v", "-1G", "--shrink"], for: resize).operands == ["p", "v", "-1G"])
         let mount = try #require(CommandTable.find("mount"))
         #expect(try Arguments(["p", "m", "-oro", "-o", "threads=2"], for: mount)["options"] == "ro,threads=2")
+        #expect(try Arguments(["p", "m", "--options=ro", "--options", "ctl=off"], for: mount)["options"] == "ro,ctl=off")
+        let destroy = try #require(CommandTable.find("rm"))
+        #expect(try Arguments(["p", "v", "-rvny"], for: destroy).has("verbose"))
     }
 
     @Test(arguments: [["--colour"], ["-x"], ["-o"], ["--json=yes"]])

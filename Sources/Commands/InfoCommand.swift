@@ -1,0 +1,38 @@
+internal import VolumeFS
+
+/// `volfs info`: the pool, or some of what is in it.
+enum InfoCommand {
+    static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let pool = try access(toPool: arguments.operands[0], writing: false)
+        let names = Array(arguments.operands.dropFirst())
+        if names.isEmpty {
+            let summary = try pool.summary()
+            say(arguments.isJSON ? summary.json.description : text(summary))
+            return 0
+        }
+        let lines = try ListCommand.select(try pool.list(), names: names)
+        if arguments.isJSON {
+            say(lines.count == 1 ? lines[0].json.description : JSON.array(lines.map(\.json)).description)
+        } else {
+            say(lines.map(text).joined(separator: "\n\n"))
+        }
+        return 0
+    }
+
+    private static func text(_ summary: PoolSummary) -> String {
+        aligned([
+            ("uuid", summary.uuid), ("state", summary.state), ("block size", "\(summary.blockSize)"),
+            ("capacity", Wording.size(summary.capacity)), ("allocated", Wording.size(summary.allocated)),
+            ("free", Wording.size(summary.capacity - summary.allocated)), ("available", Wording.size(summary.available)),
+            ("volumes", "\(summary.volumes)"), ("snapshots", "\(summary.snapshots)"),
+        ])
+    }
+
+    private static func text(_ line: ObjectLine) -> String {
+        aligned(ObjectLine.columns.map { ($0, line.text($0, exact: false) ?? "-") })
+    }
+
+    private static func aligned(_ fields: [(String, String)]) -> String {
+        fields.map { $0.padded(to: 12) + $1 }.joined(separator: "\n")
+    }
+}

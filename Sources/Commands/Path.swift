@@ -1,0 +1,31 @@
+internal import Glibc
+
+/// Paths as the mount table has them.
+package enum Path {
+    /// `path` from the root, links and dots resolved. What does not exist, or is a dead mount, keeps its last name below
+    /// the resolved directory it is in, without slashes at its end.
+    package static func absolute(_ path: String) -> String {
+        if path.isEmpty { return path }
+        if let resolved = resolved(path) { return resolved }
+        var trimmed = path[...]
+        while trimmed.count > 1 && trimmed.hasSuffix("/") { trimmed.removeLast() }
+        let name = trimmed.lastIndex(of: "/").map { trimmed[trimmed.index(after: $0)...] } ?? trimmed
+        if let directory = resolved(parent(of: String(trimmed))), name != ".", name != ".." {
+            return directory == "/" ? "/\(name)" : "\(directory)/\(name)"
+        }
+        if path.hasPrefix("/") { return String(trimmed) }
+        return resolved(".").map { "\($0)/\(trimmed)" } ?? String(trimmed)
+    }
+
+    /// The directory that `path` is in.
+    package static func parent(of path: String) -> String {
+        guard let cut = path.lastIndex(of: "/") else { return "." }
+        return cut == path.startIndex ? "/" : String(path[..<cut])
+    }
+
+    private static func resolved(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+}

@@ -1,0 +1,72 @@
+internal import Glibc
+
+/// Other programs.
+enum Spawn {
+    /// Where a daemon finds the descriptor it is handed.
+    static let handedDescriptor: Int32 = 3
+
+    /// POSIX_SPAWN_SETSID, which glibc shows to C alone.
+    private static let newSession: Int16 = 0x80
+
+    /// Starts this program again in a session of its own. Besides the standard ones it has one descriptor, `descriptor`
+    /// under the number `handedDescriptor`: what else the caller had open, a script's lock for instance, is not kept
+    /// open by a daemon. Nil and errno if it cannot be started.
+    static func daemon(_ arguments: [String], handing descriptor: Int32) -> pid_t? {
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        closeOthersOnExec()
+        posix_spawn_file_actions_adddup2(&actions, descriptor, handedDescriptor)
+        posix_spawnattr_setflags(&attributes, newSession)
+        // By its path where there is one, so that ps shows its name.
+        let link = "/proc/self/exe", path = Path.absolute(link)
+        return withPointers([CommandLine.arguments.first ?? "volfs"] + arguments) { pointers in
+            var child = pid_t()
+            errno = posix_spawn(&child, access(path, X_OK) == 0 ? path : link, &actions, &attributes, pointers, environ)
+            return errno == 0 ? child : nil
+        }
+    }
+
+    private static func closeOthersOnExec() {
+        guard let directory = opendir("/proc/self/fd") else { return }
+        defer { closedir(directory) }
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            if let number = Int32(name), number > 2 { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
+        }
+    }
+
+    /// Runs a program to its end. Its exit status, or -1.
+    static func run(_ words: [String]) -> Int32 {
+        let started = withPointers(words) { pointers in
+            var child = pid_t()
+            return posix_spawnp(&child, words[0], nil, nil, pointers, environ) == 0 ? child : nil
+        }
+        guard let child = started else { return -1 }
+        let status = wait(child)
+        return status & 0x7f == 0 ? status >> 8 & 0xff : -1
+    }
+
+    /// Waits for a child's end. Its status as wait(2) gives it.
+    static func wait(_ child: pid_t) -> Int32 {
+        var status: Int32 = 0
+        while waitpid(child, &status, 0) == -1 && errno == EINTR {}
+        return status
+    }
+
+    private static func withPointers(
+        _ words: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> pid_t?
+    ) -> pid_t? {
+        var pointers: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+        defer { for pointer in pointers { free(pointer) } }
+        return pointers.withUnsafeMutableBufferPointer { buffer in
+            // Never nil: there is at least the pointer that ends the list.
+            body(buffer.baseAddress!)
+        }
+    }
+}

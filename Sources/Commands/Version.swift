@@ -1,0 +1,15 @@
+internal import VolumeFS
+
+/// `volfs version`.
+enum Version {
+    static let number = "0.1.0"
+
+    static func run(isJSON: Bool) -> Int32 {
+        if isJSON {
+            say(JSON.object([("schema", .text("volfs.version/1")), ("version", .text(number)), ("format", .number(1))]))
+        } else {
+            say("volfs \(number), pool format 1")
+        }
+        return 0
+    }
+}

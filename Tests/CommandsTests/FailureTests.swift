@@ -1,0 +1,52 @@
+internal import BlockStorage
+internal import Commands
+import Testing
+
+@Suite struct FailureTests {
+    /// Every case of PoolError, with its exit status and what its message must name: the thing, and the remedy.
+    @Test(arguments: [
+        (.outOfSpace(needed: 8192, free: 4096), .noSpace, "8.0 KiB needed, 4.0 KiB free; destroy"),
+        (.outOfRange(offset: 1, count: 2, size: 3), .failed, "beyond its 3 bytes"),
+        (.tooLarge(size: 2 << 40, limit: 1 << 40), .failed, "2.0 TiB is more than the largest volume, 1.0 TiB"),
+        (.invalid(.name), .usage, "letters, digits"), (.invalid(.nameTooLong), .usage, "127 bytes"),
+        (.invalid(.size), .failed, "--size 8M"), (.invalid(.geometry), .failed, "not allowed"),
+        (.invalid(.destination), .failed, "not allowed"), (.invalid(.value), .failed, "not allowed"),
+        (.notFound, .notFound, "no such volume or snapshot; see: volfs list /p"), (.exists, .exists, "exists already; choose"),
+        (.hasSnapshots(count: 3), .busy, "has 3 snapshots; destroy them first"), (.inUse, .busy, "is open; close"),
+        (.readOnly, .permission, "read-only; clone it"), (.notPermitted, .permission, "volfs-ctl(7)"),
+        (.notSupported, .failed, "not supported"), (.suspended, .corrupt, "mount it again"),
+        (.locked(process: 812), .busy, "in use by process 812; unmount"), (.locked(process: 0), .busy, "another process"),
+        (.notAPool, .corrupt, "not a volfs pool; make one with: volfs create /p"),
+        (.unsupportedFormat(version: 2, features: 1), .corrupt, "pool of format 2"),
+        (.truncated(size: 5, expected: 9), .corrupt, "has 5 bytes, the pool needs 9; restore"),
+        (.corrupt(.node, position: 77, .checksum), .corrupt, "damaged node at byte 77 (checksum); run: volfs check /p"),
+        (.system(.open, errno: 2), .notFound, "no such file; make a pool"),
+        (.system(.open, errno: 21), .failed, "is a directory; a pool is one file"),
+        (.system(.open, errno: 13), .permission, "permission denied; run as"),
+        (.system(.mount, errno: 19), .unreachable, "/dev/fuse"), (.system(.fdatasync, errno: 5), .corrupt, "fdatasync"),
+    ] as [(PoolError, Failure.Status, String)])
+    func poolErrors(error: PoolError, status: Failure.Status, text: String) {
+        let failure = Failure(error, object: "thing", pool: "/p")
+        #expect(failure.status == status)
+        #expect(failure.errno == error.errno)
+        #expect(failure.text.hasPrefix("volfs: thing: ") && failure.text.contains(text))
+        #expect(!failure.text.contains("\n"))
+    }
+
+    @Test func jsonNamesErrnoAndHint() {
+        let failure = Failure(.locked(process: 812), object: "/p", pool: "/p")
+        let expected =
+            #"{"schema":"volfs.error/1","errno":"EBUSY","code":6,"object":"/p","message":"in use by process 812","#
+            + #""hint":"unmount it first"}"#
+        #expect(failure.json == expected)
+        #expect(Failure.usage("-x", "no such option").json.contains(#""errno":null,"code":2"#))
+        #expect(Failure.usage("-x", "no such option").json.hasSuffix(#""message":"no such option","hint":null}"#))
+    }
+
+    /// What the kernel refuses without asking the daemon is still said with a remedy.
+    @Test(arguments: [(2, "volfs list"), (13, "run as"), (17, "choose another name"), (30, "cloned"), (107, "volfs umount")] as [(Int32, String)])
+    func refusalsOfTheKernel(number: Int32, text: String) {
+        #expect(Failure(errno: number, object: "v", reason: nil).message.contains(text))
+        #expect(Failure(errno: number, object: "v", reason: "because").message == "because")
+    }
+}
