@@ -2,6 +2,9 @@
 import PackageDescription
 
 // The module table. Imports point down this list, never up or sideways; every Swift target may use BlockStorage.
+//
+// FuseFrontEnd also sees PoolEngine, because mounting a pool includes running its maintenance and closing it. Commands
+// also sees CLinux, for open(2) with a mode. CBytes is C of our own: the checksum instruction has no name in Swift.
 let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
