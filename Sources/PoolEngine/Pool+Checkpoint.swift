@@ -172,6 +172,7 @@ extension Pool {
             state.journal.moveTail(to: frozen.superblock.journalTail)
             state.journal.didFlush(upTo: frozen.lastLSN)
             state.journal.durableEpoch = frozen.superblock.epoch
+            state.undurableNodes = 0
             // Two epochs, so that the checkpoint before this one stays readable; one when space is short.
             let isShort = reason == .forSpace || state.available(.growing) == 0
             state.space.endQuarantine(upTo: frozen.superblock.epoch - (isShort ? 0 : 1))
@@ -219,6 +220,7 @@ extension PoolState {
         frozen.superblock = next
         epoch += 1
         dirtyVersions = []
+        undurableNodes = max(0, dirtyNodes - frozen.nodes.count - frozen.catalog.count)
         dirtyNodes = 0
         hasReaped = false
         return frozen

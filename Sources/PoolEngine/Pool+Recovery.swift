@@ -25,7 +25,11 @@ extension Pool {
                 nextLSN: lastLSN + 1, durableEpoch: superblock.epoch)
             for version in state.versions.values { version.lastLSN = 0 }
         }
-        if !isReadOnly { try checkpoint(.recovery) }
+        guard !isReadOnly else { return }
+        // What was read may be in the host's cache only, the superblock too, if just a process ended. It must be durable
+        // before a block that only an older checkpoint needs is written.
+        try device.flush()
+        try checkpoint(.recovery)
     }
 
     private struct JournalScan {
@@ -72,7 +76,26 @@ extension Pool {
             scan.durableLSN = max(scan.durableLSN, frame.durableLSN)
             scan.nextSequence += 1
         }
+        try refuseIfDamaged(scan, firstMissing: nextLSN - UInt64(open.count), superblock)
         return scan
+    }
+
+    /// Throws if a frame proves that records were durable which the log found does not have: then a frame is damaged, and
+    /// the log does not end where it seems to. Looks at the frames that would come next, 1 MiB of them.
+    private func refuseIfDamaged(_ scan: JournalScan, firstMissing: UInt64, _ superblock: Superblock) throws(PoolError) {
+        let ring = UInt64(geometry.journalFrames), unit = UInt64(geometry.blockSize)
+        let missing = geometry.journalOffset + scan.nextSequence % ring * unit
+        guard scan.durableLSN < firstMissing else { throw .corrupt(.journal, position: missing, .missing) }
+        let buffer = AlignedBuffer(count: geometry.blockSize)
+        for sequence in scan.nextSequence..<scan.nextSequence + min(256, ring) {
+            try device.read(into: buffer.bytes, at: geometry.journalOffset + sequence % ring * unit)
+            guard let frame = JournalFrame(decoding: UnsafeRawBufferPointer(buffer.bytes), pool: poolID),
+                frame.incarnation == superblock.incarnation, frame.sequence == sequence
+            else { continue }
+            guard frame.durableLSN < firstMissing, frame.durableEpoch <= superblock.epoch else {
+                throw .corrupt(.journal, position: missing, .missing)
+            }
+        }
     }
 
     /// True if every block that the group's writes name holds what was written.

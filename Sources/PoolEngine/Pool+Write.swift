@@ -166,7 +166,7 @@ extension PoolState {
     }
 
     /// True if a checkpoint would make blocks free.
-    var canGainSpace: Bool { space.quarantinedCount > 0 || dirtyNodes > 0 }
+    var canGainSpace: Bool { space.quarantinedCount > 0 || dirtyNodes > 0 || undurableNodes > 0 }
 
     /// Appends the records of a group and applies them. The nodes are in memory. Returns the last LSN.
     mutating func commitWrite(

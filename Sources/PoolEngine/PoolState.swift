@@ -36,6 +36,9 @@ struct PoolState: ~Copyable {
     var dirtyVersions: Set<UInt64> = []
     /// Upper bound of the blocks that the next checkpoint allocates for nodes.
     var dirtyNodes = 0
+    /// What of the closed epoch's bound was not needed for its nodes. Until its checkpoint is durable a replay may need it:
+    /// nodes that were dropped meanwhile are made again there.
+    var undurableNodes = 0
     /// Blocks promised to requests under way, for data and nodes they have not taken yet.
     var reservedBlocks = 0
     var isSuspended = false
@@ -166,7 +169,7 @@ struct PoolState: ~Copyable {
     }
 
     /// Blocks that an operation of `tier` can still have.
-    func available(_ tier: Tier) -> Int { max(0, space.freeCount - dirtyNodes - reservedBlocks - floor(tier)) }
+    func available(_ tier: Tier) -> Int { max(0, space.freeCount - dirtyNodes - undurableNodes - reservedBlocks - floor(tier)) }
 
     struct Counters: Sendable {
         var reads: UInt64 = 0, writes: UInt64 = 0, flushes: UInt64 = 0, discards: UInt64 = 0

@@ -121,6 +121,25 @@ import Testing
         #expect(throws: PoolError.self) { try Pool.openTiny(SimulatedDisk(image: image)) }
     }
 
+    /// A damaged frame in the middle of the journal is not taken for its end: later frames prove that more was durable.
+    @Test func damagedJournalFrameIsNotTheEnd() throws {
+        let disk = SimulatedDisk(size: 200 * 1024)
+        let pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 60_000, attributes: .plain)
+        for step in 0..<6 {
+            try pool.write(volume, at: UInt64(step * 3000), Self.bytes(UInt8(step + 1), 3000))
+            try pool.flush(volume)
+        }
+        // The journal begins behind two rings of four superblocks; the second epoch's tail is frame 1.
+        let intact = try Pool.openTiny(SimulatedDisk(image: disk.image), mode: .readOnly)
+        #expect(try intact.read(intact.find("v"), at: 15_000, count: 3000) == Self.bytes(6, 3000))
+        for frame in 2..<6 {
+            var image = disk.image
+            image[8 * 1024 + frame * 1024 + 200] ^= 1
+            #expect(throws: PoolError.self, "frame \(frame)") { try Pool.openTiny(SimulatedDisk(image: image)) }
+        }
+    }
+
     /// POOL-11 to -15: what is no pool, or not whole, is refused with the error that says so.
     @Test func refusesWhatIsNoPool() throws {
         #expect(throws: PoolError.notAPool) { try Pool.openTiny(SimulatedDisk(size: 100_000)) }
