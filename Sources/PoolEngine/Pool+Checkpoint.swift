@@ -63,9 +63,9 @@ extension Pool {
             try writeSpaceLog(frozen, buffers.block.bytes)
         }
         try writeJournal(upTo: frozen.lastLSN)
-        try device.flush()
+        try barrier()
         frozen.checksum = try Pool.write(frozen.superblock, to: device, buffer: buffers.block.bytes)
-        try device.flush()
+        try barrier()
     }
 
     private func writeNodes(_ frozen: Frozen, _ batch: UnsafeMutableRawBufferPointer) throws(PoolError) {

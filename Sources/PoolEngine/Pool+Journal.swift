@@ -56,7 +56,7 @@ extension Pool {
             }
             guard let sealed else { return }
             try writeJournal(upTo: sealed)
-            try orSuspend { () throws(PoolError) in try device.flush() }
+            try barrier()
             state.withLock { $0.journal.didFlush(upTo: sealed) }
         }
     }

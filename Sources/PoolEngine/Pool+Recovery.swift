@@ -28,7 +28,7 @@ extension Pool {
         guard !isReadOnly else { return }
         // What was read may be in the host's cache only, the superblock too, if just a process ended. It must be durable
         // before a block that only an older checkpoint needs is written.
-        try device.flush()
+        try barrier()
         try checkpoint(.recovery)
     }
 

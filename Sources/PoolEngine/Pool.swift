@@ -22,6 +22,7 @@ public final class Pool: Sendable {
     let checkpointLock: Mutex<CheckpointBuffers>
     let flushLock = Mutex<Void>(())
     let journalLock = Mutex<Void>(())
+    let barrierLock = Mutex<Void>(())
     let state: Mutex<PoolState>
 
     /// What a caller can choose about an open pool. Sizes in bytes.
@@ -137,6 +138,15 @@ public final class Pool: Sendable {
 
     /// After a failed write of metadata or a failed barrier nobody knows what the device holds: nothing more is written.
     func suspend() { state.withLock { $0.isSuspended = true } }
+
+    /// Makes every finished write durable. One at a time, and none after one failed: the kernel reports a lost write to
+    /// one of two barriers that run together, and the other would vouch for it.
+    func barrier() throws(PoolError) {
+        try barrierLock.withLock { _ throws(PoolError) in
+            if state.withLock({ $0.isSuspended }) { throw .suspended }
+            try orSuspend { () throws(PoolError) in try device.flush() }
+        }
+    }
 
     /// Runs `body`, whose failure suspends the pool.
     func orSuspend<Result>(_ body: () throws(PoolError) -> Result) throws(PoolError) -> Result {
