@@ -17,6 +17,10 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// assume anything about those writes, nor call again: the kernel may have dropped the pages.
     func flush() throws(PoolError)
 
+    /// As `flush`; what is read afterwards comes from the device, not from a cache above it. Memory can hold what a failed
+    /// flush has lost on the way down, and a pool that is opened after one must see what is really there.
+    func flushAndDropCache() throws(PoolError)
+
     /// Gives the range back to the layer below. It reads as zero or as before until a flush, as zero afterwards.
     func discard(at offset: UInt64, count: UInt64) throws(PoolError)
 }

@@ -24,6 +24,7 @@ public final class FileDevice: BlockDevice {
     /// The file and its name are durable on return.
     public init(creating path: String, size: UInt64, replacing: Bool = false) throws(PoolError) {
         self.path = path
+        guard size <= UInt64(Int64.max) else { throw .tooLarge(size: size, limit: UInt64(Int64.max)) }
         do throws(PoolError) {
             descriptor = try FileDescriptor(opening: path, flags: O_RDWR | O_CREAT | (replacing ? 0 : O_EXCL))
         } catch .system(.open, errno: EEXIST) {
@@ -86,6 +87,12 @@ public final class FileDevice: BlockDevice {
     public func flush() throws(PoolError) {
         let raw = descriptor.raw
         _ = try systemCall(.fdatasync) { fdatasync(raw) }
+    }
+
+    public func flushAndDropCache() throws(PoolError) {
+        try flush()
+        // Advice, and its failure harmless: on a filesystem that ignores it nothing was lost either.
+        posix_fadvise(descriptor.raw, 0, 0, POSIX_FADV_DONTNEED)
     }
 
     public func discard(at offset: UInt64, count: UInt64) throws(PoolError) {

@@ -12,7 +12,14 @@ struct OpenedPool {
         self.device = device
         self.configuration = configuration
         self.isReadOnly = isReadOnly
-        superblock = try Self.newestSuperblock(on: device)
+        var newest = try Self.newestSuperblock(on: device)
+        if !isReadOnly {
+            // Whatever is read from here on must be durable before a block is written that only an older checkpoint
+            // needs (rule R9). After anything but a close, the cache may also hold what never reached the device.
+            if newest.isClean { try device.flush() } else { try device.flushAndDropCache() }
+            newest = try Self.newestSuperblock(on: device)
+        }
+        superblock = newest
         if superblock.readOnlyCompatible != 0 && !isReadOnly {
             throw .unsupportedFormat(version: Superblock.version, features: superblock.readOnlyCompatible)
         }

@@ -49,9 +49,10 @@ extension Pool {
     private func zero(_ volume: UInt64, _ range: Range<UInt64>, promise: inout Int) throws(PoolError) {
         if try extent(volume, at: range.lowerBound)?.isData != true { return }
         let zeros = AlignedBuffer(count: range.count)
-        let request = try WriteRequest(
+        var request = try WriteRequest(
             object: volume, offset: range.lowerBound, bytes: UnsafeRawBufferPointer(zeros.bytes), isGrowing: false,
             geometry: geometry)
+        request.isDiscard = true
         try perform(request, promise: &promise)
     }
 

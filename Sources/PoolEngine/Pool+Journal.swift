@@ -6,7 +6,7 @@ extension Pool {
     /// Returns when the records up to `lsn` are with the device, so that the end of this process cannot lose them. One
     /// thread writes for all that wait.
     func writeJournal(upTo lsn: UInt64) throws(PoolError) {
-        try journalLock.withLock { _ throws(PoolError) in
+        try journalLock.withLock { page throws(PoolError) in
             let work = try state.withLock { state throws(PoolError) -> JournalWork? in
                 if state.journal.writtenLSN >= lsn { return nil }
                 if state.isSuspended { throw .suspended }
@@ -14,7 +14,7 @@ extension Pool {
                 return JournalWork(frames: frames, upTo: upTo)
             }
             guard let work else { return }
-            for frame in work.frames { try orSuspend { () throws(PoolError) in try write(frame) } }
+            for frame in work.frames { try orSuspend { () throws(PoolError) in try write(frame, from: page.bytes) } }
             state.withLock { $0.journal.didWrite(upTo: work.upTo) }
         }
     }
@@ -24,14 +24,13 @@ extension Pool {
         var upTo: UInt64
     }
 
-    private func write(_ frame: (sequence: UInt64, bytes: [UInt8])) throws(PoolError) {
+    private func write(
+        _ frame: (sequence: UInt64, bytes: [UInt8]), from page: UnsafeMutableRawBufferPointer
+    ) throws(PoolError) {
         let slot = frame.sequence % UInt64(geometry.journalFrames)
         let offset = geometry.journalOffset + slot * UInt64(geometry.blockSize)
-        var failure: PoolError?
-        frame.bytes.withUnsafeBytes { bytes in
-            do throws(PoolError) { try device.write(bytes, at: offset) } catch { failure = error }
-        }
-        if let failure { throw failure }
+        page.copyBytes(from: frame.bytes)
+        try device.write(UnsafeRawBufferPointer(page), at: offset)
     }
 
     /// Returns when everything written to `object` before the call is durable; everything else that was written then is

@@ -172,10 +172,16 @@ extension Pool {
     }
 
     /// Changes a volume's size in bytes. What is cut off is freed, and reads as zero if the volume grows again. Durable
-    /// on return. Throws `.tooLarge` beyond the format's largest volume.
+    /// on return. Throws `.tooLarge` beyond the format's largest volume, `.inUse` while another call makes it smaller.
     public func resize(_ volume: UInt64, to size: UInt64) throws(PoolError) {
         try checkSize(size)
-        let old = try state.withLock { state throws(PoolError) in try state.writableVersion(of: volume).record.size }
+        let old = try state.withLock { state throws(PoolError) -> UInt64 in
+            let old = try state.writableVersion(of: volume).record.size
+            if state.shrinking[volume] != nil { throw .inUse }
+            if size < old { state.shrinking[volume] = size }
+            return old
+        }
+        defer { if size < old { state.withLock { $0.shrinking[volume] = nil } } }
         if size < old { try discardRange(volume, from: size, to: old, size: old) }
         // Once the end is cut off the new size must follow, so that takes the last space if need be.
         let tier: PoolState.Tier = size < old ? .freeing : .administrative

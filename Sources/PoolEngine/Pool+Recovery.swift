@@ -25,11 +25,7 @@ extension Pool {
                 nextLSN: lastLSN + 1, durableEpoch: superblock.epoch)
             for version in state.versions.values { version.lastLSN = 0 }
         }
-        guard !isReadOnly else { return }
-        // What was read may be in the host's cache only, the superblock too, if just a process ended. It must be durable
-        // before a block that only an older checkpoint needs is written.
-        try barrier()
-        try checkpoint(.recovery)
+        if !isReadOnly { try checkpoint(.recovery) }
     }
 
     private struct JournalScan {

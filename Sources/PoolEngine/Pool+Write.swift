@@ -73,6 +73,7 @@ extension Pool {
             guard request.isGrowing || request.end <= version.record.size else {
                 throw .outOfRange(offset: request.offset, count: UInt64(request.bytes.count), size: version.record.size)
             }
+            if !request.isDiscard, let limit = state.shrinking[request.object], request.end > limit { throw .inUse }
             for old in content.oldEntries {
                 guard let entry = state.entry(version, old.block, missing: &missing) else { return nil }
                 if entry != old.entry { return .changed }

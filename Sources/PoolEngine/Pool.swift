@@ -21,7 +21,9 @@ public final class Pool: Sendable {
     // are for, one checkpoint, barrier or journal write at a time.
     let checkpointLock: Mutex<CheckpointBuffers>
     let flushLock = Mutex<Void>(())
-    let journalLock = Mutex<Void>(())
+    /// Frames are written from one aligned page. From memory that a page fault could split, a process that is killed in
+    /// the middle would leave half a frame.
+    let journalLock: Mutex<AlignedBuffer>
     let barrierLock = Mutex<Void>(())
     let state: Mutex<PoolState>
 
@@ -68,6 +70,7 @@ public final class Pool: Sendable {
         geometry = opened.superblock.geometry
         map = opened.map
         poolID = opened.superblock.uuid.low
+        journalLock = Mutex(AlignedBuffer(count: opened.superblock.geometry.blockSize))
         checkpointLock = Mutex(CheckpointBuffers(geometry: opened.superblock.geometry))
         let superblock = opened.superblock
         state = Mutex(try opened.makeState())

@@ -42,6 +42,8 @@ struct PoolState: ~Copyable {
     /// Blocks promised to requests under way, for data and nodes they have not taken yet.
     var reservedBlocks = 0
     var isSuspended = false
+    /// Volumes being cut to a size. What is written beyond it meanwhile would come back when the volume grows again.
+    var shrinking: [UInt64: UInt64] = [:]
     /// Bytes given back to the device, read and write counts: for `statistics`.
     var counters = Counters()
 

@@ -7,6 +7,8 @@ struct WriteRequest: @unchecked Sendable {
     let offset: UInt64
     let bytes: UnsafeRawBufferPointer
     let isGrowing: Bool
+    /// A discard's own zeros, which may go where a shrink is cutting.
+    var isDiscard = false
     private let blockSize: UInt64
     private let groupBlocks: UInt64
 

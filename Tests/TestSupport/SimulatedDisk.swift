@@ -94,6 +94,11 @@ package final class SimulatedDisk: BlockDevice {
         }
     }
 
+    package func flushAndDropCache() throws(PoolError) {
+        try flush()
+        state.withLock { $0.current = $0.durable }
+    }
+
     package func discard(at offset: UInt64, count: UInt64) throws(PoolError) {
         try state.withLock { state throws(PoolError) in
             try Self.count(&state, .fallocate)
