@@ -16,6 +16,8 @@ struct Catalog {
         var level: Int
         var index: UInt64
         var address = BlockAddress.none
+        var distance = 0
+        var copy: BlockAddress { NodePointer(address: address, generation: 0, checksum: 0, distance: distance).copy }
     }
 
     init(geometry g: Geometry) {
@@ -28,31 +30,31 @@ struct Catalog {
     var nodeCount: Int { levels.reduce(0) { $0 + $1.count } }
     func leafIndex(of id: UInt64) -> UInt64 { id / UInt64(recordsPerLeaf) }
 
-    /// Every node's address.
-    func forEachAddress(_ body: (BlockAddress) -> Void) {
-        for level in levels { for pointer in level.values { body(pointer.address) } }
+    /// Every node.
+    func forEach(_ body: (NodePointer) -> Void) {
+        for level in levels { for pointer in level.values { body(pointer) } }
     }
 
-    /// Nodes that writing one changed record makes dirty, at the most.
-    var pathLength: Int { depth + 1 }
+    /// Blocks that writing one changed record takes, at the most: each node has two copies.
+    var pathBlocks: Int { 2 * (depth + 1) }
 
     /// Finds the nodes to write when `dirtyLeaves` have changed, children before parents, and the places that the nodes
     /// they replace leave behind. `hasRecords` tells whether a leaf still has any.
     mutating func plan(
         dirtyLeaves: Set<UInt64>, hasRecords: (UInt64) -> Bool
-    ) -> (planned: [Planned], released: [BlockAddress]) {
+    ) -> (planned: [Planned], released: [NodePointer]) {
         let oldDepth = depth
         var present = Set(levels.first.map { Array($0.keys) } ?? [])
         for leaf in dirtyLeaves { if hasRecords(leaf) { present.insert(leaf) } else { present.remove(leaf) } }
         let newDepth = depth(for: present.max())
         while levels.count < newDepth { levels.append([:]) }
-        var planned: [Planned] = [], released: [BlockAddress] = []
+        var planned: [Planned] = [], released: [NodePointer] = []
         var dirty = dirtyLeaves
         for level in 0..<levels.count {
             if level >= newDepth { dirty = Set(levels[level].keys) }
             if level >= oldDepth { dirty.insert(0) }
             for index in dirty.sorted() {
-                if let old = levels[level].removeValue(forKey: index) { released.append(old.address) }
+                if let old = levels[level].removeValue(forKey: index) { released.append(old) }
                 guard level < newDepth, level == 0 ? present.contains(index) : hasChild(level, index) else { continue }
                 levels[level][index] = NodePointer.none
                 planned.append(Planned(level: level, index: index))
@@ -65,7 +67,8 @@ struct Catalog {
 
     /// Gives a planned node its place.
     mutating func place(_ node: Planned) {
-        levels[node.level][node.index] = NodePointer(address: node.address, generation: 0, checksum: 0)
+        levels[node.level][node.index] = NodePointer(
+            address: node.address, generation: 0, checksum: 0, distance: node.distance)
     }
 
     /// Records the checksum of a node just composed, for its parent.
@@ -79,9 +82,7 @@ struct Catalog {
         var count = 0
         for slot in 0..<fanout {
             let pointer = levels[node.level - 1][node.index * UInt64(fanout) + UInt64(slot)]
-            let entry = pointer.map {
-                Entry(address: $0.address, generation: 0, checksum: $0.checksum, descriptor: .node(mapped: 0))
-            }
+            let entry = pointer.map { Entry.node($0, mapped: 0, isLeaf: false) }
             // The block's base address: a whole block, never empty.
             NodeLayout.store(entry ?? .hole(0), block.baseAddress!, fanout: fanout, slot)
             if entry != nil { count += 1 }
@@ -104,8 +105,8 @@ struct Catalog {
 
     /// Reads the whole catalog. `read` returns the verified block that a pointer names.
     mutating func load(
-        root: NodePointer, depth: Int, offset: (BlockAddress) throws(PoolError) -> UInt64,
-        read: (NodePointer, (UnsafeRawBufferPointer, NodeLayout.Identity) throws(PoolError) -> Void) throws(PoolError) -> Void
+        root: NodePointer, depth: Int,
+        read: (NodePointer, (UnsafeRawBufferPointer, NodeReader.Found) throws(PoolError) -> Void) throws(PoolError) -> Void
     ) throws(PoolError) -> [VersionRecord] {
         levels = [[UInt64: NodePointer]](repeating: [:], count: depth)
         guard depth > 0 else { return [] }
@@ -113,9 +114,9 @@ struct Catalog {
         var records: [VersionRecord] = []
         for level in (0..<depth).reversed() {
             for (index, pointer) in levels[level].sorted(by: { $0.key < $1.key }) {
-                let position = try offset(pointer.address)
                 var children: [(UInt64, NodePointer)] = []
-                try read(pointer) { block, identity throws(PoolError) in
+                try read(pointer) { block, found throws(PoolError) in
+                    let identity = found.identity, position = found.position
                     guard identity.tree == .catalog, identity.level == level, identity.first == first(level, index) else {
                         throw .corrupt(.node, position: position, .identity)
                     }
@@ -154,8 +155,7 @@ struct Catalog {
             // Read only: the mutable view is what the accessor takes. A whole block, never empty.
             let entry = NodeLayout.entry(UnsafeMutableRawPointer(mutating: block.baseAddress!), fanout: fanout, slot)
             guard !entry.isHole else { return nil }
-            let pointer = NodePointer(address: entry.address, generation: entry.generation, checksum: entry.checksum)
-            return (index * UInt64(fanout) + UInt64(slot), pointer)
+            return (index * UInt64(fanout) + UInt64(slot), entry.pointer(isLeaf: false))
         }
     }
 

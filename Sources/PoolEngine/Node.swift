@@ -15,6 +15,8 @@ final class Node: @unchecked Sendable {
     let writer: UInt64
     let generation: UInt32
     var address = BlockAddress.none
+    /// From `address` to the copy, in blocks; 0 for a leaf.
+    var distance = 0
     var checksum: UInt32 = 0
     /// Entries that are not holes.
     var count: Int
@@ -27,7 +29,9 @@ final class Node: @unchecked Sendable {
     private let blockSize: Int
 
     var isDirty: Bool { address == .none }
-    var pointer: NodePointer { NodePointer(address: address, generation: generation, checksum: checksum) }
+    var pointer: NodePointer {
+        NodePointer(address: address, generation: generation, checksum: checksum, distance: distance)
+    }
 
     /// A node of holes of `holeGeneration`, dirty.
     init(
@@ -74,6 +78,7 @@ final class Node: @unchecked Sendable {
         writer = identity.writer
         generation = identity.generation
         address = pointer.address
+        distance = pointer.distance
         checksum = pointer.checksum
         count = 0
         children = []
@@ -130,9 +135,7 @@ final class Node: @unchecked Sendable {
     private func childEntry(_ child: Node) -> Entry {
         // A child without an address lies below the reap cursor of a deleted version: nothing will follow it.
         if child.isDirty { return .hole(child.generation) }
-        return Entry(
-            address: child.address, generation: child.generation, checksum: child.checksum,
-            descriptor: .node(mapped: child.level == 0 ? child.count : 0))
+        return .node(child.pointer, mapped: child.count, isLeaf: child.level == 0)
     }
 }
 
@@ -161,13 +164,15 @@ enum NodeReference {
     }
 
     /// `.none` for a hole and for a node that has no place on disk yet.
-    var address: BlockAddress {
+    var pointer: NodePointer {
         switch self {
         case .hole: .none
-        case .disk(let pointer, _): pointer.address
-        case .memory(let node): node.address
+        case .disk(let pointer, _): pointer
+        case .memory(let node): node.pointer
         }
     }
+
+    var address: BlockAddress { pointer.address }
 
     /// Mapped blocks, if this is a leaf.
     var mapped: Int {

@@ -47,13 +47,15 @@ public struct PoolStatistics: Equatable, Sendable {
     public var reads: UInt64, writes: UInt64, flushes: UInt64, discards: UInt64
     public var readBytes: UInt64, writtenBytes: UInt64, discardedBytes: UInt64
     public var checkpoints: UInt64, punchedBytes: UInt64, checksumErrors: UInt64
+    /// Nodes that were read from their copy, as they themselves were damaged.
+    public var nodesFromCopy: UInt64
     public var epoch: UInt64
     public var volumes: Int, snapshots: Int
     /// Deleted versions whose blocks are not all freed yet.
     public var hidden: Int
     /// Of those, how many wait because two or more clones still share them.
     public var waiting: Int
-    public var cachedNodes: Int, dirtyNodes: Int
+    public var cachedNodes: Int, dirtyBlocks: Int
     public var journalUsedFrames: Int, journalFrames: Int
     public var isSuspended: Bool, isReadOnly: Bool
 }

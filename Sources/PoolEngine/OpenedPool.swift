@@ -151,19 +151,16 @@ struct OpenedPool {
     private func loadCatalog(_ state: inout PoolState) throws(PoolError) {
         let buffer = AlignedBuffer(count: superblock.geometry.blockSize)
         let bytes = buffer.bytes
-        func offset(_ address: BlockAddress) throws(PoolError) -> UInt64 {
-            guard map.contains(address) else { throw .corrupt(.node, position: address.value, .mapping) }
-            return map.offset(of: address)
-        }
+        let reader = NodeReader(device: device, map: map, pool: superblock.uuid.low)
+        var fromCopy: UInt64 = 0
         let records = try state.catalog.load(
-            root: superblock.catalogRoot, depth: superblock.catalogDepth, offset: offset
+            root: superblock.catalogRoot, depth: superblock.catalogDepth
         ) { pointer, use throws(PoolError) in
-            let position = try offset(pointer.address)
-            try device.read(into: bytes, at: position)
-            let block = UnsafeRawBufferPointer(bytes)
-            let identity = try NodeLayout.open(block, pointer: pointer, pool: superblock.uuid.low, position: position)
-            try use(block, identity)
+            let found = try reader.read(pointer, into: bytes)
+            if found.isCopy { fromCopy += 1 }
+            try use(UnsafeRawBufferPointer(bytes), found)
         }
+        state.counters.nodesFromCopy = fromCopy
         try state.takeOver(records)
     }
 }
@@ -183,7 +180,7 @@ extension PoolState {
         for version in versions.values { versions[version.record.parent]?.children.insert(version.id) }
         guard objects.count + hidden.count == versions.count else { throw .corrupt(.version, position: 0, .mapping) }
         dirtyVersions = []
-        dirtyNodes = 0
+        dirtyBlocks = 0
         victim = versions.values.first { $0.isHidden && $0.record.reapCursor > 0 }
     }
 }

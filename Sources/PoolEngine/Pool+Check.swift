@@ -24,6 +24,8 @@ public enum CheckProblem: Equatable, Sendable, CustomStringConvertible {
     case shared(address: UInt64, version: UInt64, block: UInt64)
     case counter(version: UInt64, stored: UInt64, found: UInt64)
     case data(version: UInt64, block: UInt64)
+    /// One of a node's two copies is damaged. Nothing is lost; a scrub makes it whole again.
+    case copy(version: UInt64, first: UInt64, PoolError)
 
     public var description: String {
         switch self {
@@ -33,6 +35,8 @@ public enum CheckProblem: Equatable, Sendable, CustomStringConvertible {
         case .shared(let address, let version, let block): "block \(address) is used twice, last by version \(version) block \(block)"
         case .counter(let version, let stored, let found): "version \(version): \(stored) mapped blocks counted, \(found) found"
         case .data(let version, let block): "version \(version): contents of block \(block) do not match their checksum"
+        case .copy(let version, let first, let error):
+            "version \(version): one of two copies of the node above block \(first): \(error)"
         }
     }
 }
@@ -43,17 +47,23 @@ extension Pool {
     /// use and a read for each node.
     public func check(readingData: Bool = false) throws(PoolError) -> CheckReport {
         let checker = Checker(pool: self, readingData: readingData)
-        let ids = state.withLock { $0.versions.keys.sorted() }
-        for id in ids { try checker.check(version: id) }
-        state.withLock { state in state.catalog.forEachAddress { checker.reach($0, key: 0, version: 0, block: 0) } }
+        try checker.walk()
         checker.compare(with: state.withLock { $0.space.liveWords() })
         return checker.report
+    }
+
+    /// Byte offsets of every node that has a copy, and of the copy. For tests and damage generators.
+    package func mirroredNodes() throws(PoolError) -> [(node: UInt64, copy: UInt64)] {
+        let checker = Checker(pool: self, readingData: false)
+        try checker.walk()
+        return checker.mirrored.map { (map.offset(of: $0.address), map.offset(of: $0.copy)) }
     }
 }
 
 /// One run of `Pool.check`.
 private final class Checker {
     var report = CheckReport()
+    private(set) var mirrored: [NodePointer] = []
     private let pool: Pool
     private let readsData: Bool
     private let fanout: Int
@@ -67,6 +77,18 @@ private final class Checker {
         self.pool = pool
         readsData = readingData
         fanout = pool.geometry.fanout
+    }
+
+    /// Walks every version and the catalog.
+    func walk() throws(PoolError) {
+        let ids = pool.state.withLock { $0.versions.keys.sorted() }
+        for id in ids { try check(version: id) }
+        let catalog = pool.state.withLock { state in
+            var nodes: [NodePointer] = []
+            state.catalog.forEach { nodes.append($0) }
+            return nodes
+        }
+        for node in catalog { reachNode(node, key: 0, version: 0, first: 0) }
     }
 
     private struct Start: Sendable {
@@ -103,7 +125,8 @@ private final class Checker {
         if let known = known(reference), cursor == 0 { return known }
         let isNew = reference.address != .none && mappedBelow[reference.address] == nil
         if isNew {
-            reach(reference.address, key: key(first, reference.generation, node: true), version: version, block: first)
+            let key = key(first, reference.generation, node: true)
+            reachNode(reference.pointer, key: key, version: version, first: first)
         }
         guard let node = node(reference, level: level, first: first, version: version) else { return 0 }
         report.checkedNodes += 1
@@ -167,6 +190,22 @@ private final class Checker {
             return false
         }
         return crc32c(UnsafeRawBufferPointer(buffer.bytes)) == entry.checksum
+    }
+
+    /// Notes a node and its copy, and verifies both if there are two.
+    func reachNode(_ node: NodePointer, key: UInt32, version: UInt64, first: UInt64) {
+        reach(node.address, key: key, version: version, block: first)
+        guard node.copy != .none else { return }
+        mirrored.append(node)
+        reach(node.copy, key: key, version: version, block: first)
+        let buffer = AlignedBuffer(count: pool.geometry.blockSize)
+        let reader = NodeReader(device: pool.device, map: pool.map, pool: pool.poolID)
+        var wrong: [PoolError] = []
+        for place in [node.address, node.copy] {
+            do throws(PoolError) { _ = try reader.read(node, at: place, into: buffer.bytes) } catch { wrong.append(error) }
+        }
+        // If both are, the walk says so where it needs the node.
+        if wrong.count == 1 { report.problems.append(.copy(version: version, first: first, wrong[0])) }
     }
 
     /// Notes that a block is in use as `key`. False if that was known.

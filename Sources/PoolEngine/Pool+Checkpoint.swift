@@ -29,6 +29,8 @@ struct Frozen: Sendable {
     var delta: [UInt64] = []
     var pages: [UInt64]?
     var lastLSN: UInt64 = 0
+    /// Blocks that its nodes and their copies take.
+    var placedBlocks = 0
     /// Of the superblock, once it is written.
     var checksum: UInt32 = 0
 }
@@ -83,6 +85,10 @@ extension Pool {
             }
             try device.write(
                 UnsafeRawBufferPointer(batch.part(0..<count * blockSize)), at: map.offset(of: frozen.nodes[index].address))
+            for offset in 0..<count where frozen.nodes[index + offset].distance != 0 {
+                let image = UnsafeRawBufferPointer(batch.part(offset * blockSize..<(offset + 1) * blockSize))
+                try device.write(image, at: map.offset(of: frozen.nodes[index + offset].pointer.copy))
+            }
             index += count
         }
     }
@@ -114,6 +120,7 @@ extension Pool {
                 }
             }
             try device.write(UnsafeRawBufferPointer(block), at: map.offset(of: node.address))
+            if node.distance != 0 { try device.write(UnsafeRawBufferPointer(block), at: map.offset(of: node.copy)) }
         }
         frozen.superblock.catalogRoot = state.withLock { $0.catalog.root }
     }
@@ -172,7 +179,7 @@ extension Pool {
             state.journal.moveTail(to: frozen.superblock.journalTail)
             state.journal.didFlush(upTo: frozen.lastLSN)
             state.journal.durableEpoch = frozen.superblock.epoch
-            state.undurableNodes = 0
+            state.undurableBlocks = 0
             // Two epochs, so that the checkpoint before this one stays readable; one when space is short.
             let isShort = reason == .forSpace || state.available(.growing) == 0
             state.space.endQuarantine(upTo: frozen.superblock.epoch - (isShort ? 0 : 1))
@@ -220,8 +227,8 @@ extension PoolState {
         frozen.superblock = next
         epoch += 1
         dirtyVersions = []
-        undurableNodes = max(0, dirtyNodes - frozen.nodes.count - frozen.catalog.count)
-        dirtyNodes = 0
+        undurableBlocks = max(0, dirtyBlocks - frozen.placedBlocks)
+        dirtyBlocks = 0
         hasReaped = false
         return frozen
     }
@@ -233,20 +240,48 @@ extension PoolState {
             // Below its reap cursor nothing of a deleted version is needed any more.
             collect(root, above: version.isHidden ? version.record.reapCursor : 0, into: &frozen.nodes)
         }
-        var runs: [BlockRun] = []
-        if !frozen.nodes.isEmpty { space.allocate(frozen.nodes.count, for: .node, into: &runs) }
-        var index = 0
-        for run in runs {
-            space.commit(run)
-            for offset in 0..<run.count {
-                frozen.nodes[index].address = run.start.advanced(by: offset)
-                index += 1
-            }
-        }
+        let leaves = frozen.nodes.filter { $0.level == 0 }, others = frozen.nodes.filter { $0.level > 0 }
+        for (node, address) in zip(leaves, place(leaves.count)) { node.address = address }
+        for (node, pair) in zip(others, placePairs(others.count)) { (node.address, node.distance) = pair }
+        frozen.placedBlocks += leaves.count + 2 * others.count
         for id in dirtyVersions {
             guard let version = versions[id], case .memory(let root) = version.root else { continue }
             frozen.roots.append((version, root))
         }
+    }
+
+    /// Takes `count` blocks for nodes.
+    private mutating func place(_ count: Int) -> [BlockAddress] {
+        guard count > 0 else { return [] }
+        var runs: [BlockRun] = []
+        space.allocate(count, for: .node, into: &runs)
+        for run in runs { space.commit(run) }
+        return runs.flatMap { run in (0..<run.count).map { run.start.advanced(by: $0) } }
+    }
+
+    /// Takes places for `count` nodes and their copies: those of a group of up to 256 nodes first, then as many copies, so
+    /// that one damaged spot has both only if the group is small. Where free blocks lie too far apart for that, and for a
+    /// pair of neighbours too, a node goes without a copy.
+    private mutating func placePairs(_ count: Int) -> [(address: BlockAddress, distance: Int)] {
+        var result: [(address: BlockAddress, distance: Int)] = []
+        while result.count < count {
+            let group = min(count - result.count, 256)
+            let blocks = place(2 * group)
+            let isNear = (0..<group).allSatisfy { Self.distance(blocks[$0], blocks[$0 + group]) != nil }
+            for index in 0..<group {
+                let first = isNear ? blocks[index] : blocks[2 * index]
+                let copy = isNear ? blocks[index + group] : blocks[2 * index + 1]
+                let distance = Self.distance(first, copy)
+                if distance == nil { release(copy) }
+                result.append((first, distance ?? 0))
+            }
+        }
+        return result
+    }
+
+    private static func distance(_ first: BlockAddress, _ copy: BlockAddress) -> Int? {
+        let distance = Int(copy.value) - Int(first.value)
+        return abs(distance) <= NodePointer.maximumDistance ? distance : nil
     }
 
     private func collect(_ node: Node, above cursor: UInt64, into nodes: inout [Node]) {
@@ -265,13 +300,10 @@ extension PoolState {
             if !present.isEmpty { frozen.records[leaf] = present.map { (record: $0.record, root: $0.root) } }
         }
         let (planned, released) = catalog.plan(dirtyLeaves: dirtyLeaves) { frozen.records[$0] != nil }
-        for address in released { release(address) }
-        var runs: [BlockRun] = []
-        if !planned.isEmpty { space.allocate(planned.count, for: .node, into: &runs) }
-        let addresses = runs.flatMap { run in (0..<run.count).map { run.start.advanced(by: $0) } }
-        for run in runs { space.commit(run) }
-        for (node, address) in zip(planned, addresses) {
-            let placed = Catalog.Planned(level: node.level, index: node.index, address: address)
+        for node in released { releaseNode(node) }
+        frozen.placedBlocks += 2 * planned.count
+        for (node, (address, distance)) in zip(planned, placePairs(planned.count)) {
+            let placed = Catalog.Planned(level: node.level, index: node.index, address: address, distance: distance)
             catalog.place(placed)
             frozen.catalog.append(placed)
         }

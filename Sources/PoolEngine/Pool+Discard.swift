@@ -39,8 +39,8 @@ extension Pool {
             let version = try state.writableVersion(of: volume)
             guard let step = state.planDiscard(version, from: blocks.lowerBound, end: blocks.upperBound, missing: &missing)
             else { return nil }
-            let path = version.level + 2 * state.catalog.pathLength + 1
-            let needed = step.newNodes + path + edges * (path + 1)
+            let path = PoolState.pathBlocks(level: version.level) + 2 * state.catalog.pathBlocks
+            let needed = step.newNodeBlocks + path + edges * (path + 1)
             return needed <= state.available(tier) ? needed : -needed
         }
     }

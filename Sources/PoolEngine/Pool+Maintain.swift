@@ -28,7 +28,7 @@ extension Pool {
         if state.withLock({ $0.hidden.isEmpty }) { return false }
         // The walk changes version records only, but a checkpoint must be able to store those.
         let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
-            let needed = 3 * (state.catalog.pathLength + 1)
+            let needed = 3 * (state.catalog.pathBlocks + 1)
             return needed <= state.available(.freeing) ? needed : -needed
         }
         defer { state.withLock { $0.reservedBlocks -= needed } }
@@ -48,7 +48,7 @@ extension Pool {
             guard state.hasChanges else { return false }
             let isOld = now &- state.superblock.written >= configuration.checkpointInterval
             return isOld || state.journal.usedFrames > state.journal.frames / 2
-                || state.dirtyNodes * state.geometry.blockSize > configuration.dirtySize
+                || state.dirtyBlocks * state.geometry.blockSize > configuration.dirtySize
                 || state.space.deltaCount > 1 << 20
         }
     }

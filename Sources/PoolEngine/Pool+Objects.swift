@@ -63,11 +63,12 @@ extension Pool {
             return PoolStatistics(
                 reads: c.reads, writes: c.writes, flushes: c.flushes, discards: c.discards, readBytes: c.readBytes,
                 writtenBytes: c.writtenBytes, discardedBytes: c.discardedBytes, checkpoints: c.checkpoints,
-                punchedBytes: c.punchedBytes, checksumErrors: c.checksumErrors, epoch: state.superblock.epoch,
+                punchedBytes: c.punchedBytes, checksumErrors: c.checksumErrors, nodesFromCopy: c.nodesFromCopy,
+                epoch: state.superblock.epoch,
                 volumes: state.volumeNames.count, snapshots: state.objects.count - state.volumeNames.count,
                 hidden: state.hidden.count,
                 waiting: state.hidden.count { (state.versions[$0]?.children.count ?? 0) > 1 },
-                cachedNodes: state.cache.count, dirtyNodes: state.dirtyNodes, journalUsedFrames: state.journal.usedFrames,
+                cachedNodes: state.cache.count, dirtyBlocks: state.dirtyBlocks, journalUsedFrames: state.journal.usedFrames,
                 journalFrames: state.journal.frames, isSuspended: state.isSuspended, isReadOnly: state.isReadOnly)
         }
     }
@@ -185,7 +186,7 @@ extension Pool {
         if size < old { try discardRange(volume, from: size, to: old, size: old) }
         // Once the end is cut off the new size must follow, so that takes the last space if need be.
         let tier: PoolState.Tier = size < old ? .freeing : .administrative
-        _ = try change(tier, versions: 1, extraNodes: Geometry.maximumLevel) { state, environment throws(PoolError) in
+        _ = try change(tier, versions: 1, extraBlocks: 2 * Geometry.maximumLevel) { state, environment throws(PoolError) in
             let version = try state.writableVersion(of: volume)
             return (volume, .resize(version: version.id, size: size, time: environment.now()))
         }
@@ -198,13 +199,13 @@ extension Pool {
     /// Makes one administrative record, applies it, and returns when it is durable. `versions` is how many version
     /// records it changes, each of which costs the next checkpoint a path of the catalog.
     private func change(
-        _ tier: PoolState.Tier, versions: Int, extraNodes: Int = 0,
+        _ tier: PoolState.Tier, versions: Int, extraBlocks: Int = 0,
         _ body: (inout PoolState, Environment) throws(PoolError) -> (UInt64, JournalRecord)
     ) throws(PoolError) -> UInt64 {
         let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
             if state.isReadOnly { throw .readOnly }
             if state.isSuspended { throw .suspended }
-            let needed = versions * (state.catalog.pathLength + 1) + extraNodes
+            let needed = versions * (state.catalog.pathBlocks + 1) + extraBlocks
             return needed <= state.available(tier) ? needed : -needed
         }
         defer { state.withLock { $0.reservedBlocks -= needed } }

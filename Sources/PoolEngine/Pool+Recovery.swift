@@ -122,7 +122,7 @@ extension Pool {
                     throw .corrupt(.journal, position: first, .mapping)
                 }
                 for leaf in Swift.stride(from: first & ~(state.span(0) - 1), to: end, by: Int(state.span(0))) {
-                    guard state.newNodes(version, leaf, missing: &missing) != nil else { return nil }
+                    guard state.newNodeBlocks(version, leaf, missing: &missing) != nil else { return nil }
                 }
                 for run in runs { try state.space.claim(run) }
                 state.raiseLevel(version, toCover: end)

@@ -79,7 +79,7 @@ extension Pool {
                 if entry != old.entry { return .changed }
             }
             for leaf in Swift.stride(from: content.first & ~(state.span(0) - 1), to: content.end, by: Int(state.span(0))) {
-                guard state.newNodes(version, leaf, missing: &missing) != nil else { return nil }
+                guard state.newNodeBlocks(version, leaf, missing: &missing) != nil else { return nil }
             }
             let end = min(request.end, content.end * UInt64(state.geometry.blockSize))
             let lsn = state.commitWrite(version, content, runs: runs, size: request.isGrowing ? end : 0, time: now)
@@ -104,7 +104,8 @@ extension Pool {
             let version = try state.writableVersion(of: request.object)
             let level = max(version.level, state.geometry.level(covering: request.endBlock))
             let leaves = Int((request.endBlock - 1) / state.span(0) - request.firstBlock / state.span(0)) + 1
-            let needed = data + leaves * (level + 1) + (level - version.level) + 2 * state.catalog.pathLength
+            let needed = data + leaves * PoolState.pathBlocks(level: level) + 2 * (level - version.level)
+                + 2 * state.catalog.pathBlocks
             if needed <= state.available(.growing) { return needed }
             // Short of space. Overwriting what the volume owns gives as much back at the next checkpoint, so it may go
             // further down.
@@ -145,7 +146,7 @@ extension Pool {
         while true {
             let reserved = try state.withLock { state throws(PoolError) -> Int? in
                 if state.isSuspended { throw .suspended }
-                if state.dirtyNodes > dirtyLimit { return nil }
+                if state.dirtyBlocks > dirtyLimit { return nil }
                 let frames = state.journal.framesNeeded(bytes: bytes)
                 guard state.journal.hasRoom(for: frames, spare: 4) else { return nil }
                 state.journal.reserve(frames)
@@ -167,7 +168,7 @@ extension PoolState {
     }
 
     /// True if a checkpoint would make blocks free.
-    var canGainSpace: Bool { space.quarantinedCount > 0 || dirtyNodes > 0 || undurableNodes > 0 }
+    var canGainSpace: Bool { space.quarantinedCount > 0 || dirtyBlocks > 0 || undurableBlocks > 0 }
 
     /// Appends the records of a group and applies them. The nodes are in memory. Returns the last LSN.
     mutating func commitWrite(

@@ -118,23 +118,15 @@ public final class Pool: Sendable {
     }
 
     private func read(_ wanted: MissingNode, buffer: UnsafeMutableRawBufferPointer) throws(PoolError) -> Node {
-        let position = try readNode(wanted.pointer, into: buffer)
-        let block = UnsafeRawBufferPointer(buffer)
-        let identity = try NodeLayout.open(block, pointer: wanted.pointer, pool: poolID, position: position)
+        let found = try NodeReader(device: device, map: map, pool: poolID).read(wanted.pointer, into: buffer)
+        if found.isCopy { state.withLock { $0.counters.nodesFromCopy += 1 } }
+        let block = UnsafeRawBufferPointer(buffer), identity = found.identity, position = found.position
         guard identity.tree == .volume, identity.level == wanted.level, identity.first == wanted.first else {
             throw .corrupt(.node, position: position, .identity)
         }
         return try Node(
             block: block, identity: identity, pointer: wanted.pointer, position: position, geometry: geometry,
             contains: map.contains)
-    }
-
-    /// Reads the block a pointer names, unchecked, and returns its byte offset.
-    func readNode(_ pointer: NodePointer, into buffer: UnsafeMutableRawBufferPointer) throws(PoolError) -> UInt64 {
-        guard map.contains(pointer.address) else { throw .corrupt(.node, position: pointer.address.value, .mapping) }
-        let position = map.offset(of: pointer.address)
-        try device.read(into: buffer, at: position)
-        return position
     }
 
     // MARK: Failure

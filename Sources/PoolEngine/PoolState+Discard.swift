@@ -6,8 +6,8 @@ extension PoolState {
         var end: UInt64
         /// First blocks of the mapped leaves in it.
         var leaves: [UInt64]
-        /// Nodes it makes dirty, at the most.
-        var newNodes: Int
+        /// Blocks of the nodes that it makes dirty, at the most.
+        var newNodeBlocks: Int
     }
 
     static var leavesPerDiscard: Int { 256 }
@@ -16,7 +16,7 @@ extension PoolState {
     func planDiscard(
         _ version: Version, from block: UInt64, end: UInt64, missing: inout [MissingNode]
     ) -> DiscardStep? {
-        var step = DiscardStep(end: end, leaves: [], newNodes: 0)
+        var step = DiscardStep(end: end, leaves: [], newNodeBlocks: 0)
         var at = block
         while at < end {
             guard let first = nextLeaf(version, from: at, end: end, missing: &missing) else { return nil }
@@ -32,10 +32,10 @@ extension PoolState {
             if !isWhole || owns(version, generation: found.reference.generation, end: first + span(0)) {
                 _ = resolve(found.reference, level: 0, block: first, missing: &missing)
             }
-            if missing.isEmpty, !isWhole, let count = newNodes(version, first, missing: &missing) {
-                step.newNodes += count
+            if missing.isEmpty, !isWhole, let count = newNodeBlocks(version, first, missing: &missing) {
+                step.newNodeBlocks += count
             } else if isWhole {
-                step.newNodes += version.level
+                step.newNodeBlocks += Self.pathBlocks(level: version.level)
             }
             at = first + span(0)
         }
@@ -71,7 +71,7 @@ extension PoolState {
                 let entry = leaf.entry(index, geometry.fanout)
                 if isOwnData(entry, version, block: first + UInt64(index)) { release(entry.address) }
             }
-            releaseNode(leaf.address)
+            releaseNode(leaf.pointer)
         }
         version.record.referenced -= UInt64(found.reference.mapped)
         setHole(version, level: 0, block: first)

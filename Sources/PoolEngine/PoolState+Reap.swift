@@ -51,7 +51,7 @@ extension PoolState {
         var mine = victim.root
         // The child's tree may have grown above ours; it never has fewer levels.
         guard var theirs = reference(child, level: level, block: block, missing: &missing) else { return nil }
-        var path: [(address: BlockAddress, end: UInt64)] = []
+        var path: [(pointer: NodePointer, end: UInt64)] = []
         var cost = 1
         while true {
             let first = block & ~(span(level) - 1)
@@ -67,7 +67,7 @@ extension PoolState {
                 other = resolve(theirs, level: level, block: block, missing: &missing)
                 if other == nil { return nil }
             }
-            path.append((mine.address, end))
+            path.append((mine.pointer, end))
             if level == 0 {
                 cost += reapLeaf(node, other, victim)
                 advance(victim, to: end, leaving: path)
@@ -103,9 +103,9 @@ extension PoolState {
     }
 
     /// Moves the cursor, and frees the nodes of the path that lie below it now: nothing will descend them again.
-    private mutating func advance(_ victim: Version, to end: UInt64, leaving path: [(address: BlockAddress, end: UInt64)]) {
+    private mutating func advance(_ victim: Version, to end: UInt64, leaving path: [(pointer: NodePointer, end: UInt64)]) {
         victim.record.reapCursor = end
-        for node in path where node.end <= end { releaseNode(node.address) }
+        for node in path where node.end <= end { releaseNode(node.pointer) }
     }
 
     /// Splices a freed version out of the version tree: its child now owns what the two shared.

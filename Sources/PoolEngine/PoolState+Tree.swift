@@ -13,9 +13,8 @@ extension PoolState {
         if !node.children.isEmpty, let child = node.children[slot] { return .memory(child) }
         let entry = node.entry(slot, geometry.fanout)
         if entry.isHole { return .hole(entry.generation) }
-        return .disk(
-            NodePointer(address: entry.address, generation: entry.generation, checksum: entry.checksum),
-            mapped: entry.descriptor.mapped)
+        let isLeaf = node.level == 1
+        return .disk(entry.pointer(isLeaf: isLeaf), mapped: isLeaf ? entry.descriptor.mapped : 0)
     }
 
     /// The node behind a reference, or nil, having noted it in `missing`. Not for holes.
@@ -60,23 +59,26 @@ extension PoolState {
         return resolve(found.reference, level: 0, block: block, missing: &missing)?.entry(slot(block, 0), geometry.fanout)
     }
 
-    /// Nodes that changing the leaf above `block` would make dirty, with the nodes on the way in memory. An upper bound
-    /// where several leaves share a path. Nil if nodes are missing.
-    func newNodes(_ version: Version, _ block: UInt64, missing: inout [MissingNode]) -> Int? {
+    /// Blocks of the nodes that changing the leaf above `block` would make dirty, with the nodes on the way in memory. An
+    /// upper bound where several leaves share a path. Nil if nodes are missing.
+    func newNodeBlocks(_ version: Version, _ block: UInt64, missing: inout [MissingNode]) -> Int? {
         // Beyond what the tree covers there is nothing to read: roots are put above it, and a path below the last.
-        guard block < span(version.level) else { return 2 * (geometry.level(covering: block + 1) + 1) }
+        guard block < span(version.level) else { return 4 * (geometry.level(covering: block + 1) + 1) }
         var reference = version.root
         var level = version.level
         var count = 0
         while true {
-            if reference.isHole { return count + level + 1 }
+            if reference.isHole { return count + Self.pathBlocks(level: level) }
             guard let node = resolve(reference, level: level, block: block, missing: &missing) else { return nil }
-            if !isWritable(node, version) { count += 1 }
+            if !isWritable(node, version) { count += NodePointer.copies(level: level) }
             if level == 0 { return count }
             reference = child(of: node, slot(block, level))
             level -= 1
         }
     }
+
+    /// Blocks that new nodes from a leaf up to `level` take.
+    static func pathBlocks(level: Int) -> Int { 1 + 2 * level }
 
     private func isWritable(_ node: Node, _ version: Version) -> Bool {
         node.isDirty && node.generation == version.generation
@@ -104,7 +106,7 @@ extension PoolState {
     private mutating func writable(_ reference: NodeReference, _ version: Version, level: Int, block: UInt64) -> Node {
         var missing: [MissingNode] = []
         if case .hole(let generation) = reference {
-            dirtyNodes += 1
+            dirtyBlocks += NodePointer.copies(level: level)
             return Node(
                 level: level, first: block & ~(span(level) - 1), version: version.identity, holeGeneration: generation,
                 geometry: geometry)
@@ -113,9 +115,9 @@ extension PoolState {
             preconditionFailure("a path is changed before it is in memory")
         }
         if isWritable(node, version) { return node }
-        dirtyNodes += 1
+        dirtyBlocks += NodePointer.copies(level: level)
         let copy = Node(copying: node, version: version.identity, geometry: geometry)
-        if owns(version, generation: node.generation, end: node.first + span(level)) { releaseNode(node.address) }
+        if owns(version, generation: node.generation, end: node.first + span(level)) { releaseNode(node.pointer) }
         return copy
     }
 
@@ -139,15 +141,11 @@ extension PoolState {
             let root = Node(
                 level: version.level, first: 0, version: version.identity, holeGeneration: version.generation,
                 geometry: geometry)
-            dirtyNodes += 1
+            dirtyBlocks += NodePointer.copies(level: version.level)
             switch old {
             case .memory(let node): adopt(node, in: root, 0, version)
             case .disk(let pointer, let mapped):
-                root.store(
-                    Entry(
-                        address: pointer.address, generation: pointer.generation, checksum: pointer.checksum,
-                        descriptor: .node(mapped: mapped)),
-                    at: 0, geometry.fanout)
+                root.store(.node(pointer, mapped: mapped, isLeaf: root.level == 1), at: 0, geometry.fanout)
                 root.count = 1
             case .hole: break
             }

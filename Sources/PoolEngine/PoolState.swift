@@ -35,10 +35,10 @@ struct PoolState: ~Copyable {
     var nextGeneration: UInt32
     var dirtyVersions: Set<UInt64> = []
     /// Upper bound of the blocks that the next checkpoint allocates for nodes.
-    var dirtyNodes = 0
+    var dirtyBlocks = 0
     /// What of the closed epoch's bound was not needed for its nodes. Until its checkpoint is durable a replay may need it:
     /// nodes that were dropped meanwhile are made again there.
-    var undurableNodes = 0
+    var undurableBlocks = 0
     /// Blocks promised to requests under way, for data and nodes they have not taken yet.
     var reservedBlocks = 0
     var isSuspended = false
@@ -117,7 +117,7 @@ struct PoolState: ~Copyable {
     }
 
     mutating func markDirty(_ version: Version) {
-        if dirtyVersions.insert(version.id).inserted { dirtyNodes += catalog.pathLength }
+        if dirtyVersions.insert(version.id).inserted { dirtyBlocks += catalog.pathBlocks }
     }
 
     /// Links a version under another parent, in the version tree only.
@@ -142,10 +142,11 @@ struct PoolState: ~Copyable {
 
     mutating func release(_ address: BlockAddress) { space.release(address, epoch: epoch) }
 
-    mutating func releaseNode(_ address: BlockAddress) {
-        guard address != .none else { return }
-        cache.remove(address)
-        release(address)
+    mutating func releaseNode(_ node: NodePointer) {
+        guard !node.isNone else { return }
+        cache.remove(node.address)
+        release(node.address)
+        if node.copy != .none { release(node.copy) }
     }
 
     // MARK: Space
@@ -171,12 +172,12 @@ struct PoolState: ~Copyable {
     }
 
     /// Blocks that an operation of `tier` can still have.
-    func available(_ tier: Tier) -> Int { max(0, space.freeCount - dirtyNodes - undurableNodes - reservedBlocks - floor(tier)) }
+    func available(_ tier: Tier) -> Int { max(0, space.freeCount - dirtyBlocks - undurableBlocks - reservedBlocks - floor(tier)) }
 
     struct Counters: Sendable {
         var reads: UInt64 = 0, writes: UInt64 = 0, flushes: UInt64 = 0, discards: UInt64 = 0
         var readBytes: UInt64 = 0, writtenBytes: UInt64 = 0, discardedBytes: UInt64 = 0, checkpoints: UInt64 = 0
-        var punchedBytes: UInt64 = 0, checksumErrors: UInt64 = 0
+        var punchedBytes: UInt64 = 0, checksumErrors: UInt64 = 0, nodesFromCopy: UInt64 = 0
     }
 }
 

@@ -53,7 +53,7 @@ extension VolumeFileSystem {
             ("volumes", "\(statistics.volumes)"), ("snapshots", "\(statistics.snapshots)"),
             ("being freed", "\(statistics.hidden - statistics.waiting)"),
             ("shared by clones", "\(statistics.waiting)"), ("checkpoints", "\(statistics.checkpoints)"),
-            ("cached nodes", "\(statistics.cachedNodes)"), ("dirty nodes", "\(statistics.dirtyNodes)"),
+            ("cached nodes", "\(statistics.cachedNodes)"), ("dirty blocks", "\(statistics.dirtyBlocks)"), ("copies used", "\(statistics.nodesFromCopy)"),
             ("checksum errors", "\(statistics.checksumErrors)"),
         ]
         return lines.map { name, value in name + String(repeating: " ", count: 18 - name.count) + value + "\n" }.joined()
@@ -73,7 +73,7 @@ extension VolumeFileSystem {
             ("read_bytes", s.readBytes), ("writes", s.writes), ("written_bytes", s.writtenBytes), ("flushes", s.flushes),
             ("discards", s.discards), ("discarded_bytes", s.discardedBytes), ("checkpoints", s.checkpoints),
             ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors),
-            ("cached_nodes", UInt64(s.cachedNodes)), ("dirty_nodes", UInt64(s.dirtyNodes)),
+            ("cached_nodes", UInt64(s.cachedNodes)), ("dirty_blocks", UInt64(s.dirtyBlocks)), ("nodes_from_copy", s.nodesFromCopy),
             ("journal_used", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
         ]
         fields += numbers.map { ($0.0, .size($0.1)) }

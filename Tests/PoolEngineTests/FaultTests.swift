@@ -154,24 +154,4 @@ import Testing
             try Pool.format(SimulatedDisk(size: 20_000), geometry: .tiny, environment: .simulated(seed: 1))
         }
     }
-
-    /// The format itself: a seeded pool's image must not change from one build to the next. If it does, the format has
-    /// changed, and needs a new version.
-    @Test func formatIsStable() throws {
-        let disk = SimulatedDisk(size: 200 * 1024)
-        let pool = try Pool.makeTiny(on: disk, seed: 42)
-        let volume = try pool.createVolume("root", size: 50_000, attributes: .plain)
-        try pool.write(volume, at: 777, Self.bytes(9, 20_000))
-        let snapshot = try pool.createSnapshot("v1", of: volume)
-        _ = try pool.createClone("vm1", of: snapshot, attributes: .plain)
-        try pool.discard(volume, at: 4096, count: 8192)
-        try pool.close()
-        let checksum = disk.image.withUnsafeBytes { crc32c($0) }
-        #expect(checksum == FormatFixture.tinyPoolChecksum, "the image's checksum is \(checksum)")
-    }
-}
-
-/// Checksums of images made by the first build of each format version.
-enum FormatFixture {
-    static let tinyPoolChecksum: UInt32 = 305_328_812
 }

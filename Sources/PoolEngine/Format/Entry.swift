@@ -17,6 +17,19 @@ struct Entry: Equatable, Sendable {
 
     var isHole: Bool { descriptor.kind == .hole }
 
+    /// The node that an interior entry names. A leaf's has no copy: the bits count what it maps.
+    func pointer(isLeaf: Bool) -> NodePointer {
+        NodePointer(
+            address: address, generation: generation, checksum: checksum, distance: isLeaf ? 0 : descriptor.distance)
+    }
+
+    /// An interior entry for a node.
+    static func node(_ pointer: NodePointer, mapped: Int, isLeaf: Bool) -> Entry {
+        Entry(
+            address: pointer.address, generation: pointer.generation, checksum: pointer.checksum,
+            descriptor: isLeaf ? .node(mapped: mapped) : .node(distance: pointer.distance))
+    }
+
     /// Same introduction of the same block. Both halves matter: a block shared back by reflink has its old address
     /// under a new generation.
     func isSameBlock(as other: Entry) -> Bool { address == other.address && generation == other.generation }
@@ -26,12 +39,13 @@ struct Entry: Equatable, Sendable {
 ///
 ///     bits  leaf entry                            interior entry
 ///      0-2  kind                                  kind: hole or node
-///      3-4  compression algorithm, 0              low bits of the child's mapped count
+///      3-4  compression algorithm, 0              the child's mapped blocks, or its copy's distance
 ///      5-8  member of a compressed group, 0       …
 ///     9-12  blocks in the compressed group, 0     …
 ///
-/// In an interior entry whose child is a leaf, bits 3 to 15 count the child's mapped blocks, so that a discard can
-/// account for a leaf it does not have to read.
+/// In an interior entry whose child is a volume's leaf, bits 3 to 15 count the child's mapped blocks, so that a discard
+/// can account for a leaf it does not have to read. Other children have a second copy: there the bits are its distance
+/// from the first in blocks, two's complement, 0 for none.
 struct Descriptor: Equatable, Sendable {
     enum Kind: UInt16 { case hole = 0, data = 1, reservedZero = 2, compressed = 3, poisoned = 4, node = 5 }
     var raw: UInt16
@@ -40,17 +54,13 @@ struct Descriptor: Equatable, Sendable {
     static let data = Descriptor(raw: Kind.data.rawValue)
     static func node(mapped: Int) -> Descriptor { Descriptor(raw: Kind.node.rawValue | UInt16(min(mapped, 8191)) << 3) }
 
+    static func node(distance: Int) -> Descriptor {
+        precondition(abs(distance) <= NodePointer.maximumDistance, "a copy's distance has 13 bits")
+        return Descriptor(raw: Kind.node.rawValue | UInt16(truncatingIfNeeded: distance) << 3)
+    }
+
     /// Nil for a number this format does not use.
     var kind: Kind? { Kind(rawValue: raw & 7) }
     var mapped: Int { Int(raw >> 3) }
-}
-
-/// What a parent, a version record or the superblock knows of a node on disk. 16 bytes.
-struct NodePointer: Equatable, Sendable {
-    var address: BlockAddress
-    var generation: UInt32
-    var checksum: UInt32
-    static let size = 16
-    static let none = NodePointer(address: .none, generation: 0, checksum: 0)
-    var isNone: Bool { address == .none }
+    var distance: Int { Int(Int16(bitPattern: raw) >> 3) }
 }

@@ -5,7 +5,7 @@ internal import BlockStorage
 ///
 ///     offset  size  field
 ///          0     8  magic "VFSB", checksum
-///          8     4  version        1
+///          8     4  version        2
 ///         12     4  flags          bit 0: closed cleanly
 ///         16    16  uuid           of the pool
 ///         32    28  geometry       block size, fan-out, segment blocks, ring slots, ring stride, journal frames,
@@ -30,7 +30,10 @@ internal import BlockStorage
 ///                                  512 bytes. Two checkpoints may have the same number, if the first was never completed
 ///                                  and recovery made the other: sectors of both must not add up to a valid one.
 public struct Superblock: Equatable, Sendable {
-    public static let version: UInt32 = 1
+    public static let version: UInt32 = 2
+    /// The oldest format that is opened. The first checkpoint makes it the newest. Version 1 had no copies of nodes: there
+    /// every distance is 0.
+    static let oldestVersion: UInt32 = 1
     static let magic = SealedBlock.magic("VFSB")
 
     public var uuid: UUIDBytes
@@ -127,7 +130,7 @@ public struct Superblock: Equatable, Sendable {
         }
         let version: UInt32 = block.integer(at: Offset.version)
         let incompatible: UInt64 = block.integer(at: Offset.features + 16)
-        guard version == Self.version, incompatible == 0 else {
+        guard (Self.oldestVersion...Self.version).contains(version), incompatible == 0 else {
             throw .unsupportedFormat(version: version, features: incompatible)
         }
         func number(_ offset: Int) -> Int { Int(block.integer(at: offset, as: UInt32.self)) }

@@ -210,17 +210,3 @@ private func hexadecimal(_ value: UInt64) -> String {
     let digits = String(value, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits
 }
-
-extension NodePointer {
-    init(decoding bytes: UnsafeRawBufferPointer, at offset: Int) {
-        address = BlockAddress(bytes.integer(at: offset))
-        generation = bytes.integer(at: offset + 8)
-        checksum = bytes.integer(at: offset + 12)
-    }
-
-    func encode(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) {
-        bytes.store(address.value, at: offset)
-        bytes.store(generation, at: offset + 8)
-        bytes.store(checksum, at: offset + 12)
-    }
-}
