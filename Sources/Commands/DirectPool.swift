@@ -17,7 +17,7 @@ final class DirectPool: PoolAccess {
         now: { wallClock() }, random: {
             var generator = SystemRandomNumberGenerator()
             return generator.next()
-        })
+        }, pause: { pause(milliseconds: 1) })
 
     /// Opens a pool's file; a failure names what is wrong with it.
     static func opened(

@@ -33,6 +33,8 @@ struct Allocator: ~Copyable {
     /// Segments written since they were last punched, and whether one of them may be free.
     private var segmentIsWritten: [Bool]
     private var hasUnpunched = true
+    /// By purpose: whether there may be a segment at least half free for it.
+    private var mayHaveRoom = [Bool](repeating: true, count: Purpose.allCases.count)
     private var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
 
     /// What a block is wanted for. Different purposes fill different segments while there is room.
@@ -80,8 +82,8 @@ struct Allocator: ~Copyable {
                 mark(run)
                 left -= run.count
                 stream.cursor = map.index(of: run.end) - stream.segment * geometry.segmentBlocks
-                if runs.count > firstNew, let last = runs.last, last.end == run.start, last.count + run.count < 1 << 20 {
-                    runs[runs.count - 1].count += run.count
+                if runs.count > firstNew, let joined = map.joined(runs[runs.count - 1], run) {
+                    runs[runs.count - 1] = joined
                 } else {
                     runs.append(run)
                 }
@@ -233,6 +235,7 @@ struct Allocator: ~Copyable {
 
     mutating func endHold(_ segments: [Int]) {
         for segment in segments { segmentUse[segment] = .unknown }
+        mayHaveRoom = [true, true, true]
         freeCount += segments.count * geometry.segmentBlocks
         heldCount -= segments.count * geometry.segmentBlocks
     }
@@ -277,6 +280,7 @@ struct Allocator: ~Copyable {
             busy[index / 64] &= ~(1 << UInt64(index % 64))
             let segment = index / geometry.segmentBlocks
             segmentFree[segment] += 1
+            if Int(segmentFree[segment]) == geometry.segmentBlocks / 2 { mayHaveRoom = [true, true, true] }
             if Int(segmentFree[segment]) == geometry.segmentBlocks {
                 segmentUse[segment] = .unknown
                 hasUnpunched = true
@@ -288,8 +292,8 @@ struct Allocator: ~Copyable {
     private mutating func note(_ run: BlockRun, freed: Bool) {
         if let word = delta.last {
             let (last, flag) = BlockRun.unpack(word)
-            if flag == freed && last.end == run.start && last.count + run.count < 1 << 20 {
-                delta[delta.count - 1] = BlockRun(start: last.start, count: last.count + run.count).packed(flag: freed)
+            if flag == freed, let joined = map.joined(last, run) {
+                delta[delta.count - 1] = joined.packed(flag: freed)
                 return
             }
         }
@@ -324,14 +328,16 @@ struct Allocator: ~Copyable {
         let half = geometry.segmentBlocks / 2
         let warm = (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks
         stream.cursor = 0
-        if let found = scan(&stream.rotor, below: warm, minimum: half, use: use) {
+        if mayHaveRoom[purpose.rawValue], let found = scan(&stream.rotor, below: warm, minimum: half, use: use)
+            ?? (warm..<segmentFree.count).first(where: { isAvailable($0, minimum: half, use: use) })
+        {
             stream.segment = found
-        } else if let cold = (warm..<segmentFree.count).first(where: { isAvailable($0, minimum: half, use: use) }) {
-            stream.segment = cold
         } else if let found = scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: use)
             ?? scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: nil)
             ?? sharedSegment()
         {
+            // Not looked for again until a segment becomes half free: on a full pool that look takes long.
+            mayHaveRoom[purpose.rawValue] = false
             stream.segment = found
         } else {
             preconditionFailure("free blocks are counted that no segment has")

@@ -35,8 +35,9 @@ struct Catalog {
         for level in levels { for pointer in level.values { body(pointer) } }
     }
 
-    /// Blocks that writing one changed record takes, at the most: each node has two copies.
-    var pathBlocks: Int { 2 * (depth + 1) }
+    /// Blocks that writing one changed record takes, at the most, where ids up to `maximum` exist: each node has two
+    /// copies, and the tree may have to grow by more than one level.
+    func pathBlocks(upTo maximum: UInt64) -> Int { 2 * (max(depth, depth(for: leafIndex(of: maximum))) + 1) }
 
     /// Finds the nodes to write when `dirtyLeaves` have changed, children before parents, and the places that the nodes
     /// they replace leave behind. `hasRecords` tells whether a leaf still has any.

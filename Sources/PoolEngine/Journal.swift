@@ -66,6 +66,14 @@ struct Journal: ~Copyable {
         return nextLSN
     }
 
+    /// As a broken rule R2 would: exchanges the last two records of the frame.
+    mutating func swapLastRecords(_ last: Int, _ previous: Int) {
+        guard currentCount >= 2 else { return }
+        let end = current.count, middle = end - last, start = middle - previous
+        guard start >= JournalFrame.headerSize else { return }
+        current = Array(current[..<start]) + current[middle..<end] + current[start..<middle]
+    }
+
     /// Ends the frame being filled, so that what is in it is never rewritten. Returns the last LSN in it or before.
     @discardableResult
     mutating func seal() -> UInt64 {

@@ -23,7 +23,11 @@ struct NodeCache {
     }
 
     mutating func insert(_ node: Node) {
-        if nodes.updateValue(node, forKey: node.address) == nil { clock.append(node.address) }
+        if nodes.updateValue(node, forKey: node.address) == nil {
+            clock.append(node.address)
+            // Places of removed nodes are given up before they outnumber the others.
+            if clock.count > 2 * nodes.count + 64 { (clock, hand) = (Array(nodes.keys), 0) }
+        }
         while nodes.count > capacity { evictOne() }
     }
 

@@ -57,5 +57,8 @@ public struct PoolStatistics: Equatable, Sendable {
     public var waiting: Int
     public var cachedNodes: Int, dirtyBlocks: Int
     public var journalUsedFrames: Int, journalFrames: Int
-    public var isSuspended: Bool, isReadOnly: Bool
+    public var isSuspended: Bool
+    /// A checkpoint is being written.
+    public var isStoring: Bool
+    public var isReadOnly: Bool
 }

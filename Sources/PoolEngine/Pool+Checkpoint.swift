@@ -45,8 +45,13 @@ extension Pool {
                 if state.isReadOnly { throw .readOnly }
                 if state.isSuspended { throw .suspended }
                 if reason == .forSpace, state.freeWithoutCheckpoint() { return nil }
+                // Whoever waited for the lock may find that the checkpoint before made the room.
+                if reason == .forJournal, state.dirtyBlocks <= dirtyLimit, 2 * state.journal.usedFrames < state.journal.frames {
+                    return nil
+                }
                 let isForced = reason == .closing || reason == .recovery
                 guard isForced || state.hasChanges else { return nil }
+                if verifiesAccounting { try state.verifyAccounting(NodeReader(device: device, map: map, pool: poolID)) }
                 return try state.freeze(reason, now: environment.now(), nonce: environment.random())
             }
             guard var frozen else { return }
@@ -65,7 +70,7 @@ extension Pool {
             try writeSpaceLog(frozen, buffers.block.bytes)
         }
         try writeJournal(upTo: frozen.lastLSN)
-        try barrier()
+        if !breaks(.barrierBeforeSuperblock) { try barrier() }
         frozen.checksum = try Pool.write(frozen.superblock, to: device, buffer: buffers.block.bytes)
         try barrier()
     }
@@ -76,7 +81,7 @@ extension Pool {
         while index < frozen.nodes.count {
             var count = 1
             while index + count < frozen.nodes.count, count < CheckpointBuffers.batchBlocks,
-                frozen.nodes[index + count].address == frozen.nodes[index].address.advanced(by: count)
+                map.isContiguous(frozen.nodes[index + count - 1].address, frozen.nodes[index + count].address)
             { count += 1 }
             for offset in 0..<count {
                 frozen.nodes[index + offset].writeImage(
@@ -184,6 +189,7 @@ extension Pool {
             let isShort = reason == .forSpace || state.available(.growing) == 0
             state.space.endQuarantine(upTo: frozen.superblock.epoch - (isShort ? 0 : 1))
             state.counters.checkpoints += 1
+            state.isStoring = false
         }
     }
 }
@@ -230,6 +236,8 @@ extension PoolState {
         undurableBlocks = max(0, dirtyBlocks - frozen.placedBlocks)
         dirtyBlocks = 0
         hasReaped = false
+        isStoring = true
+        if brokenRule == .tailsAfterSuperblock { journal.moveTail(to: next.journalTail) }
         return frozen
     }
 
@@ -319,7 +327,7 @@ extension PoolState {
         }
         let regions = space.touchedRegions
         frozen.pages = try space.committedWords(regions: regions)
-        next.bitmapSlot = 1 - superblock.bitmapSlot
+        if brokenRule != .otherSlot { next.bitmapSlot = 1 - superblock.bitmapSlot }
         next.bitmapEpoch = epoch
         next.bitmapRegions = UInt64(regions)
         next.spaceTail = next.spaceHead

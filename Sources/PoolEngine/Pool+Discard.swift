@@ -25,29 +25,43 @@ extension Pool {
         if start % unit != 0 { edges.append(start..<min(first, end)) }
         if end % unit != 0 && end != size && end > first { edges.append(max(start, end / unit * unit)..<end) }
         let blocks = first / unit..<max(first / unit, last)
-        var promise = try admitStep(volume, blocks, edges: edges.count, .administrative)
+        let admitted = try admitStep(volume, blocks, edges: edges.count, .administrative)
+        var promise = admitted.promise
         defer { state.withLock { $0.reservedBlocks -= promise } }
         for edge in edges { try zero(volume, edge, promise: &promise) }
-        try discardBlocks(volume, blocks)
+        let isCut = end == size && end % unit != 0
+        if try discardBlocks(volume, blocks, size: isCut ? size : .max, leaves: admitted.leaves, promise: &promise) { return }
+        // The volume grew meanwhile, and what lies behind the old end in its last block is no longer ours.
+        promise = try admitStep(volume, last..<last, edges: 1, .administrative).promise
+        try zero(volume, max(start, end / unit * unit)..<end, promise: &promise)
     }
 
-    /// Promises the nodes of a discard's next step, and a block and its nodes for each edge.
+    /// Promises the nodes of a discard's next step, and a block and its nodes for each edge. A step of fewer leaves where
+    /// there is no space for the usual number.
     private func admitStep(
         _ volume: UInt64, _ blocks: Range<UInt64>, edges: Int, _ tier: PoolState.Tier
-    ) throws(PoolError) -> Int {
-        try admit(volume) { state, missing throws(PoolError) -> Int? in
+    ) throws(PoolError) -> (promise: Int, leaves: Int) {
+        var leaves = 0
+        let promise = try admit(volume) { state, missing throws(PoolError) -> Int? in
             let version = try state.writableVersion(of: volume)
-            guard let step = state.planDiscard(version, from: blocks.lowerBound, end: blocks.upperBound, missing: &missing)
-            else { return nil }
-            let path = PoolState.pathBlocks(level: version.level) + 2 * state.catalog.pathBlocks
-            let needed = step.newNodeBlocks + path + edges * (path + 1)
-            return needed <= state.available(tier) ? needed : -needed
+            leaves = state.leavesPerDiscard
+            while true {
+                guard let step = state.planDiscard(
+                    version, from: blocks.lowerBound, end: blocks.upperBound, limit: leaves, missing: &missing)
+                else { return nil }
+                let path = PoolState.pathBlocks(level: version.level) + 2 * state.catalogPathBlocks
+                let needed = step.newNodeBlocks + path + edges * (path + 1)
+                if needed <= state.available(tier) { return needed }
+                if leaves == 1 { return -needed }
+                leaves /= 2
+            }
         }
+        return (promise, leaves)
     }
 
     /// Overwrites part of one block with zeros, unless it is a hole.
     private func zero(_ volume: UInt64, _ range: Range<UInt64>, promise: inout Int) throws(PoolError) {
-        if try extent(volume, at: range.lowerBound)?.isData != true { return }
+        if try currentEntry(volume, range.lowerBound / UInt64(geometry.blockSize)).isHole { return }
         let zeros = AlignedBuffer(count: range.count)
         var request = try WriteRequest(
             object: volume, offset: range.lowerBound, bytes: UnsafeRawBufferPointer(zeros.bytes), isGrowing: false,
@@ -56,32 +70,41 @@ extension Pool {
         try perform(request, promise: &promise)
     }
 
-    /// The caller holds a promise for the first step.
-    private func discardBlocks(_ volume: UInt64, _ blocks: Range<UInt64>) throws(PoolError) {
-        var block = blocks.lowerBound
+    /// Makes holes, step by step. `promise` covers the first step, of at most `leaves` leaves, and is given back after it.
+    /// False if the volume had grown beyond `size` before its last block's turn came: that block is left as it is.
+    private func discardBlocks(
+        _ volume: UInt64, _ blocks: Range<UInt64>, size: UInt64, leaves: Int, promise: inout Int
+    ) throws(PoolError) -> Bool {
+        var block = blocks.lowerBound, end = blocks.upperBound
         var lsn: UInt64 = 0
-        while block < blocks.upperBound {
-            let isFirst = block == blocks.lowerBound
-            let promise = isFirst ? 0 : try admitStep(volume, block..<blocks.upperBound, edges: 0, .freeing)
-            defer { state.withLock { $0.reservedBlocks -= promise } }
+        var limit = leaves
+        while block < end {
+            if block > blocks.lowerBound { (promise, limit) = try admitStep(volume, block..<end, edges: 0, .freeing) }
+            defer {
+                state.withLock { $0.reservedBlocks -= promise }
+                promise = 0
+            }
             let frames = try reserveJournal(bytes: JournalRecord.writeHeaderSize)
             defer { state.withLock { $0.journal.endReservation(frames) } }
             let now = environment.now()
-            (block, lsn) = try withNodes { state, missing throws(PoolError) -> (UInt64, UInt64)? in
+            (block, end, lsn) = try withNodes { state, missing throws(PoolError) -> (UInt64, UInt64, UInt64)? in
                 let version = try state.writableVersion(of: volume)
-                guard let step = state.planDiscard(version, from: block, end: blocks.upperBound, missing: &missing) else {
+                let end = version.record.size > size ? blocks.upperBound - 1 : blocks.upperBound
+                if block >= end { return (block, end, lsn) }
+                guard let step = state.planDiscard(version, from: block, end: end, limit: limit, missing: &missing) else {
                     return nil
                 }
-                if step.leaves.isEmpty { return (step.end, lsn) }
+                if step.leaves.isEmpty { return (step.end, end, lsn) }
                 let before = version.record.referenced
                 let record = JournalRecord.hole(
                     version: version.id, generation: version.generation, first: block, count: step.end - block)
                 let appended = state.append([record], version: version)
                 version.record.modified = now
                 state.counters.discardedBytes += (before - version.record.referenced) * UInt64(state.geometry.blockSize)
-                return (step.end, appended)
+                return (step.end, end, appended)
             }
         }
         if lsn > 0 { try writeJournal(upTo: lsn) }
+        return end == blocks.upperBound
     }
 }

@@ -51,11 +51,11 @@ extension Pool {
             let sealed = try state.withLock { state throws(PoolError) -> UInt64? in
                 if state.journal.durableLSN >= target { return nil }
                 if state.isSuspended { throw .suspended }
-                return state.journal.seal()
+                return breaks(.sealedFrames) ? state.journal.lastLSN : state.journal.seal()
             }
             guard let sealed else { return }
             try writeJournal(upTo: sealed)
-            try barrier()
+            if !breaks(.durableAfterBarrier) { try barrier() }
             state.withLock { $0.journal.didFlush(upTo: sealed) }
         }
     }

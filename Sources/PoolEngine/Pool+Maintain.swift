@@ -28,16 +28,28 @@ extension Pool {
         if state.withLock({ $0.hidden.isEmpty }) { return false }
         // The walk changes version records only, but a checkpoint must be able to store those.
         let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
-            let needed = 3 * (state.catalog.pathBlocks + 1)
+            let needed = 3 * (state.catalogPathBlocks + 1)
             return needed <= state.available(.freeing) ? needed : -needed
         }
         defer { state.withLock { $0.reservedBlocks -= needed } }
+        var unreadable: [NodePointer] = []
         while true {
             let result = state.withLock { $0.reap(budget: budget) }
-            switch result {
-            case .idle: return false
-            case .progressed: return true
-            case .missing(let nodes): try load(nodes)
+            guard case .missing(let nodes) = result else { return result.hasProgressed }
+            do throws(PoolError) {
+                try load(nodes)
+            } catch {
+                // Twice the same: it is damaged, and not a node that was freed while it was read. One bad block must not
+                // keep all others from being freed.
+                let pointers = nodes.map(\.pointer)
+                if pointers != unreadable {
+                    unreadable = pointers
+                    continue
+                }
+                return state.withLock { state in
+                    state.counters.skippedNodes += 1
+                    return state.reap(budget: 1, skipsMissing: true).hasProgressed
+                }
             }
         }
     }
@@ -69,10 +81,9 @@ extension Pool {
 }
 
 extension PoolState {
-    /// Up to 16 segments to punch, unless space is short or few are free.
+    /// Up to 16 segments to punch, and no more than half of what writers may still take.
     mutating func holdForPunching(warm: Int) -> [Int] {
-        let limit = 16
-        guard available(.growing) > (limit + 1) * geometry.segmentBlocks else { return [] }
-        return space.holdFreeSegments(limit, warm: warm)
+        let limit = min(16, available(.growing) / (2 * geometry.segmentBlocks))
+        return limit > 0 ? space.holdFreeSegments(limit, warm: warm) : []
     }
 }

@@ -68,8 +68,8 @@ extension Pool {
                 volumes: state.volumeNames.count, snapshots: state.objects.count - state.volumeNames.count,
                 hidden: state.hidden.count,
                 waiting: state.hidden.count { (state.versions[$0]?.children.count ?? 0) > 1 },
-                cachedNodes: state.cache.count, dirtyBlocks: state.dirtyBlocks, journalUsedFrames: state.journal.usedFrames,
-                journalFrames: state.journal.frames, isSuspended: state.isSuspended, isReadOnly: state.isReadOnly)
+                cachedNodes: state.cache.count, dirtyBlocks: state.dirtyBlocks, journalUsedFrames: state.journal.usedFrames + state.journal.reserved,
+                journalFrames: state.journal.frames, isSuspended: state.isSuspended, isStoring: state.isStoring, isReadOnly: state.isReadOnly)
         }
     }
 
@@ -123,6 +123,7 @@ extension Pool {
     public func rollback(_ volume: UInt64, to snapshot: UInt64) throws(PoolError) {
         _ = try change(.administrative, versions: 2) { state, environment throws(PoolError) in
             let head = try state.writableVersion(of: volume)
+            if state.shrinking[volume] != nil { throw .inUse }
             let target = try state.version(of: snapshot)
             guard target.record.state == .snapshot, target.record.volume == volume else { throw .notFound }
             let creation = state.creation(head.record.name, head.record.attributes, environment)
@@ -205,7 +206,7 @@ extension Pool {
         let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
             if state.isReadOnly { throw .readOnly }
             if state.isSuspended { throw .suspended }
-            let needed = versions * (state.catalog.pathBlocks + 1) + extraBlocks
+            let needed = versions * (state.catalogPathBlocks + 2) + extraBlocks
             return needed <= state.available(tier) ? needed : -needed
         }
         defer { state.withLock { $0.reservedBlocks -= needed } }

@@ -43,7 +43,7 @@ extension Pool {
             var end = index + 1
             let isHole = entries[index].isHole
             while end < count, entries[end].isHole == isHole,
-                isHole || entries[end].address == entries[end - 1].address.advanced(by: 1)
+                isHole || map.isContiguous(entries[end - 1].address, entries[end].address)
             { end += 1 }
             let part = bytes.part(index * geometry.blockSize..<end * geometry.blockSize)
             if isHole {
@@ -99,30 +99,59 @@ extension Pool {
     /// What lies at `offset`, and where it ends: data, or a hole. Nil at or beyond the object's end, which ends a hole.
     public func extent(_ object: UInt64, at offset: UInt64) throws(PoolError) -> Extent? {
         let blockSize = UInt64(geometry.blockSize)
-        return try withNodes { state, missing throws(PoolError) -> Extent?? in
-            let version = try state.version(of: object)
-            let size = version.record.size
-            guard offset < size else { return .some(nil) }
-            let endBlock = geometry.blocks(covering: size)
-            var block = offset / blockSize
-            var isData: Bool?
-            while block < endBlock {
-                guard let found = state.descend(version, to: 0, block: block, missing: &missing) else { return nil }
-                if found.reference.isHole {
-                    if isData == true { break }
-                    isData = false
-                    block = (block & ~(state.span(found.level) - 1)) + state.span(found.level)
-                    continue
-                }
-                guard let leaf = state.resolve(found.reference, level: 0, block: block, missing: &missing) else { return nil }
-                let isHole = leaf.entry(state.slot(block, 0), state.geometry.fanout).isHole
-                if isData == isHole { break }
-                isData = !isHole
-                block += 1
+        var scan = ExtentScan(block: offset / blockSize)
+        while !scan.isDone {
+            // Some leaves at a time: what was found stays found, however long the extent is and however small the cache.
+            scan = try withNodes { state, missing throws(PoolError) -> ExtentScan? in
+                var next = scan
+                next.endBlock = state.geometry.blocks(covering: try state.version(of: object).record.size)
+                next.size = try state.version(of: object).record.size
+                return state.advance(&next, try state.version(of: object), leaves: 64, missing: &missing) ? next : nil
             }
-            let end = min(block * blockSize, size)
-            return Extent(isData: isData ?? false, end: max(end, offset))
         }
+        guard offset < scan.size else { return nil }
+        let end = min(scan.block * blockSize, scan.size)
+        return Extent(isData: scan.isData ?? false, end: max(end, offset))
+    }
+}
+
+/// How far the search for an extent's end has come.
+struct ExtentScan: Sendable {
+    var block: UInt64
+    var isData: Bool?
+    var isDone = false
+    var size: UInt64 = 0
+    var endBlock: UInt64 = 0
+
+    init(block: UInt64) { self.block = block }
+}
+
+extension PoolState {
+    /// Goes on to the extent's end, past at most `leaves` leaves. False if nodes are missing.
+    func advance(_ scan: inout ExtentScan, _ version: Version, leaves: Int, missing: inout [MissingNode]) -> Bool {
+        for _ in 0..<leaves {
+            guard scan.block < scan.endBlock else {
+                scan.isDone = true
+                return true
+            }
+            guard let found = descend(version, to: 0, block: scan.block, missing: &missing) else { return false }
+            if found.reference.isHole {
+                scan.isDone = scan.isData == true
+                if scan.isDone { return true }
+                scan.isData = false
+                scan.block = (scan.block & ~(span(found.level) - 1)) + span(found.level)
+                continue
+            }
+            guard let leaf = resolve(found.reference, level: 0, block: scan.block, missing: &missing) else { return false }
+            repeat {
+                let isData = !leaf.entry(slot(scan.block, 0), geometry.fanout).isHole
+                scan.isDone = scan.isData == !isData
+                if scan.isDone { return true }
+                scan.isData = isData
+                scan.block += 1
+            } while scan.block < scan.endBlock && slot(scan.block, 0) != 0
+        }
+        return true
     }
 }
 

@@ -19,9 +19,10 @@ extension Pool {
             lastLSN = groupEnd
         }
         let nextFrame = log.nextSequence
+        let incarnation = breaks(.incarnation) ? superblock.incarnation : environment.random()
         state.withLock { state in
             state.journal = Journal(
-                geometry: state.geometry, pool: state.poolID, incarnation: environment.random(), tail: nextFrame,
+                geometry: state.geometry, pool: state.poolID, incarnation: incarnation, tail: nextFrame,
                 nextLSN: lastLSN + 1, durableEpoch: superblock.epoch)
             for version in state.versions.values { version.lastLSN = 0 }
         }

@@ -11,9 +11,20 @@ extension Pool {
     ) throws(PoolError) {
         guard bytes.count > 0 else { return }
         let request = try WriteRequest(object: object, offset: offset, bytes: bytes, isGrowing: growing, geometry: geometry)
+        if breaks(.spaceFirst), request.groups.count > 1 { return try writeGroupByGroup(request) }
         var promise = try admit(request)
         defer { state.withLock { $0.reservedBlocks -= promise } }
         try perform(request, promise: &promise)
+    }
+
+    /// As a broken rule R12 would: a full pool may refuse the second half of what it has begun.
+    private func writeGroupByGroup(_ request: WriteRequest) throws(PoolError) {
+        for group in request.groups {
+            let from = max(request.offset, group.lowerBound * UInt64(geometry.blockSize))
+            let to = min(request.end, group.upperBound * UInt64(geometry.blockSize))
+            let part = request.bytes.part(Int(from - request.offset)..<Int(to - request.offset))
+            try write(request.object, at: from, part, growing: request.isGrowing)
+        }
     }
 
     /// Makes a write whose blocks have been promised, and takes them out of `promise`.
@@ -40,8 +51,9 @@ extension Pool {
                 if needed > 0 { state.space.allocate(needed, for: .data, into: &runs) }
             }
             do throws(PoolError) {
-                try content.writeData(to: runs, pool: self)
+                if !breaks(.dataBeforeRecord) { try content.writeData(to: runs, pool: self) }
                 let lsn = try commit(content, runs: runs, of: request, frames: frames)
+                if breaks(.dataBeforeRecord), lsn != nil { try content.writeData(to: runs, pool: self) }
                 if let lsn { return lsn }
             } catch {
                 giveUp(runs, frames: frames, promise: &promise)
@@ -99,13 +111,13 @@ extension Pool {
     /// Promises the request its data blocks and the nodes it may make dirty. Returns the number of blocks.
     private func admit(_ request: WriteRequest) throws(PoolError) -> Int {
         let data = request.dataCount(blockSize: geometry.blockSize)
-        let touchesHoles = data == 0
+        let touchesHoles = data == 0, groups = request.groups.count
         return try admit(request.object) { state, missing throws(PoolError) -> Int? in
             let version = try state.writableVersion(of: request.object)
             let level = max(version.level, state.geometry.level(covering: request.endBlock))
             let leaves = Int((request.endBlock - 1) / state.span(0) - request.firstBlock / state.span(0)) + 1
             let needed = data + leaves * PoolState.pathBlocks(level: level) + 2 * (level - version.level)
-                + 2 * state.catalog.pathBlocks
+                + (groups + 1) * state.catalogPathBlocks
             if needed <= state.available(.growing) { return needed }
             // Short of space. Overwriting what the volume owns gives as much back at the next checkpoint, so it may go
             // further down.
@@ -122,27 +134,36 @@ extension Pool {
     func admit(
         _ object: UInt64, _ need: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Int?
     ) throws(PoolError) -> Int {
-        for attempt in 0... {
+        var attempt = 0, pauses = 0
+        while true {
             let needed = try withNodes { state, missing throws(PoolError) -> Int? in
                 guard let needed = try need(&state, &missing), missing.isEmpty else { return nil }
                 if needed > 0 { state.reservedBlocks += needed }
                 return needed
             }
             if needed > 0 { return needed }
-            let canGain = state.withLock { $0.canGainSpace }
+            let (canGain, isPromised) = state.withLock { ($0.canGainSpace, $0.reservedBlocks > 0 || $0.space.heldCount > 0) }
+            if (attempt == 3 || !canGain) && isPromised && pauses < 500 {
+                // What other requests were promised, or what is being punched, comes back.
+                pauses += 1
+                environment.pause()
+                continue
+            }
             if attempt == 3 || !canGain {
                 let free = state.withLock { UInt64($0.available(.growing) * $0.geometry.blockSize) }
                 throw .outOfSpace(needed: UInt64(-needed * geometry.blockSize), free: free)
             }
             try checkpoint(.forSpace)
+            attempt += 1
         }
-        preconditionFailure("the loop above returns or throws")
     }
+
+    /// Changed nodes beyond which writers wait for a checkpoint, in blocks.
+    var dirtyLimit: Int { 2 * configuration.dirtySize / geometry.blockSize }
 
     /// Promises journal frames for records of `bytes`, after a checkpoint if the ring is full or if changed nodes take
     /// twice the memory they should: then writers wait for the checkpoint under way. Returns the frames' number.
     func reserveJournal(bytes: Int) throws(PoolError) -> Int {
-        let dirtyLimit = 2 * configuration.dirtySize / geometry.blockSize
         while true {
             let reserved = try state.withLock { state throws(PoolError) -> Int? in
                 if state.isSuspended { throw .suspended }
@@ -176,6 +197,7 @@ extension PoolState {
     ) -> UInt64 {
         space.commitInFlight(runs)
         let grows = size > version.record.size
+        let generation = content.brokenGeneration ?? version.generation
         var records: [JournalRecord] = []
         var source = RunCursor(runs: runs)
         var block = content.first
@@ -189,12 +211,12 @@ extension PoolState {
                 var missing: [MissingNode] = []
                 if let found = nextLeaf(version, from: block, end: end, missing: &missing), found < end {
                     records.append(
-                        .hole(version: version.id, generation: version.generation, first: block, count: end - block))
+                        .hole(version: version.id, generation: generation, first: block, count: end - block))
                 }
             } else {
                 records.append(
                     .write(
-                        version: version.id, generation: version.generation, first: block,
+                        version: version.id, generation: generation, first: block,
                         runs: source.take(Int(end - block)), checksums: content.checksums(block..<end)))
             }
             block = end
@@ -212,10 +234,16 @@ extension PoolState {
         for (index, record) in records.enumerated() {
             record.encode(continues: index + 1 < records.count, into: &bytes)
             lsn = journal.append(bytes)
+            if brokenRule == .recordOrder { swapWithPrevious(bytes.count) }
             apply(record)
         }
         version?.lastLSN = lsn
         return lsn
+    }
+
+    private mutating func swapWithPrevious(_ length: Int) {
+        journal.swapLastRecords(length, previousRecord)
+        previousRecord = length
     }
 
     private mutating func apply(_ record: JournalRecord) {

@@ -39,6 +39,11 @@ public final class Pool: Sendable {
         public var discardsFreeSegments = true
         /// Free segments that are kept for the next writes, as the host already has storage for them.
         public var warmSegments = 32
+        /// For tests: the rule that is not kept.
+        package var brokenRule: OrderingRule?
+        /// Whether each checkpoint compares the blocks in use with what all trees reach. Reads every node: for tests, and
+        /// for debug builds where the pool is small.
+        package var verifiesAccounting = false
 
         public init() {}
     }
@@ -48,10 +53,16 @@ public final class Pool: Sendable {
         /// Nanoseconds since 1970.
         public var now: @Sendable () -> UInt64
         public var random: @Sendable () -> UInt64
+        /// Waits about a millisecond, for other threads.
+        public var pause: @Sendable () -> Void
 
-        public init(now: @escaping @Sendable () -> UInt64, random: @escaping @Sendable () -> UInt64) {
+        public init(
+            now: @escaping @Sendable () -> UInt64, random: @escaping @Sendable () -> UInt64,
+            pause: @escaping @Sendable () -> Void
+        ) {
             self.now = now
             self.random = random
+            self.pause = pause
         }
     }
 
@@ -73,7 +84,9 @@ public final class Pool: Sendable {
         journalLock = Mutex(AlignedBuffer(count: opened.superblock.geometry.blockSize))
         checkpointLock = Mutex(CheckpointBuffers(geometry: opened.superblock.geometry))
         let superblock = opened.superblock
-        state = Mutex(try opened.makeState())
+        var state = try opened.makeState()
+        state.brokenRule = configuration.brokenRule
+        self.state = Mutex(state)
         try recover(from: superblock, isReadOnly: mode == .readOnly)
     }
 
@@ -142,6 +155,18 @@ public final class Pool: Sendable {
             try orSuspend { () throws(PoolError) in try device.flush() }
         }
     }
+
+    /// Whether a checkpoint compares the blocks in use with those that are reached: in debug builds for pools of up to 256
+    /// MiB of 4 KiB blocks.
+    var verifiesAccounting: Bool {
+        #if DEBUG
+        return configuration.verifiesAccounting || map.blockCount <= 1 << 16
+        #else
+        return configuration.verifiesAccounting
+        #endif
+    }
+
+    func breaks(_ rule: OrderingRule) -> Bool { configuration.brokenRule == rule }
 
     /// Runs `body`, whose failure suspends the pool.
     func orSuspend<Result>(_ body: () throws(PoolError) -> Result) throws(PoolError) -> Result {

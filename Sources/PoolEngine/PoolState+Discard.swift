@@ -2,7 +2,7 @@
 extension PoolState {
     /// One step of a discard: what it will do, worked out before anything changes.
     struct DiscardStep {
-        /// The step covers `first ..< end`, at most 256 mapped leaves.
+        /// The step covers `first ..< end`, at most `leavesPerDiscard` mapped leaves.
         var end: UInt64
         /// First blocks of the mapped leaves in it.
         var leaves: [UInt64]
@@ -10,18 +10,22 @@ extension PoolState {
         var newNodeBlocks: Int
     }
 
-    static var leavesPerDiscard: Int { 256 }
+    /// All leaves of a step are in memory at once.
+    var leavesPerDiscard: Int { min(256, cache.capacity / 4) }
 
-    /// Plans the step that begins at `block`. Nil if nodes are missing: those it lists in `missing`.
+    /// Plans the step that begins at `block`, of at most `limit` leaves. Nil if nodes are missing: those it lists in
+    /// `missing`.
     func planDiscard(
-        _ version: Version, from block: UInt64, end: UInt64, missing: inout [MissingNode]
+        _ version: Version, from block: UInt64, end: UInt64, limit: Int = .max, missing: inout [MissingNode]
     ) -> DiscardStep? {
+        let limit = min(limit, leavesPerDiscard)
+        var previous: UInt64?
         var step = DiscardStep(end: end, leaves: [], newNodeBlocks: 0)
         var at = block
         while at < end {
             guard let first = nextLeaf(version, from: at, end: end, missing: &missing) else { return nil }
             if first >= end { break }
-            if step.leaves.count == Self.leavesPerDiscard {
+            if step.leaves.count == limit {
                 step.end = first
                 break
             }
@@ -35,11 +39,22 @@ extension PoolState {
             if missing.isEmpty, !isWhole, let count = newNodeBlocks(version, first, missing: &missing) {
                 step.newNodeBlocks += count
             } else if isWhole {
-                step.newNodeBlocks += Self.pathBlocks(level: version.level)
+                step.newNodeBlocks += parentBlocks(version, above: first, notAbove: previous)
+                previous = first
             }
             at = first + span(0)
         }
         return missing.isEmpty ? step : nil
+    }
+
+    /// Blocks of the interior nodes above a leaf that are not also above the leaf before.
+    private func parentBlocks(_ version: Version, above first: UInt64, notAbove previous: UInt64?) -> Int {
+        var count = 0
+        for level in Swift.stride(from: 1, through: version.level, by: 1) {
+            if let previous, previous / span(level) == first / span(level) { break }
+            count += 2
+        }
+        return count
     }
 
     /// Carries a planned step out.

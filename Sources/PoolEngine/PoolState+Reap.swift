@@ -11,10 +11,13 @@ extension PoolState {
         case idle
         case progressed
         case missing([MissingNode])
+
+        var hasProgressed: Bool { if case .progressed = self { true } else { false } }
     }
 
-    /// Frees at most about `budget` blocks' worth of the tree.
-    mutating func reap(budget: Int) -> ReapResult {
+    /// Frees at most about `budget` blocks' worth of the tree. With `skipsMissing` what lies below a node that is not in
+    /// memory is passed over, as it cannot be read, and stays allocated until a repair.
+    mutating func reap(budget: Int, skipsMissing: Bool = false) -> ReapResult {
         guard let victim = victim ?? chooseVictim() else { return .idle }
         self.victim = victim
         markDirty(victim)
@@ -25,7 +28,7 @@ extension PoolState {
                 return .progressed
             }
             var missing: [MissingNode] = []
-            guard let cost = reapStep(victim, missing: &missing) else { return .missing(missing) }
+            guard let cost = reapStep(victim, skipsMissing: skipsMissing, missing: &missing) else { return .missing(missing) }
             left -= cost
         }
         return .progressed
@@ -44,13 +47,17 @@ extension PoolState {
 
     /// Walks from the roots to the cursor and frees or skips the subtree there. Returns a cost, or nil if nodes are
     /// missing.
-    private mutating func reapStep(_ victim: Version, missing: inout [MissingNode]) -> Int? {
+    private mutating func reapStep(_ victim: Version, skipsMissing: Bool, missing: inout [MissingNode]) -> Int? {
         let block = victim.record.reapCursor
         let child = victim.children.first.flatMap { versions[$0] }
         var level = victim.level
         var mine = victim.root
         // The child's tree may have grown above ours; it never has fewer levels.
-        guard var theirs = reference(child, level: level, block: block, missing: &missing) else { return nil }
+        guard var theirs = reference(child, level: level, block: block, missing: &missing) else {
+            guard skipsMissing else { return nil }
+            advance(victim, to: span(level), leaving: [])
+            return 1
+        }
         var path: [(pointer: NodePointer, end: UInt64)] = []
         var cost = 1
         while true {
@@ -61,11 +68,12 @@ extension PoolState {
                 advance(victim, to: end, leaving: path)
                 return cost
             }
-            guard let node = resolve(mine, level: level, block: block, missing: &missing) else { return nil }
-            var other: Node?
-            if !theirs.isHole {
-                other = resolve(theirs, level: level, block: block, missing: &missing)
-                if other == nil { return nil }
+            let node = resolve(mine, level: level, block: block, missing: &missing)
+            let other = theirs.isHole ? nil : resolve(theirs, level: level, block: block, missing: &missing)
+            guard let node, theirs.isHole || other != nil else {
+                guard skipsMissing else { return nil }
+                advance(victim, to: end, leaving: path)
+                return cost
             }
             path.append((mine.pointer, end))
             if level == 0 {

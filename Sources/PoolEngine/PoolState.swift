@@ -42,6 +42,11 @@ struct PoolState: ~Copyable {
     /// Blocks promised to requests under way, for data and nodes they have not taken yet.
     var reservedBlocks = 0
     var isSuspended = false
+    /// A frozen epoch is being stored.
+    var isStoring = false
+    var brokenRule: OrderingRule?
+    /// Length of the record before, for a test that breaks rule R2.
+    var previousRecord = 0
     /// Volumes being cut to a size. What is written beyond it meanwhile would come back when the volume grows again.
     var shrinking: [UInt64: UInt64] = [:]
     /// Bytes given back to the device, read and write counts: for `statistics`.
@@ -117,8 +122,11 @@ struct PoolState: ~Copyable {
     }
 
     mutating func markDirty(_ version: Version) {
-        if dirtyVersions.insert(version.id).inserted { dirtyBlocks += catalog.pathBlocks }
+        if dirtyVersions.insert(version.id).inserted { dirtyBlocks += catalogPathBlocks }
     }
+
+    /// Blocks that the change of one version record costs the next checkpoint, three new versions from now on too.
+    var catalogPathBlocks: Int { catalog.pathBlocks(upTo: nextID + 3) }
 
     /// Links a version under another parent, in the version tree only.
     func setParent(of version: Version, to parent: UInt64) {
@@ -134,13 +142,16 @@ struct PoolState: ~Copyable {
     /// block `end`. What is older belongs to an ancestor, except that below the reap cursor of a dying parent that
     /// parent has handed over what it still shared.
     func owns(_ version: Version, generation: UInt32, end: UInt64) -> Bool {
-        if let victim, version.record.parent == victim.id, end <= victim.record.reapCursor {
+        if let victim, brokenRule != .ownership, version.record.parent == victim.id, end <= victim.record.reapCursor {
             return generation > victim.parentGeneration
         }
         return generation > version.parentGeneration
     }
 
-    mutating func release(_ address: BlockAddress) { space.release(address, epoch: epoch) }
+    mutating func release(_ address: BlockAddress) {
+        space.release(address, epoch: epoch)
+        if brokenRule == .quarantine { space.endQuarantine(upTo: epoch) }
+    }
 
     mutating func releaseNode(_ node: NodePointer) {
         guard !node.isNone else { return }
@@ -177,7 +188,7 @@ struct PoolState: ~Copyable {
     struct Counters: Sendable {
         var reads: UInt64 = 0, writes: UInt64 = 0, flushes: UInt64 = 0, discards: UInt64 = 0
         var readBytes: UInt64 = 0, writtenBytes: UInt64 = 0, discardedBytes: UInt64 = 0, checkpoints: UInt64 = 0
-        var punchedBytes: UInt64 = 0, checksumErrors: UInt64 = 0, nodesFromCopy: UInt64 = 0
+        var punchedBytes: UInt64 = 0, checksumErrors: UInt64 = 0, nodesFromCopy: UInt64 = 0, skippedNodes: UInt64 = 0
     }
 }
 

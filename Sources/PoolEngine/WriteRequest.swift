@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import Synchronization
 
 /// A write as it came, divided into groups that are applied atomically.
 struct WriteRequest: @unchecked Sendable {
@@ -69,6 +70,8 @@ final class GroupContent: @unchecked Sendable {
     let end: UInt64
     /// What partly written blocks were completed from.
     let oldEntries: [(block: UInt64, entry: Entry)]
+    /// The generation as it was before the data was written, for a test that breaks rule R10.
+    let brokenGeneration: UInt32?
     private let request: WriteRequest
     private let blockSize: Int
     private var completed: [UInt64: AlignedBufferBox] = [:]
@@ -79,6 +82,7 @@ final class GroupContent: @unchecked Sendable {
         first = group.lowerBound
         end = group.upperBound
         self.request = request
+        brokenGeneration = pool.breaks(.oneCriticalSection) ? pool.generation(of: request.object) : nil
         blockSize = pool.geometry.blockSize
         var old: [(UInt64, Entry)] = []
         for block in Set([group.lowerBound, group.upperBound - 1]).sorted() where !request.isWhole(block) {
@@ -166,7 +170,10 @@ extension Pool {
         }
     }
 
-    private func currentEntry(_ object: UInt64, _ block: UInt64) throws(PoolError) -> Entry {
+    func generation(of object: UInt64) -> UInt32? { state.withLock { $0.objects[object]?.generation } }
+
+    /// What the block is now.
+    func currentEntry(_ object: UInt64, _ block: UInt64) throws(PoolError) -> Entry {
         try withNodes { state, missing throws(PoolError) -> Entry? in
             state.entry(try state.writableVersion(of: object), block, missing: &missing)
         }

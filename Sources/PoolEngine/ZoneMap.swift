@@ -40,6 +40,19 @@ struct ZoneMap: Sendable {
             && zone(of: index(of: run.start)).firstBlock == zone(of: index(of: run.end) - 1).firstBlock
     }
 
+    /// True if `second` lies right behind `first` on the device too. Addresses run on from zone to zone, bytes do not.
+    func isContiguous(_ first: BlockAddress, _ second: BlockAddress) -> Bool {
+        second.value == first.value + 1
+            && (zones.count == 1 || zone(of: index(of: first)).firstBlock == zone(of: index(of: second)).firstBlock)
+    }
+
+    /// The two runs as one, if the second continues the first on the device.
+    func joined(_ first: BlockRun, _ second: BlockRun) -> BlockRun? {
+        guard isContiguous(first.start.advanced(by: first.count - 1), second.start), first.count + second.count < 1 << 20
+        else { return nil }
+        return BlockRun(start: first.start, count: first.count + second.count)
+    }
+
     func index(of address: BlockAddress) -> Int { Int(address.value) - geometry.segmentBlocks }
     func address(of index: Int) -> BlockAddress { BlockAddress(UInt64(index + geometry.segmentBlocks)) }
 

@@ -6,6 +6,13 @@ extension Geometry {
     /// 1 KiB blocks in nodes of 16: three levels, wraps of the rings and a full pool within a few hundred operations.
     package static let tiny = Geometry(
         blockSize: 1024, fanout: 16, segmentBlocks: 16, ringSlots: 4, ringStride: 1024, journalFrames: 24, spaceLogFrames: 4)
+
+    /// As `tiny`, in zones of at most four segments.
+    package static var tinyZones: Geometry {
+        var geometry = tiny
+        geometry.zoneLimit = 4
+        return geometry
+    }
 }
 
 extension Pool.Environment {
@@ -20,7 +27,7 @@ extension Pool.Environment {
                     return $0
                 }
             },
-            random: { random.withLock { $0.next() } })
+            random: { random.withLock { $0.next() } }, pause: {})
     }
 }
 

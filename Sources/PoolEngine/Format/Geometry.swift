@@ -17,6 +17,10 @@ public struct Geometry: Equatable, Sendable {
     /// One-block frames in the journal ring and in the space log ring.
     public var journalFrames: Int
     public var spaceLogFrames: Int
+    /// The most segments that a new zone gets. Not stored: each zone's header has its own count.
+    var zoneSegments: Int { min(zoneLimit, regionsPerZone * regionBlocks / segmentBlocks) }
+    /// For tests, which want several zones in a small pool.
+    package var zoneLimit = Int.max
 
     public init(
         blockSize: Int, fanout: Int, segmentBlocks: Int, ringSlots: Int, ringStride: Int, journalFrames: Int,
@@ -45,6 +49,7 @@ public struct Geometry: Equatable, Sendable {
     var ringOffsets: [UInt64] { [0, UInt64(ringSlots * ringStride)] }
     var journalOffset: UInt64 { UInt64(2 * ringSlots * ringStride) }
     var spaceLogOffset: UInt64 { journalOffset + UInt64(journalFrames * blockSize) }
+    package var dataOffset: UInt64 { firstZoneOffset }
     var firstZoneOffset: UInt64 {
         roundUp(spaceLogOffset + UInt64(spaceLogFrames * blockSize), to: UInt64(segmentSize))
     }
@@ -53,7 +58,7 @@ public struct Geometry: Equatable, Sendable {
     /// Blocks that one bitmap page describes, a whole number of segments and of 64-bit words.
     var regionBlocks: Int { (blockSize - BitmapPage.headerSize) * 8 / unit * unit }
     private var unit: Int { max(segmentBlocks, 64) }
-    var regionsPerZone: Int { 512 }
+    private var regionsPerZone: Int { 512 }
 
     /// Logical blocks under a node of `level`; a leaf has level 0.
     func span(level: Int) -> UInt64 {
@@ -76,6 +81,12 @@ public struct Geometry: Equatable, Sendable {
         bytes / UInt64(blockSize) + (bytes % UInt64(blockSize) == 0 ? 0 : 1)
     }
 
+    /// Frames that the records of one atomic group can need, when data and zeros alternate.
+    private var largestGroupFrames: Int {
+        let bytes = 4 * fanout * (JournalRecord.writeHeaderSize + 20)
+        return 2 * bytes / (blockSize - JournalFrame.headerSize) + 1
+    }
+
     /// Throws `.invalid(.geometry)` unless the sizes fit together: everything read from a superblock passes here before
     /// it is used for arithmetic.
     func validate() throws(PoolError) {
@@ -86,7 +97,7 @@ public struct Geometry: Equatable, Sendable {
             && NodeLayout.headerSize + fanout * Entry.size <= blockSize && VersionRecord.size + NodeLayout.headerSize <= blockSize
             && (2...64).contains(ringSlots) && ringStride >= blockSize && ringStride <= 1 << 20
             && ringStride % blockSize == 0
-            && (16...1 << 20).contains(journalFrames) && (4...1 << 20).contains(spaceLogFrames)
+            && (16...1 << 20).contains(journalFrames) && largestGroupFrames + 8 <= journalFrames && (4...1 << 20).contains(spaceLogFrames)
         guard isSound else { throw .invalid(.geometry) }
     }
 }

@@ -28,7 +28,7 @@ struct ZoneHeader: Equatable, Sendable {
     init?(index: Int, offset: UInt64, end: UInt64, firstSegment: UInt64, geometry g: Geometry) {
         let block = UInt64(g.blockSize), segment = UInt64(g.segmentSize)
         let perRegion = UInt64(g.regionBlocks / g.segmentBlocks)
-        var segments = min(end > offset ? (end - offset) / segment : 0, UInt64(g.regionsPerZone) * perRegion)
+        var segments = min(end > offset ? (end - offset) / segment : 0, UInt64(g.zoneSegments))
         while segments > 0 {
             let regions = (segments + perRegion - 1) / perRegion
             let data = roundUp(offset + block * (1 + 2 * regions), to: segment)

@@ -1,0 +1,81 @@
+internal import BlockStorage
+
+/// The exact count, beside the one that is kept: which blocks all trees and the catalog reach.
+extension PoolState {
+    /// Throws `.corrupt(.bitmap, .accounting)` unless the blocks in use are exactly those that are reached. Reads nodes that
+    /// are not in memory, under the lock: for debug builds and tests, with small pools.
+    func verifyAccounting(_ reader: NodeReader) throws(PoolError) {
+        var reach = Reach(map: space.map)
+        catalog.forEach { reach.mark($0) }
+        for version in versions.values {
+            let cursor = version.isHidden ? version.record.reapCursor : 0
+            try walk(version.root, level: version.level, first: 0, above: cursor, reader, &reach)
+        }
+        let live = space.liveWords()
+        guard let word = live.indices.first(where: { live[$0] != reach.words[$0] }) else { return }
+        let bit = (live[word] ^ reach.words[word]).trailingZeroBitCount
+        throw .corrupt(.bitmap, position: space.map.address(of: word * 64 + bit).value, .accounting)
+    }
+
+    /// Marks a node, its copy and all below that lies above the reap cursor. What was walked whole is not walked again.
+    private func walk(
+        _ reference: NodeReference, level: Int, first: UInt64, above cursor: UInt64, _ reader: NodeReader,
+        _ reach: inout Reach
+    ) throws(PoolError) {
+        if reference.isHole || first + span(level) <= cursor { return }
+        if cursor == 0 && !reach.begin(reference) { return }
+        let node = try node(reference, reader, reach.buffer)
+        reach.mark(reference.pointer)
+        for slot in 0..<geometry.fanout {
+            let child = first + (level > 0 ? UInt64(slot) * span(level - 1) : UInt64(slot))
+            if level > 0 {
+                try walk(self.child(of: node, slot), level: level - 1, first: child, above: cursor, reader, &reach)
+            } else if child >= cursor {
+                reach.mark(node.entry(slot, geometry.fanout).address)
+            }
+        }
+    }
+
+    private func node(
+        _ reference: NodeReference, _ reader: NodeReader, _ buffer: AlignedBufferBox
+    ) throws(PoolError) -> Node {
+        if case .memory(let node) = reference { return node }
+        let block = buffer.buffer.bytes
+        let found = try reader.read(reference.pointer, into: block)
+        return try Node(
+            block: UnsafeRawBufferPointer(block), identity: found.identity, pointer: reference.pointer,
+            position: found.position, geometry: geometry, contains: space.map.contains)
+    }
+}
+
+/// The blocks found so far, and the nodes that were walked.
+private struct Reach {
+    let map: ZoneMap
+    let buffer: AlignedBufferBox
+    private(set) var words: [UInt64]
+    private var dirty: Set<ObjectIdentifier> = []
+    private var clean: Set<BlockAddress> = []
+
+    init(map: ZoneMap) {
+        self.map = map
+        buffer = AlignedBufferBox(count: map.geometry.blockSize)
+        words = [UInt64](repeating: 0, count: (map.blockCount + 63) / 64)
+    }
+
+    /// True if the node was not walked yet.
+    mutating func begin(_ reference: NodeReference) -> Bool {
+        if case .memory(let node) = reference, node.isDirty { return dirty.insert(ObjectIdentifier(node)).inserted }
+        return clean.insert(reference.address).inserted
+    }
+
+    mutating func mark(_ node: NodePointer) {
+        mark(node.address)
+        mark(node.copy)
+    }
+
+    mutating func mark(_ address: BlockAddress) {
+        guard address != .none else { return }
+        let index = map.index(of: address)
+        words[index / 64] |= 1 << UInt64(index % 64)
+    }
+}
