@@ -40,6 +40,8 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "CBytes"),
 
+        // Not installed: long simulations.
+        .executableTarget(name: "volfs-sim", dependencies: ["TestSupport", "PoolEngine"], swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["PoolEngine", "LinuxIO", "BlockStorage"], path: "Tests/TestSupport",
             swiftSettings: strict),

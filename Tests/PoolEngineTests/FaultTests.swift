@@ -31,7 +31,7 @@ import Testing
         while true {
             let disk = SimulatedDisk(size: 400 * 1024)
             let pool = try Pool.makeTiny(on: disk)
-            disk.fail(after: calls, errno: errno)
+            disk.fail(after: calls, .error(errno))
             let done = history(pool)
             let again = try Pool.openTiny(SimulatedDisk(image: disk.image))
             #expect(try again.check(readingData: true).isClean, "call \(calls)")

@@ -1,32 +1,28 @@
-internal import BlockStorage
 internal import Foundation
 internal import PoolEngine
 internal import TestSupport
 import Testing
 
 /// Whatever a crash leaves of the unflushed writes, the pool opens to one moment of its history.
-@Suite struct CrashTests {
-    /// SEED=n runs that one history only; RUNS sets how many.
-    private static let seeds: Range<UInt64> = {
-        let environment = ProcessInfo.processInfo.environment
-        if let seed = environment["SEED"].flatMap(UInt64.init) { return seed..<seed + 1 }
-        return 0..<(environment["RUNS"].flatMap(UInt64.init) ?? 10_000)
-    }()
+@Suite(.serialized) struct CrashTests {
+    /// IMAGES sets how many.
+    private static let images = ProcessInfo.processInfo.environment["IMAGES"].flatMap { Int($0) } ?? 40_000
 
-    /// A crash right before every single operation of the device, in every history. Four parts, for the cores there are.
-    @Test(arguments: 0..<4 as Range<UInt64>) func everyHistorySurvivesCrashes(part: UInt64) throws {
-        var images = 0, histories = 0
-        for seed in Self.seeds where seed % 4 == part {
-            var options = Simulation.Options()
-            options.captureEvery = 1
-            // A third of the pools are so small that they fill up.
-            if seed % 3 == 0 { options.diskSize = 256 * 1024 }
-            let simulation = try Simulation(seed: seed, options: options)
-            try simulation.run()
-            images += simulation.imagesChecked
-            histories += 1
+    @Test func everyHistorySurvivesCrashes() {
+        var settings = Campaign.Settings()
+        settings.images = Self.images
+        let result = Campaign(settings).run()
+        print("\(result.coverage.images) images of \(result.histories) histories and \(result.sequences) sequences\n\(result.coverage.table)")
+        if let failure = result.failure {
+            let script = failure.script.map(\.text).joined(separator: "\n")
+            Issue.record("\(failure.description)\n\(script)\nreproduce: scripts/simulate --seed \(result.seed.map { "\($0)" } ?? "-")")
         }
-        print("part \(part): \(histories) histories, \(images) crash images, all opened to a state of their history")
-        #expect(histories == 0 || images > histories * 10)
+        #expect(result.coverage.images >= Self.images)
+        // Each way to crash was tried in each kind of step that writes.
+        for step in ["write", "flush", "checkpoint", "snapshot", "delete", "recovery", "second life"] {
+            for kind in ["process ended", "nothing kept", "some subset", "torn, old bytes", "torn, garbage"] {
+                #expect((result.coverage.counts[step]?[kind] ?? 0) > 0, "\(step): \(kind)")
+            }
+        }
     }
 }

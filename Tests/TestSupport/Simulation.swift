@@ -1,363 +1,395 @@
 package import BlockStorage
-internal import PoolEngine
+package import PoolEngine
 
-/// One seeded history of a tiny pool, beside the model, with crash images taken on the way. One seed is one run.
+/// One history of a tiny pool, beside the model, stopped before operations of its disk in every way the disk allows.
 ///
-/// `history` holds the model's state after every step that is atomic on disk. A crash image must open to one of them:
-/// after the end of the process the last acknowledged one or the one in progress, after loss of power any from the last
-/// durable one on.
-package final class Simulation {
+/// `history` holds the model's state after every change that is atomic on disk. Whatever a crash leaves must open to one of
+/// them: after the end of the process to the last acknowledged one or one in progress, after loss of power to any from the
+/// last durable one on. The opened pool is then as good as new: it checks clean, lives on under the same tests, and is empty
+/// when everything in it is deleted.
+package final class Simulation: @unchecked Sendable {
+    // Sendable: all runs on one thread, on which the disk also calls its hook.
     package struct Failure: Error, CustomStringConvertible {
         package var description: String
+        /// The steps that lead there.
+        package var script: [ScheduledStep]
     }
 
     package struct Options: Sendable {
-        package var operations = 40
-        package var diskSize = 640 * 1024
-        package var captureEvery = 5
-        /// Largest volume in bytes.
-        package var volumeSize = 300 * 1024
+        package var steps = 40
+        package var diskSize = 384 * 1024
+        package var geometry = Geometry.tiny
+        /// Usual size of a volume in bytes.
+        package var volumeSize = 160 * 1024
+        /// Images judged of each point; 0 is all there are.
+        package var imagesPerPoint = 2
+        /// Other steps run in the middle of steps. Otherwise each checkpoint compares the blocks in use with those reached.
+        package var nests = true
+        package var brokenRule: OrderingRule?
+        /// How many lives follow after a crash, each with crashes of its own.
+        package var lives = 1
+        /// What those lives do, instead of something random.
+        package var lifeScript: [ScheduledStep] = []
+        /// One image in so many has another life.
+        package var lifeEvery = 6
         package init() {}
     }
 
-    package private(set) var imagesChecked = 0
+    package private(set) var coverage = Coverage()
+    package private(set) var script: [ScheduledStep] = []
     private let seed: UInt64
     private let options: Options
     private var random: SeededRandom
     private let disk: SimulatedDisk
     private var pool: Pool
-    private var model = ModelPool()
-    private var history: [ModelPool] = []
+    private(set) var model: ModelPool
+    private var history: [ModelPool]
     private var durable = 0
-    private var story: [String] = []
     private var stamp: UInt64 = 0
-    private var nextName = 0
+    private var judged: [UInt64: Int] = [:]
+    private var stepKind = "open"
+    /// Of the step under way: what is to run in its middle, and the device's calls so far.
+    private var pending: [ScheduledStep.Nested] = []
+    private var calls = 0
+    private var hasNested = false
+    private var isInside = false
+    private var nestedFailure: Failure?
 
     package init(seed: UInt64, options: Options = Options()) throws(PoolError) {
         self.seed = seed
         self.options = options
-        random = SeededRandom(seed: seed)
+        random = SeededRandom(seed: seed ^ 0x5eed)
         disk = SimulatedDisk(size: options.diskSize)
-        pool = try Pool.makeTiny(on: disk, seed: seed)
+        try Pool.format(disk, geometry: options.geometry, environment: .simulated(seed: seed))
+        pool = try Self.open(disk, seed: seed &+ 1, options)
+        model = ModelPool()
         history = [model]
-        disk.capture(every: options.captureEvery, seed: seed ^ 0x5eed)
+        disk.keepPoints(every: 1, seed: seed)
     }
 
-    /// Runs the whole history and judges every image. Throws a `Failure` that tells the story.
+    /// Another life of a pool that was opened after a crash.
+    private init(seed: UInt64, options: Options, disk: SimulatedDisk, pool: Pool, model: ModelPool, script: [ScheduledStep]) {
+        self.seed = seed
+        self.options = options
+        random = SeededRandom(seed: seed ^ 0x5eed)
+        self.disk = disk
+        self.pool = pool
+        self.model = model
+        self.script = script
+        history = [model]
+        stamp = seed << 32
+        disk.keepPoints(every: 1, seed: seed)
+    }
+
+    /// Runs a history made up from the seed. Throws a `Failure`.
     package func run() throws {
-        for _ in 0..<options.operations {
-            try step()
-            for image in disk.takeCaptures() { try judge(image) }
+        var generator = StepGenerator(seed: seed, volumeSize: options.volumeSize, nests: options.nests)
+        for _ in 0..<options.steps {
+            try perform(generator.next(in: model))
+            try judgePoints()
         }
-        try compare(pool, with: model, "at the end")
-        try emptyPool(pool, "at the end")
+        try finish()
+    }
+
+    /// Runs the given steps, and judges the crashes in those from `first` on.
+    package func run(_ steps: [ScheduledStep], judgingFrom first: Int = 0) throws {
+        for (index, step) in steps.enumerated() {
+            disk.keepPoints(every: index >= first ? 1 : 0, seed: seed &+ UInt64(index))
+            try perform(step)
+            try judgePoints()
+        }
+        try finish()
+    }
+
+    private func finish() throws {
+        disk.keepPoints(every: 0, seed: 0)
+        try orFail("at the end") {
+            let found = try read(pool)
+            guard found == model else { throw fail("at the end: \(found.difference(from: model))") }
+            try check(pool, "at the end", readingData: true)
+            try empty(pool, "at the end")
+        }
+    }
+
+    private static func open(_ disk: SimulatedDisk, seed: UInt64, _ options: Options) throws(PoolError) -> Pool {
+        var configuration = Pool.Configuration.tiny
+        configuration.brokenRule = options.brokenRule
+        configuration.verifiesAccounting = !options.nests && options.brokenRule == nil
+        return try Pool(opening: disk, configuration: configuration, environment: .simulated(seed: seed))
     }
 
     // MARK: Steps
 
-    private func step() throws {
-        disk.setMark(.init(durable: durable, acknowledged: history.count - 1))
-        do {
-            try perform()
-        } catch let error as PoolError {
-            // A full pool may refuse; what it refuses it has not begun.
-            guard case .outOfSpace = error else { throw fail("\(error)") }
-            story.append("  refused: no space")
-            history = Array(history[...settled])
-            model = history[settled]
-        }
-    }
+    private var sizes: (blockSize: Int, groupBlocks: Int) { (options.geometry.blockSize, 4 * options.geometry.fanout) }
 
-    /// Index of the model state that the pool is known to have reached.
-    private var settled = 0
-
-    private func perform() throws {
-        settled = history.count - 1
-        let volume = model.volumes.keys.sorted().randomElement(using: &random)
-        guard let volume else { return try create() }
-        switch random.below(34) {
-        case 0: try create()
-        case 1...3: try snapshot(volume)
-        case 4, 5: try clone(volume)
-        case 6, 7: try deleteSnapshot(volume)
-        case 8: try deleteVolume(volume)
-        case 9: try rollback(volume)
-        case 10: try rename(volume)
-        case 11, 12: try resize(volume)
-        case 13...15: try discard(volume)
-        case 16...18: try flush(volume)
-        case 19, 20: try note("checkpoint") { try pool.checkpoint() }
-        case 21...23: try note("reap") { _ = try pool.reap(budget: 1 + random.below(24)) }
-        case 24: try note("maintain") { _ = try pool.maintain() }
-        default: try write(volume)
-        }
-    }
-
-    private func note(_ text: String, _ body: () throws -> Void) throws {
-        story.append(text)
-        try body()
-    }
-
-    /// Enters the model's state as one that the disk may hold from now on.
-    private func advance() { history.append(model) }
-
-    /// As `advance`, for a change that is durable when the call has returned.
-    private func settle() {
-        durable = history.count - 1
-        settled = durable
-    }
-
-    private func freshName() -> String {
-        nextName += 1
-        return "v\(nextName)"
-    }
-
-    private func id(_ volume: String) throws -> UInt64 { try pool.find(volume) }
-
-    private func create() throws {
-        let name = freshName()
-        let size = random.below(options.volumeSize)
-        model.volumes[name] = [UInt8](repeating: 0, count: size)
-        advance()
-        try note("create \(name) \(size)") { try pool.createVolume(name, size: UInt64(size), attributes: .plain) }
-        settle()
-    }
-
-    private func snapshot(_ volume: String) throws {
-        let name = freshName()
-        model.snapshots[volume, default: [:]][name] = model.volumes[volume]
-        advance()
-        try note("snapshot \(volume)@\(name)") { try pool.createSnapshot(name, of: id(volume)) }
-        settle()
-    }
-
-    private func clone(_ volume: String) throws {
-        let name = freshName()
-        let snapshot = random.oneIn(3) ? nil : model.snapshots[volume]?.keys.sorted().randomElement(using: &random)
-        model.volumes[name] = snapshot.map { model.snapshots[volume]?[$0] ?? [] } ?? model.volumes[volume]
-        advance()
-        try note("clone \(volume)@\(snapshot ?? "-") \(name)") {
-            try pool.createClone(name, of: pool.find(volume, snapshot: snapshot), attributes: .plain)
-        }
-        settle()
-    }
-
-    private func deleteSnapshot(_ volume: String) throws {
-        guard let name = model.snapshots[volume]?.keys.sorted().randomElement(using: &random) else { return }
-        model.snapshots[volume]?[name] = nil
-        if model.snapshots[volume]?.isEmpty == true { model.snapshots[volume] = nil }
-        advance()
-        try note("delete \(volume)@\(name)") { try pool.delete(pool.find(volume, snapshot: name)) }
-        settle()
-    }
-
-    private func deleteVolume(_ volume: String) throws {
-        guard model.snapshots[volume] == nil else { return }
-        model.volumes[volume] = nil
-        advance()
-        try note("delete \(volume)") { try pool.delete(id(volume)) }
-        settle()
-    }
-
-    private func rollback(_ volume: String) throws {
-        guard let name = model.snapshots[volume]?.keys.sorted().randomElement(using: &random) else { return }
-        model.volumes[volume] = model.snapshots[volume]?[name]
-        advance()
-        try note("rollback \(volume)@\(name)") { try pool.rollback(id(volume), to: pool.find(volume, snapshot: name)) }
-        settle()
-    }
-
-    private func rename(_ volume: String) throws {
-        let name = freshName()
-        model.rename(volume, to: name)
-        advance()
-        try note("rename \(volume) \(name)") { try pool.rename(id(volume), to: name) }
-        settle()
-    }
-
-    private func resize(_ volume: String) throws {
-        let size = random.below(options.volumeSize)
-        let old = model.volumes[volume]?.count ?? 0
-        if size < old { zeroInSteps(volume, size..<old, isCut: true) }
-        model.resize(volume, to: size)
-        advance()
-        try note("resize \(volume) \(old) -> \(size)") { try pool.resize(id(volume), to: UInt64(size)) }
-        settle()
-    }
-
-    private func discard(_ volume: String) throws {
-        let size = model.volumes[volume]?.count ?? 0
-        let start = random.below(size), count = 1 + random.below(random.oneIn(2) ? size : 5000)
-        zeroInSteps(volume, start..<min(start + count, size), isCut: false)
-        try note("discard \(volume) \(start)+\(count)") {
-            try pool.discard(id(volume), at: UInt64(start), count: UInt64(count))
-        }
-    }
-
-    /// A discard's parts, each atomic: the edges within a block, then the blocks between.
-    private func zeroInSteps(_ volume: String, _ range: Range<Int>, isCut: Bool) {
-        let block = Geometry.tiny.blockSize
-        let size = model.volumes[volume]?.count ?? 0
-        guard !range.isEmpty else { return }
-        let first = (range.lowerBound + block - 1) / block * block
-        if range.lowerBound % block != 0 {
-            model.zero(volume, range.lowerBound..<min(first, range.upperBound))
-            advance()
-        }
-        if range.upperBound % block != 0 && range.upperBound != size && range.upperBound > first {
-            model.zero(volume, max(range.lowerBound, range.upperBound / block * block)..<range.upperBound)
-            advance()
-        }
-        model.zero(volume, range)
-        advance()
-    }
-
-    private func flush(_ volume: String) throws {
+    private func perform(_ scheduled: ScheduledStep) throws {
+        script.append(scheduled)
+        let step = scheduled.step
+        let bytes = bytes(of: step)
+        guard let states = model.states(of: step, bytes: bytes, geometry: sizes) else { return }
+        stepKind = step.kind
+        setMark()
         let reached = history.count - 1
-        try note("flush") { try pool.flush(id(volume)) }
-        // A barrier covers the volume it was asked for; with one log everything before that volume's last record too.
-        if random.oneIn(2) {
-            try note("flush all") { try pool.flush() }
-            durable = reached
+        beginNesting(states.count <= 1 ? scheduled.nested : [])
+        defer { disk.setHook(nil) }
+        do {
+            try execute(step, bytes)
+        } catch let error as PoolError {
+            // A full pool may refuse; what it refuses it has not begun. A step in the middle may have taken what it needs.
+            if let nestedFailure { throw nestedFailure }
+            if case .outOfSpace = error { return }
+            if hasNested, [.notFound, .exists, .inUse].contains(error) || error.errno == 22 || error.errno == 39 { return }
+            throw fail("\(step.text): \(error)")
+        }
+        if let nestedFailure { throw nestedFailure }
+        enter(hasNested ? model.states(of: step, bytes: bytes, geometry: sizes) ?? [] : states)
+        switch step {
+        case .flush, .checkpoint: durable = max(durable, reached)
+        case .reopen: durable = history.count - 1
+        default: if step.isDurable { durable = history.count - 1 }
         }
     }
 
-    private func write(_ volume: String) throws {
-        let size = model.volumes[volume]?.count ?? 0
-        let offset = random.below(size + 1)
-        var count = 1 + random.below(random.oneIn(4) ? 40_000 : 3000)
-        let isGrowing = random.oneIn(4)
-        if !isGrowing { count = min(count, size - offset) }
-        guard count > 0, offset + count <= options.volumeSize else { return }
-        let bytes = random.oneIn(6) ? [UInt8](repeating: 0, count: count) : stamped(count)
-        // Groups of four leaves are atomic.
-        let group = 4 * Geometry.tiny.fanout * Geometry.tiny.blockSize
-        var at = offset
-        while at < offset + count {
-            let end = min(offset + count, at / group * group + group)
-            model.write(volume, at: at, Array(bytes[at - offset..<end - offset]))
-            advance()
-            at = end
+    private func enter(_ states: [ModelPool]) {
+        history += states
+        model = states.last ?? model
+    }
+
+    private func setMark() {
+        var mark = CrashPoint.Mark()
+        mark.durable = durable
+        mark.acknowledged = history.count - 1
+        disk.setMark(mark)
+    }
+
+    private func execute(_ step: Step, _ bytes: [UInt8]) throws {
+        func id(_ name: String) throws(PoolError) -> UInt64 {
+            let parts = name.split(separator: "@").map(String.init)
+            return try pool.find(parts[0], snapshot: parts.count == 2 ? parts[1] : nil)
         }
-        try note("write \(volume) \(offset)+\(count) growing \(isGrowing)") {
-            try pool.write(id(volume), at: UInt64(offset), bytes, growing: isGrowing)
+        switch step {
+        case .create(let name, let size): try pool.createVolume(name, size: UInt64(size), attributes: .plain)
+        case .write(let name, let offset, _, _, let isGrowing):
+            try pool.write(id(name), at: UInt64(offset), bytes, growing: isGrowing)
+        case .discard(let name, let offset, let count): try pool.discard(id(name), at: UInt64(offset), count: UInt64(count))
+        case .resize(let name, let size): try pool.resize(id(name), to: UInt64(size))
+        case .snapshot(let volume, let name): try pool.createSnapshot(name, of: id(volume))
+        case .clone(let source, let name): try pool.createClone(name, of: id(source), attributes: .plain)
+        case .delete(let name): try pool.delete(id(name))
+        case .rollback(let volume, let name): try pool.rollback(id(volume), to: id("\(volume)@\(name)"))
+        case .rename(let volume, let name): try pool.rename(id(volume), to: name)
+        case .flush: try pool.flush()
+        case .checkpoint: try pool.checkpoint()
+        case .reap(let budget): _ = try pool.reap(budget: budget)
+        case .maintain: _ = try pool.maintain()
+        case .reopen:
+            try pool.close()
+            pool = try Self.open(disk, seed: seed &+ 5 &+ stamp, options)
         }
     }
 
-    /// Bytes that say which write they are of, with stretches of zeros.
-    private func stamped(_ count: Int) -> [UInt8] {
+    /// Bytes that tell which write they are of.
+    private func bytes(of step: Step) -> [UInt8] {
+        guard case .write(_, _, let count, let fill, _) = step else { return [] }
         stamp += 1
+        if fill == .zeros { return [UInt8](repeating: 0, count: count) }
         var filler = SeededRandom(seed: seed &+ stamp)
-        var bytes = (0..<count).map { UInt8(truncatingIfNeeded: UInt64($0) &* 31 &+ stamp | 1) }
-        if random.oneIn(3) {
+        let mark = filler.next()
+        var bytes = (0..<count).map { UInt8(truncatingIfNeeded: (mark &+ UInt64($0) &* 31) >> 3 | 1) }
+        if fill == .mixed {
             let start = filler.below(count), end = min(count, start + filler.below(5000))
             for index in start..<end { bytes[index] = 0 }
         }
         return bytes
     }
 
+    // MARK: Steps in the middle of steps
+
+    private func beginNesting(_ nested: [ScheduledStep.Nested]) {
+        (pending, calls, hasNested, nestedFailure) = (nested, 0, false, nil)
+        guard !nested.isEmpty else { return }
+        let start = options.geometry.dataOffset
+        disk.setHook { [unowned self] offset in if offset >= start { runNested() } }
+    }
+
+    /// Runs what is due before this call of the device, as another thread would, unless it would have to wait for this one.
+    private func runNested() {
+        guard !isInside else { return }
+        calls += 1
+        while let index = pending.firstIndex(where: { $0.call == calls }) {
+            let step = pending.remove(at: index).step
+            guard mayNest(step) else { continue }
+            isInside = true
+            defer { isInside = false }
+            let bytes = bytes(of: step)
+            guard let states = model.states(of: step, bytes: bytes, geometry: sizes) else { continue }
+            do {
+                try execute(step, bytes)
+                hasNested = true
+                let reached = history.count - 1
+                enter(states)
+                if step == .flush { durable = max(durable, reached) } else if step.isDurable { durable = history.count - 1 }
+                setMark()
+            } catch PoolError.outOfSpace, PoolError.inUse {
+            } catch {
+                nestedFailure = fail("\(step.text), in the middle: \(error)")
+            }
+        }
+    }
+
+    private func mayNest(_ step: Step) -> Bool {
+        let statistics = pool.statistics()
+        switch step {
+        case .rename, .reopen, .maintain: return false
+        case .checkpoint: return !statistics.isStoring
+        default:
+            return statistics.journalUsedFrames + 12 <= statistics.journalFrames && statistics.dirtyBlocks < 60
+                && pool.usage().available > 128 * 1024
+        }
+    }
+
     // MARK: Judging
 
-    private func judge(_ image: SimulatedDisk.CrashImage) throws {
-        imagesChecked += 1
-        let what = "image at operation \(image.operation), \(image.isPowerLoss ? "power loss" : "process end")"
-        let copy = SimulatedDisk(image: image.bytes)
-        if imagesChecked % 5 == 0 { copy.capture(every: 5, seed: seed &+ UInt64(imagesChecked)) }
-        let from = image.isPowerLoss ? image.mark.durable : image.mark.acknowledged
-        let found = try open(copy, what, from: from)
-        for nested in copy.takeCaptures() {
-            _ = try open(SimulatedDisk(image: nested.bytes), "\(what), again during recovery", from: from)
+    private func judgePoints() throws {
+        for point in disk.takePoints() {
+            let choices = options.imagesPerPoint == 0
+                ? point.allChoices(&random) : point.sampledChoices(options.imagesPerPoint, &random)
+            for choice in choices { try judge(point, choice) }
         }
-        if imagesChecked % 4 == 0 { try useAndEmpty(copy, found, what) }
     }
 
-    /// Opens an image and returns the state it has, which must be one of the history's from `from` on.
-    private func open(_ copy: SimulatedDisk, _ what: String, from: Int) throws -> ModelPool {
-        do {
-            let pool = try Pool.openTiny(copy, seed: seed &+ 77)
+    private func judge(_ point: CrashPoint, _ choice: CrashPoint.Choice) throws {
+        let bytes = point.bytes(choice)
+        let from = choice.kind == .processEnd ? point.mark.acknowledged : point.mark.durable
+        let hash = imageHash(bytes)
+        if let found = judged[hash], found >= from { return }
+        let isNew = judged[hash] == nil
+        if isNew { coverage.add(step: stepKind, kind: choice.kind.rawValue) }
+        let what = "crash before operation \(point.operation), in \(stepKind), \(choice.kind.rawValue)"
+        let copy = point.disk(choice)
+        if isNew && random.oneIn(5) { copy.keepPoints(every: 3, seed: random.next()) }
+        let (pool, found) = try open(copy, what, from: from)
+        judged[hash] = found
+        for nested in copy.takePoints() {
+            guard let choice = nested.sampledChoices(1, &random).first else { continue }
+            coverage.add(step: "recovery", kind: choice.kind.rawValue)
+            // Recovery's first operation is the flush of what the process before it left in the cache.
+            let isFlushed = nested.operation > 1 || choice.kind == .processEnd
+            let again = "\(what), again before operation \(nested.operation) of recovery, \(choice.kind.rawValue)"
+            _ = try open(nested.disk(choice), again, from: isFlushed ? from : point.mark.durable)
+        }
+        copy.keepPoints(every: 0, seed: 0)
+        if isNew && random.oneIn(6) { try reopen(copy, found, what) }
+        if isNew && options.lives > 0 && random.oneIn(options.lifeEvery) { try live(on: copy, pool, history[found], what) }
+    }
+
+    /// Opens an image and returns the number of the newest state that it is, which must not be older than `from`.
+    private func open(_ copy: SimulatedDisk, _ what: String, from: Int) throws -> (Pool, Int) {
+        try orFail(what) {
+            let pool = try Self.open(copy, seed: random.next(), options)
             let state = try read(pool)
-            guard history[from...].contains(state) else {
-                let differences = history.indices.suffix(6).map { "  state \($0): \(difference(state, history[$0]))" }
-                throw fail("\(what): no state from \(from) on is what opened\n" + differences.joined(separator: "\n"))
+            guard let found = history[from...].lastIndex(of: state) else {
+                let lines = history.indices.suffix(5).map { "  state \($0): \(state.difference(from: history[$0]))" }
+                throw fail("\(what): what opened is no state from \(from) on\n" + lines.joined(separator: "\n"))
             }
-            let report = try pool.check(readingData: true)
-            guard report.isClean else { throw fail("\(what): check found \(report)") }
-            return state
-        } catch let error as PoolError {
-            throw fail("\(what): \(error)")
+            try check(pool, what, readingData: true)
+            return (pool, found)
         }
     }
 
-    /// The reopened pool must be as good as new: writable, and empty when everything is deleted.
-    private func useAndEmpty(_ copy: SimulatedDisk, _ found: ModelPool, _ what: String) throws {
+    /// Recovering again changes nothing.
+    private func reopen(_ copy: SimulatedDisk, _ found: Int, _ what: String) throws {
+        try orFail("\(what), opened again") {
+            let state = try read(try Self.open(SimulatedDisk(image: copy.image), seed: random.next(), options))
+            guard state == history[found] else { throw fail("\(what), opened again: \(state.difference(from: history[found]))") }
+        }
+    }
+
+    /// Another life, with the same tests.
+    private func live(on copy: SimulatedDisk, _ pool: Pool, _ state: ModelPool, _ what: String) throws {
+        var next = options
+        next.lives -= 1
+        next.steps = 6
+        if options.lifeScript.isEmpty { next.imagesPerPoint = 1 }
+        let life = Simulation(seed: random.next() >> 16, options: next, disk: copy, pool: pool, model: state, script: [])
         do {
-            let pool = try Pool.openTiny(copy, seed: seed &+ 78)
-            try compare(pool, with: found, "\(what), opened twice")
-            let id = try pool.createVolume("new", size: 5000, attributes: .plain)
-            try pool.write(id, at: 100, [UInt8](repeating: 7, count: 3000))
-            try pool.createSnapshot("s", of: id)
-            try pool.write(id, at: 100, [UInt8](repeating: 8, count: 3000))
-            try emptyPool(pool, what)
-        } catch PoolError.outOfSpace {
-        } catch let error as PoolError {
-            throw fail("\(what), used again: \(error)")
+            try options.lifeScript.isEmpty ? life.run() : life.run(options.lifeScript)
+        } catch let error as Failure {
+            throw fail("\(what); then in the next life: \(error.description)\n" + error.script.map { "  " + $0.text }.joined(separator: "\n"))
         }
+        coverage.addLater(life.coverage)
     }
 
-    private func emptyPool(_ pool: Pool, _ what: String) throws {
+    private func check(_ pool: Pool, _ what: String, readingData: Bool) throws {
+        let report = try pool.check(readingData: readingData)
+        guard report.isClean else { throw fail("\(what): check found \(report)") }
+    }
+
+    private func empty(_ pool: Pool, _ what: String) throws {
         for volume in pool.volumes() {
             for snapshot in pool.snapshots(of: volume.id) { try pool.delete(snapshot.id) }
             try pool.delete(volume.id)
         }
         try pool.finishReaping()
-        let report = try pool.check()
-        guard report.isClean else { throw fail("\(what), emptied: check found \(report)") }
+        try check(pool, "\(what), emptied", readingData: false)
         let left = pool.usage().allocated
         guard left == 0 else { throw fail("\(what), emptied: \(left) bytes are still allocated") }
-    }
-
-    private func compare(_ pool: Pool, with model: ModelPool, _ what: String) throws {
-        guard try read(pool) == model else { throw fail("\(what): contents differ") }
-        let report = try pool.check(readingData: true)
-        guard report.isClean else { throw fail("\(what): check found \(report)") }
     }
 
     private func read(_ pool: Pool) throws -> ModelPool {
         var state = ModelPool()
         for volume in pool.volumes() {
-            state.volumes[volume.name] = try pool.contents(volume.id)
+            state.volumes[volume.name] = try contents(pool, volume)
             for snapshot in pool.snapshots(of: volume.id) {
-                state.snapshots[volume.name, default: [:]][snapshot.name] = try pool.contents(snapshot.id)
+                state.snapshots[volume.name, default: [:]][snapshot.name] = try contents(pool, snapshot)
             }
         }
         return state
     }
 
-    /// The first thing in which two states differ.
-    private func difference(_ found: ModelPool, _ expected: ModelPool) -> String {
-        let names = (found.volumes.keys.sorted(), expected.volumes.keys.sorted())
-        if names.0 != names.1 { return "volumes \(names.0), expected \(names.1)" }
-        for (name, bytes) in expected.volumes {
-            if let text = difference(found.volumes[name] ?? [], bytes) { return "\(name): \(text)" }
-            let snapshots = expected.snapshots[name] ?? [:]
-            if Set((found.snapshots[name] ?? [:]).keys) != Set(snapshots.keys) { return "\(name): snapshots" }
-            for (snapshot, bytes) in snapshots {
-                if let text = difference(found.snapshots[name]?[snapshot] ?? [], bytes) {
-                    return "\(name)@\(snapshot): \(text)"
+    private func contents(_ pool: Pool, _ info: ObjectInfo) throws -> ModelPool.Contents {
+        let unit = options.geometry.blockSize
+        var contents = ModelPool.Contents(size: Int(info.size))
+        var at: UInt64 = 0
+        while let extent = try pool.extent(info.id, at: at) {
+            if extent.isData {
+                let bytes = try pool.read(info.id, at: at, count: Int(extent.end - at))
+                for start in stride(from: 0, to: bytes.count, by: unit) {
+                    var block = Array(bytes[start..<min(start + unit, bytes.count)])
+                    block += [UInt8](repeating: 0, count: unit - block.count)
+                    contents.store(block, (Int(at) + start) / unit)
                 }
             }
+            at = extent.end
         }
-        return "nothing"
+        return contents
     }
 
-    private func difference(_ found: [UInt8], _ expected: [UInt8]) -> String? {
-        if found.count != expected.count { return "\(found.count) bytes, expected \(expected.count)" }
-        guard let at = found.indices.first(where: { found[$0] != expected[$0] }) else { return nil }
-        let count = found.indices.count { found[$0] != expected[$0] }
-        return "\(count) bytes from \(at) (block \(at / Geometry.tiny.blockSize)): \(found[at]), expected \(expected[at])"
+    private func orFail<Result>(_ what: String, _ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch let error as PoolError {
+            throw fail("\(what): \(error)")
+        }
     }
 
-    private func fail(_ text: String) -> Failure {
-        Failure(description: "seed \(seed): \(text)\nstory:\n" + story.suffix(40).joined(separator: "\n"))
+    private func fail(_ text: String) -> Failure { Failure(description: "seed \(seed): \(text)", script: script) }
+}
+
+extension Step {
+    /// What it changes is durable when it has returned.
+    var isDurable: Bool {
+        switch self {
+        case .create, .snapshot, .clone, .delete, .rollback, .rename, .resize: true
+        default: false
+        }
+    }
+}
+
+/// 64 bits by which images are told apart.
+private func imageHash(_ bytes: [UInt8]) -> UInt64 {
+    bytes.withUnsafeBytes { all in
+        let half = all.count / 2
+        return UInt64(crc32c(all.part(0..<half))) << 32 | UInt64(crc32c(all.part(half..<all.count), seed: 77))
     }
 }
