@@ -65,6 +65,20 @@ final class Node: @unchecked Sendable {
         blockSize = g.blockSize
     }
 
+    /// A dirty copy of `other` that takes its place in every version: for repair, which changes what nobody owns alone.
+    init(replacing other: Node, geometry g: Geometry) {
+        page = .allocate(byteCount: g.blockSize, alignment: AlignedBuffer.alignment)
+        page.copyMemory(from: other.page, byteCount: g.blockSize)
+        level = other.level
+        first = other.first
+        family = other.family
+        writer = other.writer
+        generation = other.generation
+        count = other.count
+        children = level == 0 || !other.children.isEmpty ? other.children : [Node?](repeating: nil, count: g.fanout)
+        blockSize = g.blockSize
+    }
+
     /// A clean node from its block, whose header has been checked. Throws if an entry cannot be right.
     init(
         block: UnsafeRawBufferPointer, identity: NodeLayout.Identity, pointer: NodePointer, position: UInt64,
@@ -88,7 +102,8 @@ final class Node: @unchecked Sendable {
             let isSound: Bool =
                 switch entry.descriptor.kind {
                 case .hole: entry.address == .none
-                case .data, .poisoned: level == 0 && contains(entry.address)
+                case .data: level == 0 && contains(entry.address)
+                case .poisoned: level == 0 && entry.address == .none
                 case .node: level > 0 && contains(entry.address)
                 default: false
                 }

@@ -23,6 +23,14 @@ struct NodeReader: Sendable {
         }
     }
 
+    /// The position of a damaged copy of a node whose other copy is whole. Nil if both are, if neither is, or if there is one.
+    func damagedCopy(_ pointer: NodePointer, buffer: UnsafeMutableRawBufferPointer) -> UInt64? {
+        guard pointer.copy != .none else { return nil }
+        let bad = [pointer.address, pointer.copy].filter { (try? read(pointer, at: $0, into: buffer)) == nil }
+        guard bad.count == 1, let place = bad.first else { return nil }
+        return map.contains(place) ? map.offset(of: place) : place.value
+    }
+
     /// Reads one of the node's two places.
     func read(
         _ pointer: NodePointer, at place: BlockAddress, into block: UnsafeMutableRawBufferPointer

@@ -4,9 +4,11 @@ internal import BlockStorage
 struct OpenedPool {
     let superblock: Superblock
     let map: ZoneMap
-    private let device: any BlockDevice
-    private let configuration: Pool.Configuration
-    private let isReadOnly: Bool
+    let device: any BlockDevice
+    let configuration: Pool.Configuration
+    let isReadOnly: Bool
+    /// Zones whose headers could not be read, and were told again from the geometry.
+    private(set) var retoldZones: [ZoneHeader] = []
 
     init(device: any BlockDevice, configuration: Pool.Configuration, isReadOnly: Bool) throws(PoolError) {
         self.device = device
@@ -25,7 +27,64 @@ struct OpenedPool {
         }
         let size = try device.size
         guard size >= superblock.size else { throw .truncated(size: size, expected: superblock.size) }
-        map = ZoneMap(geometry: superblock.geometry, headers: try Self.zones(of: superblock, on: device))
+        map = ZoneMap(geometry: superblock.geometry, headers: try Self.zones(of: superblock, on: device).headers)
+    }
+
+    /// For repair: damage is noted and worked around. The superblock before the newest is taken if only from it the whole
+    /// catalog can be read: the journal then brings it forward, as its frames are still there.
+    init(
+        repairing device: any BlockDevice, configuration: Pool.Configuration, isDryRun: Bool, report: inout RepairReport
+    ) throws(PoolError) {
+        self.device = device
+        self.configuration = configuration
+        isReadOnly = isDryRun
+        if !isDryRun { try device.flushAndDropCache() }
+        let (found, problem) = try Self.superblocks(on: device)
+        guard let newest = found.max(by: { $0.superblock.epoch < $1.superblock.epoch })?.superblock else { throw problem ?? .notAPool }
+        var chosen = newest
+        var zones = try Self.zones(of: newest, on: device, isRepair: true)
+        if !Self.hasWholeCatalog(newest, zones.headers, device),
+            let before = found.first(where: { $0.superblock.epoch + 1 == newest.epoch })?.superblock
+        {
+            let zonesBefore = try Self.zones(of: before, on: device, isRepair: true)
+            if Self.hasWholeCatalog(before, zonesBefore.headers, device) {
+                (chosen, zones) = (before, zonesBefore)
+                report.findings.append(.olderSuperblock(epoch: before.epoch, lost: newest.epoch))
+            }
+        }
+        let size = try device.size
+        guard size >= chosen.size else { throw .truncated(size: size, expected: chosen.size) }
+        for ring in chosen.geometry.ringOffsets {
+            let position = ring + chosen.epoch % UInt64(chosen.geometry.ringSlots) * UInt64(chosen.geometry.ringStride)
+            if !found.contains(where: { $0.position == position }) { report.findings.append(.superblockCopy(position: position)) }
+        }
+        superblock = chosen
+        map = ZoneMap(geometry: chosen.geometry, headers: zones.headers)
+        retoldZones = zones.retold
+        for zone in retoldZones { report.findings.append(.zoneHeader(position: zone.offset)) }
+    }
+
+    private static func hasWholeCatalog(_ superblock: Superblock, _ headers: [ZoneHeader], _ device: any BlockDevice) -> Bool {
+        let reader = NodeReader(
+            device: device, map: ZoneMap(geometry: superblock.geometry, headers: headers), pool: superblock.uuid.low)
+        let buffer = AlignedBuffer(count: superblock.geometry.blockSize)
+        let bytes = buffer.bytes
+        var catalog = Catalog(geometry: superblock.geometry)
+        let records = try? catalog.load(root: superblock.catalogRoot, depth: superblock.catalogDepth) { pointer, use throws(PoolError) in
+            try use(UnsafeRawBufferPointer(bytes), try reader.read(pointer, into: bytes))
+        }
+        return records != nil
+    }
+
+    /// Writes the headers that were told again to their places. Durable on return.
+    func writeZoneHeaders() throws(PoolError) {
+        guard !retoldZones.isEmpty else { return }
+        let block = AlignedBuffer(count: superblock.geometry.blockSize)
+        for zone in retoldZones {
+            zone.encode(into: block.bytes, pool: superblock.uuid.low, geometry: superblock.geometry)
+            try device.write(UnsafeRawBufferPointer(block.bytes), at: zone.offset)
+        }
+        try device.flush()
     }
 
     /// The pool's state as of its last checkpoint, without the journal.
@@ -51,25 +110,32 @@ struct OpenedPool {
     /// Every valid superblock of the newest epoch wins. The rings' place follows from the geometry, which is in them, so
     /// the start of the device is searched for the magic: one torn slot must not hide the others.
     private static func newestSuperblock(on device: any BlockDevice) throws(PoolError) -> Superblock {
+        let (found, problem) = try superblocks(on: device)
+        guard let best = found.max(by: { $0.superblock.epoch < $1.superblock.epoch }) else { throw problem ?? .notAPool }
+        return best.superblock
+    }
+
+    /// Every valid superblock with its place, and what is wrong with the others.
+    private static func superblocks(
+        on device: any BlockDevice
+    ) throws(PoolError) -> (found: [(superblock: Superblock, position: UInt64)], problem: PoolError?) {
         let size = try device.size
         let count = Int(min(size, 2 << 20)) / 512 * 512
         guard count > 0 else { throw .notAPool }
         let buffer = AlignedBuffer(count: count)
         try device.read(into: buffer.bytes, at: 0)
         let bytes = UnsafeRawBufferPointer(buffer.bytes)
-        var best: Superblock?
+        var all: [(superblock: Superblock, position: UInt64)] = []
         var problem: PoolError?
         for offset in stride(from: 0, to: count, by: 512) where bytes.integer(at: offset) == Superblock.magic {
             do throws(PoolError) {
-                let found = try decode(bytes, at: offset)
-                if found.epoch > best?.epoch ?? 0 { best = found }
+                all.append((try decode(bytes, at: offset), UInt64(offset)))
             } catch {
                 // A version we do not know says more than a checksum that does not fit.
                 if case .unsupportedFormat = error { problem = error } else { problem = problem ?? error }
             }
         }
-        if let best { return best }
-        throw problem ?? .notAPool
+        return (all, problem)
     }
 
     private static func decode(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(PoolError) -> Superblock {
@@ -88,9 +154,12 @@ struct OpenedPool {
 
     // MARK: Zones and space
 
-    private static func zones(of superblock: Superblock, on device: any BlockDevice) throws(PoolError) -> [ZoneHeader] {
+    /// With `isRepair` a header that cannot be read is told again: a zone is as large as it can be.
+    private static func zones(
+        of superblock: Superblock, on device: any BlockDevice, isRepair: Bool = false
+    ) throws(PoolError) -> (headers: [ZoneHeader], retold: [ZoneHeader]) {
         let g = superblock.geometry
-        var headers: [ZoneHeader] = []
+        var headers: [ZoneHeader] = [], retold: [ZoneHeader] = []
         var offset = g.firstZoneOffset
         var segment: UInt64 = 1
         let buffer = AlignedBuffer(count: g.blockSize)
@@ -99,17 +168,26 @@ struct OpenedPool {
                 throw .corrupt(.superblock, position: offset, .mapping)
             }
             try device.read(into: buffer.bytes, at: offset)
-            let header = try ZoneHeader(
-                decoding: UnsafeRawBufferPointer(buffer.bytes), index: index, offset: offset, firstSegment: segment,
-                pool: superblock.uuid.low, geometry: g, end: superblock.size)
+            let header: ZoneHeader
+            do throws(PoolError) {
+                header = try ZoneHeader(
+                    decoding: UnsafeRawBufferPointer(buffer.bytes), index: index, offset: offset, firstSegment: segment,
+                    pool: superblock.uuid.low, geometry: g, end: superblock.size)
+            } catch {
+                guard isRepair, let likely = ZoneHeader(
+                    index: index, offset: offset, end: superblock.size, firstSegment: segment, geometry: g)
+                else { throw error }
+                header = likely
+                retold.append(likely)
+            }
             headers.append(header)
             offset = header.end(g)
             segment += header.segments
         }
-        return headers
+        return (headers, retold)
     }
 
-    private func loadBitmap(_ space: inout Allocator) throws(PoolError) {
+    func loadBitmap(_ space: inout Allocator) throws(PoolError) {
         guard superblock.bitmapEpoch != 0 else { return }
         let regions = Int(superblock.bitmapRegions)
         guard regions <= map.regionCount else { throw .corrupt(.superblock, position: 0, .mapping) }
@@ -131,7 +209,7 @@ struct OpenedPool {
         }
     }
 
-    private func replaySpaceLog(_ space: inout Allocator) throws(PoolError) {
+    func replaySpaceLog(_ space: inout Allocator) throws(PoolError) {
         let g = superblock.geometry
         let buffer = AlignedBuffer(count: g.blockSize)
         for sequence in superblock.spaceTail..<superblock.spaceHead {

@@ -318,10 +318,10 @@ extension PoolState {
     }
 
     /// Decides how the space changes are stored: in the log if they fit, else as all pages, after which the log is empty.
-    private func planSpaceLog(_ next: inout Superblock, _ frozen: inout Frozen) throws(PoolError) {
+    private mutating func planSpaceLog(_ next: inout Superblock, _ frozen: inout Frozen) throws(PoolError) {
         let capacity = SpaceLogFrame.capacity(blockSize: geometry.blockSize)
         let needed = (frozen.delta.count + capacity - 1) / capacity
-        if Int(next.spaceHead - next.spaceTail) + needed <= geometry.spaceLogFrames {
+        if !rewritesBitmap, Int(next.spaceHead - next.spaceTail) + needed <= geometry.spaceLogFrames {
             next.spaceHead += UInt64(needed)
             return
         }
@@ -329,6 +329,7 @@ extension PoolState {
         frozen.pages = try space.committedWords(regions: regions)
         if brokenRule != .otherSlot { next.bitmapSlot = 1 - superblock.bitmapSlot }
         next.bitmapEpoch = epoch
+        rewritesBitmap = false
         next.bitmapRegions = UInt64(regions)
         next.spaceTail = next.spaceHead
     }

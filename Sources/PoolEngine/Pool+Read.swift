@@ -3,7 +3,7 @@ internal import Synchronization
 
 extension Pool {
     /// Fills `bytes` with the object's contents from `offset`. Holes are zeros. Throws `.outOfRange` beyond the object's
-    /// end, `.corrupt(.data)` for a block whose contents are not those written: never returned as data.
+    /// end, `.corrupt(.data)` for a block whose contents are not those written, or were lost: never returned as data.
     public func read(_ object: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) {
         let blockSize = UInt64(geometry.blockSize)
         let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
@@ -42,6 +42,7 @@ extension Pool {
         while index < count {
             var end = index + 1
             let isHole = entries[index].isHole
+            if entries[index].isPoisoned { throw .corrupt(.data, position: 0, .missing) }
             while end < count, entries[end].isHole == isHole,
                 isHole || map.isContiguous(entries[end - 1].address, entries[end].address)
             { end += 1 }

@@ -8,36 +8,67 @@ extension Pool {
     /// be taken for a continuation. Until that checkpoint is durable nothing is written that a second recovery needs.
     func recover(from superblock: Superblock, isReadOnly: Bool) throws(PoolError) {
         let log = try scanJournal(superblock)
+        if let epoch = log.newerEpoch { throw .corrupt(.superblock, position: epoch, .missing) }
+        if let problem = log.problem { throw problem }
+        startJournal(superblock, at: log.nextSequence, after: try replay(log, superblock))
+        if !isReadOnly { try checkpoint(.recovery) }
+    }
+
+    /// For repair: replays what of the journal is whole, and starts a new one behind it. Reports why it is not more.
+    func recoverWhatIsThere(from superblock: Superblock, _ report: inout RepairReport) throws(PoolError) {
+        let log = try scanJournal(superblock)
+        if let lost = log.newerEpoch { report.findings.append(.olderSuperblock(epoch: superblock.epoch, lost: lost)) }
+        var lastLSN = superblock.journalLSN - 1
+        var problem = log.problem
+        do throws(PoolError) {
+            lastLSN = try replay(log, superblock)
+        } catch {
+            guard case .corrupt = error else { throw error }
+            problem = error
+            // Beyond what any record had.
+            lastLSN = log.groups.reduce(lastLSN) { $0 + UInt64($1.count) }
+        }
+        if let problem { report.findings.append(.journal(problem)) }
+        startJournal(superblock, at: log.nextSequence, after: lastLSN)
+    }
+
+    /// Returns the LSN of the last record replayed.
+    private func replay(_ log: JournalScan, _ superblock: Superblock) throws(PoolError) -> UInt64 {
         var lastLSN = superblock.journalLSN - 1
         for group in log.groups {
-            let firstLSN = lastLSN + 1
-            let groupEnd = firstLSN + UInt64(group.count) - 1
+            let groupEnd = lastLSN + UInt64(group.count)
             // Up to the durable LSN a block that does not match is damage: it stays, and reading it will say so. Beyond
             // it the log ends there.
             if groupEnd > log.durableLSN, try !dataIsWhole(group) { break }
             for record in group { try replay(record) }
             lastLSN = groupEnd
         }
-        let nextFrame = log.nextSequence
+        return lastLSN
+    }
+
+    private func startJournal(_ superblock: Superblock, at frame: UInt64, after lastLSN: UInt64) {
         let incarnation = breaks(.incarnation) ? superblock.incarnation : environment.random()
         state.withLock { state in
             state.journal = Journal(
-                geometry: state.geometry, pool: state.poolID, incarnation: incarnation, tail: nextFrame,
-                nextLSN: lastLSN + 1, durableEpoch: superblock.epoch)
+                geometry: state.geometry, pool: state.poolID, incarnation: incarnation, tail: frame, nextLSN: lastLSN + 1,
+                durableEpoch: superblock.epoch)
             for version in state.versions.values { version.lastLSN = 0 }
         }
-        if !isReadOnly { try checkpoint(.recovery) }
     }
 
     private struct JournalScan {
         var groups: [[JournalRecord]] = []
         var durableLSN: UInt64
         var nextSequence: UInt64
+        /// Why this cannot be all of the log.
+        var problem: PoolError?
+        /// A checkpoint that a frame knows of, younger than the superblock found.
+        var newerEpoch: UInt64?
     }
 
     /// Reads whole frames from the tail on, until one does not continue the log. A group without its last record is left
-    /// out. Throws if a frame knows of a newer checkpoint than was found: then both copies of its superblock are lost,
-    /// and an older state must not silently pass for the newest.
+    /// out. It is a problem if a frame knows of a newer checkpoint than was found: then both copies of its superblock are
+    /// lost, and an older state must not silently pass for the newest.
     private func scanJournal(_ superblock: Superblock) throws(PoolError) -> JournalScan {
         var scan = JournalScan(durableLSN: superblock.journalLSN - 1, nextSequence: superblock.journalTail)
         var nextLSN = superblock.journalLSN
@@ -49,9 +80,7 @@ extension Pool {
             try device.read(into: buffer.bytes, at: geometry.journalOffset + slot * UInt64(geometry.blockSize))
             guard let frame = JournalFrame(decoding: block, pool: poolID) else { break }
             // Also of a frame that does not continue the log: after a recovery the next one begins where the log ended.
-            guard frame.durableEpoch <= superblock.epoch else {
-                throw .corrupt(.superblock, position: frame.durableEpoch, .missing)
-            }
+            if frame.durableEpoch > superblock.epoch { scan.newerEpoch = max(scan.newerEpoch ?? 0, frame.durableEpoch) }
             guard frame.incarnation == superblock.incarnation, frame.sequence == scan.nextSequence,
                 frame.firstLSN == nextLSN
             else { break }
@@ -60,7 +89,8 @@ extension Pool {
                 let position = geometry.journalOffset + slot * UInt64(geometry.blockSize) + UInt64(offset)
                 let rest = block.part(offset..<JournalFrame.headerSize + frame.length)
                 guard let (record, flags, length) = JournalRecord.decode(rest) else {
-                    throw .corrupt(.journal, position: position, .identity)
+                    scan.problem = .corrupt(.journal, position: position, .identity)
+                    return scan
                 }
                 open.append(record)
                 if flags & JournalRecord.continues == 0 {
@@ -73,26 +103,28 @@ extension Pool {
             scan.durableLSN = max(scan.durableLSN, frame.durableLSN)
             scan.nextSequence += 1
         }
-        try refuseIfDamaged(scan, firstMissing: nextLSN - UInt64(open.count), superblock)
+        if scan.problem == nil { scan.problem = try damage(scan, firstMissing: nextLSN - UInt64(open.count), superblock) }
         return scan
     }
 
-    /// Throws if a frame proves that records were durable which the log found does not have: then a frame is damaged, and
+    /// A problem if a frame proves that records were durable which the log found does not have: then a frame is damaged, and
     /// the log does not end where it seems to. Looks at the frames that would come next, 1 MiB of them.
-    private func refuseIfDamaged(_ scan: JournalScan, firstMissing: UInt64, _ superblock: Superblock) throws(PoolError) {
+    private func damage(
+        _ scan: JournalScan, firstMissing: UInt64, _ superblock: Superblock
+    ) throws(PoolError) -> PoolError? {
         let ring = UInt64(geometry.journalFrames), unit = UInt64(geometry.blockSize)
         let missing = geometry.journalOffset + scan.nextSequence % ring * unit
-        guard scan.durableLSN < firstMissing else { throw .corrupt(.journal, position: missing, .missing) }
+        guard scan.durableLSN < firstMissing else { return .corrupt(.journal, position: missing, .missing) }
         let buffer = AlignedBuffer(count: geometry.blockSize)
         for sequence in scan.nextSequence..<scan.nextSequence + min(256, ring) {
             try device.read(into: buffer.bytes, at: geometry.journalOffset + sequence % ring * unit)
             guard let frame = JournalFrame(decoding: UnsafeRawBufferPointer(buffer.bytes), pool: poolID),
                 frame.incarnation == superblock.incarnation, frame.sequence == sequence
             else { continue }
-            guard frame.durableLSN < firstMissing, frame.durableEpoch <= superblock.epoch else {
-                throw .corrupt(.journal, position: missing, .missing)
-            }
+            let isNewer = frame.durableEpoch > superblock.epoch && scan.newerEpoch == nil
+            if frame.durableLSN >= firstMissing || isNewer { return .corrupt(.journal, position: missing, .missing) }
         }
+        return nil
     }
 
     /// True if every block that the group's writes name holds what was written.

@@ -70,11 +70,20 @@ public final class Pool: Sendable {
 
     /// Opens the pool on `device`, recovering it if it was not closed. In `.readOnly` nothing is written: the journal is
     /// replayed in memory. Throws `.notAPool`, `.unsupportedFormat`, `.truncated` or `.corrupt`.
-    public init(
+    public convenience init(
         opening device: any BlockDevice, mode: Mode = .readWrite, configuration: Configuration = Configuration(),
         environment: Environment
     ) throws(PoolError) {
         let opened = try OpenedPool(device: device, configuration: configuration, isReadOnly: mode == .readOnly)
+        self.init(opened, device: device, configuration: configuration, environment: environment, state: try opened.makeState())
+        try recover(from: opened.superblock, isReadOnly: mode == .readOnly)
+    }
+
+    /// A pool whose state is that of a checkpoint.
+    init(
+        _ opened: OpenedPool, device: any BlockDevice, configuration: Configuration, environment: Environment,
+        state: consuming sending PoolState
+    ) {
         self.device = device
         self.configuration = configuration
         self.environment = environment
@@ -83,11 +92,8 @@ public final class Pool: Sendable {
         poolID = opened.superblock.uuid.low
         journalLock = Mutex(AlignedBuffer(count: opened.superblock.geometry.blockSize))
         checkpointLock = Mutex(CheckpointBuffers(geometry: opened.superblock.geometry))
-        let superblock = opened.superblock
-        var state = try opened.makeState()
         state.brokenRule = configuration.brokenRule
         self.state = Mutex(state)
-        try recover(from: superblock, isReadOnly: mode == .readOnly)
     }
 
     /// Makes everything durable and marks the pool as closed. The pool is of no use afterwards.

@@ -102,7 +102,7 @@ extension PoolState {
         var freed = 0
         for index in 0..<geometry.fanout {
             let entry = leaf.entry(index, geometry.fanout)
-            if entry.isHole || entry.generation <= victim.parentGeneration { continue }
+            if entry.address == .none || entry.generation <= victim.parentGeneration { continue }
             if let other, other.entry(index, geometry.fanout).isSameBlock(as: entry) { continue }
             release(entry.address)
             freed += 1

@@ -161,7 +161,7 @@ extension PoolState {
         if !old.isHole {
             leaf.count -= 1
             version.record.referenced -= 1
-            if owns(version, generation: old.generation, end: block + 1) { release(old.address) }
+            if isOwnData(old, version, block: block) { release(old.address) }
         }
         if !entry.isHole {
             leaf.count += 1
@@ -188,7 +188,7 @@ extension PoolState {
 
     /// True if the entry is data that `version` itself owns, so that overwriting it gives a block back.
     func isOwnData(_ entry: Entry, _ version: Version, block: UInt64) -> Bool {
-        !entry.isHole && owns(version, generation: entry.generation, end: block + 1)
+        entry.address != .none && owns(version, generation: entry.generation, end: block + 1)
     }
 
     /// The first mapped leaf at or after `block`, below `end`: its first logical block, or `end` if there is none.

@@ -106,7 +106,7 @@ extension PoolState {
     }
 
     /// A new live version that begins as `parent`.
-    private mutating func branch(from parent: Version, _ creation: JournalRecord.Creation, volume: UInt64) {
+    mutating func branch(from parent: Version, _ creation: JournalRecord.Creation, volume: UInt64) {
         use(creation)
         var record = derived(from: parent.record, creation, state: .volume)
         record.volume = volume

@@ -42,6 +42,10 @@ struct PoolState: ~Copyable {
     /// Blocks promised to requests under way, for data and nodes they have not taken yet.
     var reservedBlocks = 0
     var isSuspended = false
+    /// The next checkpoint stores all bitmap pages, whether or not the space log has room.
+    var rewritesBitmap = false
+    /// For repair: the blocks in use as stored, where that can be read.
+    var storedWords: [UInt64]?
     /// A frozen epoch is being stored.
     var isStoring = false
     var brokenRule: OrderingRule?

@@ -238,13 +238,13 @@ package final class Simulation: @unchecked Sendable {
     }
 
     private func mayNest(_ step: Step) -> Bool {
-        let statistics = pool.statistics()
+        let statistics = pool.statistics(), usage = pool.usage()
         switch step {
         case .rename, .reopen, .maintain: return false
         case .checkpoint: return !statistics.isStoring
         default:
             return statistics.journalUsedFrames + 12 <= statistics.journalFrames && statistics.dirtyBlocks < 60
-                && pool.usage().available > 128 * 1024
+                && usage.available > usage.quarantined + 128 * 1024
         }
     }
 

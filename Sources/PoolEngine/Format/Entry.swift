@@ -15,7 +15,13 @@ struct Entry: Equatable, Sendable {
         Entry(address: .none, generation: generation, checksum: 0, descriptor: .hole)
     }
 
+    /// What a block is whose contents are lost: reading it fails, until it is overwritten or discarded.
+    static func poisoned(_ generation: UInt32) -> Entry {
+        Entry(address: .none, generation: generation, checksum: 0, descriptor: Descriptor(raw: Descriptor.Kind.poisoned.rawValue))
+    }
+
     var isHole: Bool { descriptor.kind == .hole }
+    var isPoisoned: Bool { descriptor.kind == .poisoned }
 
     /// The node that an interior entry names. A leaf's has no copy: the bits count what it maps.
     func pointer(isLeaf: Bool) -> NodePointer {
