@@ -232,7 +232,7 @@ private func attributeChanges(
     if valid & FUSE_SET_ATTR_MTIME_NOW != 0 {
         changes.modified = now()
     } else if valid & FUSE_SET_ATTR_MTIME != 0 {
-        changes.modified = UInt64(max(0, wanted.st_mtim.tv_sec)) * 1_000_000_000 + UInt64(wanted.st_mtim.tv_nsec)
+        changes.modified = UInt64(min(max(0, wanted.st_mtim.tv_sec), 1 << 33)) * 1_000_000_000 + UInt64(wanted.st_mtim.tv_nsec)
     }
     return changes
 }

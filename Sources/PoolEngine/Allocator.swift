@@ -17,6 +17,9 @@ struct Allocator: ~Copyable {
     private let geometry: Geometry
     /// One bit a block, set unless free. Index 0 is the first block of segment 1.
     private let busy: UnsafeMutableBufferPointer<UInt64>
+    /// One bit a block, set if a durable or coming checkpoint counts it as in use: `busy` without what is quarantined or
+    /// in flight.
+    private let live: UnsafeMutableBufferPointer<UInt64>
     private let segmentFree: UnsafeMutableBufferPointer<UInt16>
     private let segmentUse: UnsafeMutableBufferPointer<Use>
     private(set) var freeCount: Int
@@ -55,6 +58,8 @@ struct Allocator: ~Copyable {
         freeCount = map.blockCount
         busy = .allocate(capacity: (map.blockCount + 63) / 64)
         busy.initialize(repeating: 0)
+        live = .allocate(capacity: busy.count)
+        live.initialize(repeating: 0)
         segmentFree = .allocate(capacity: map.blockCount / geometry.segmentBlocks)
         segmentFree.initialize(repeating: UInt16(geometry.segmentBlocks))
         segmentUse = .allocate(capacity: segmentFree.count)
@@ -64,6 +69,7 @@ struct Allocator: ~Copyable {
 
     deinit {
         busy.deallocate()
+        live.deallocate()
         segmentFree.deallocate()
         segmentUse.deallocate()
     }
@@ -105,7 +111,7 @@ struct Allocator: ~Copyable {
 
     /// The blocks are live from now on: a record or a node of the open epoch names them.
     mutating func commit(_ run: BlockRun) {
-        liveCount += run.count
+        setLive(run, true)
         note(run, freed: false)
     }
 
@@ -126,10 +132,11 @@ struct Allocator: ~Copyable {
         commit(run)
     }
 
-    /// Ends a block's life. It can be handed out again once the checkpoint that stores this is durable.
-    mutating func release(_ address: BlockAddress, epoch: UInt64) {
-        precondition(isBusy(map.index(of: address)), "released a block that is free")
-        liveCount -= 1
+    /// Ends a block's life. It can be handed out again once the checkpoint that stores this is durable. False, with nothing
+    /// changed, if the block is not in use: then the maps and the count of blocks contradict each other.
+    mutating func release(_ address: BlockAddress, epoch: UInt64) -> Bool {
+        guard map.contains(address), isLive(map.index(of: address)) else { return false }
+        setLive(BlockRun(start: address, count: 1), false)
         quarantinedCount += 1
         let run = BlockRun(start: address, count: 1)
         note(run, freed: true)
@@ -140,6 +147,7 @@ struct Allocator: ~Copyable {
         } else {
             quarantine[at].runs.append(run)
         }
+        return true
     }
 
     // MARK: Checkpoints
@@ -161,22 +169,12 @@ struct Allocator: ~Copyable {
         }
     }
 
-    /// Live blocks as bitmap words, page after page: what is busy, less what is quarantined or in flight. Called at a
-    /// freeze, when that is exactly what the checkpoint stores.
+    /// Live blocks as bitmap words, page after page.
     func committedWords(regions: Int) throws(PoolError) -> [UInt64] {
         var words = [UInt64](repeating: 0, count: regions * geometry.regionBlocks / 64)
         try map.forEachRegion(regions) { region, first, count throws(PoolError) in
-            for word in 0..<(count + 63) / 64 { words[region * geometry.regionBlocks / 64 + word] = busy[first / 64 + word] }
+            for word in 0..<(count + 63) / 64 { words[region * geometry.regionBlocks / 64 + word] = live[first / 64 + word] }
         }
-        func drop(_ run: BlockRun) {
-            for index in map.index(of: run.start)..<map.index(of: run.end) {
-                let place = map.pagePosition(of: index)
-                let bit = place.region * geometry.regionBlocks + place.bit
-                words[bit / 64] &= ~(1 << UInt64(bit % 64))
-            }
-        }
-        for (_, runs) in quarantine { runs.forEach(drop) }
-        inFlight.forEach(drop)
         return words
     }
 
@@ -188,24 +186,24 @@ struct Allocator: ~Copyable {
     /// Takes over one region's bits from its page.
     mutating func load(first start: Int, count: Int, bits: UnsafeRawBufferPointer) {
         for bit in 0..<count where bits[bit / 8] >> (bit % 8) & 1 == 1 {
-            mark(BlockRun(start: map.address(of: start + bit), count: 1))
-            liveCount += 1
+            let run = BlockRun(start: map.address(of: start + bit), count: 1)
+            mark(run)
+            setLive(run, true)
         }
     }
 
     /// Applies one run of the space log.
     mutating func apply(_ word: UInt64, position: UInt64) throws(PoolError) {
         let (run, isFreed) = BlockRun.unpack(word)
-        guard map.contains(run),
+        guard map.contains(run), run.count < 1 << 20,
             isFreed ? isBusy(run) : isFree(run)
         else { throw .corrupt(.spaceLog, position: position, .accounting) }
         if isFreed {
             clear(run)
-            liveCount -= run.count
         } else {
             mark(run)
-            liveCount += run.count
         }
+        setLive(run, !isFreed)
     }
 
     // MARK: Punching
@@ -242,19 +240,21 @@ struct Allocator: ~Copyable {
 
     // MARK: Looking
 
-    /// True if checking may find the block live: busy, and neither quarantined nor in flight.
-    func liveWords() -> [UInt64] {
-        var words = Array(busy)
-        func drop(_ run: BlockRun) {
-            for bit in map.index(of: run.start)..<map.index(of: run.end) { words[bit / 64] &= ~(1 << UInt64(bit % 64)) }
-        }
-        for (_, runs) in quarantine { runs.forEach(drop) }
-        inFlight.forEach(drop)
-        return words
-    }
+    /// A bit a block, set if it is live.
+    func liveWords() -> [UInt64] { Array(live) }
 
     var inFlightCount: Int { inFlight.reduce(0) { $0 + $1.count } }
     var deltaCount: Int { delta.count }
+
+    private func isLive(_ index: Int) -> Bool { live[index / 64] >> UInt64(index % 64) & 1 == 1 }
+
+    private mutating func setLive(_ run: BlockRun, _ isLive: Bool) {
+        let first = map.index(of: run.start)
+        for index in first..<first + run.count {
+            if isLive { live[index / 64] |= 1 << UInt64(index % 64) } else { live[index / 64] &= ~(1 << UInt64(index % 64)) }
+        }
+        liveCount += isLive ? run.count : -run.count
+    }
 
     private func isBusy(_ index: Int) -> Bool { busy[index / 64] >> UInt64(index % 64) & 1 == 1 }
     private func isBusy(_ run: BlockRun) -> Bool { (map.index(of: run.start)..<map.index(of: run.end)).allSatisfy { isBusy($0) } }

@@ -106,11 +106,12 @@ struct Catalog {
 
     /// Reads the whole catalog. `read` returns the verified block that a pointer names.
     mutating func load(
-        root: NodePointer, depth: Int,
+        root: NodePointer, depth: Int, map: ZoneMap,
         read: (NodePointer, (UnsafeRawBufferPointer, NodeReader.Found) throws(PoolError) -> Void) throws(PoolError) -> Void
     ) throws(PoolError) -> [VersionRecord] {
         levels = [[UInt64: NodePointer]](repeating: [:], count: depth)
         guard depth > 0 else { return [] }
+        guard map.isSound(root, isLeaf: false) else { throw .corrupt(.node, position: root.address.value, .mapping) }
         levels[depth - 1][0] = root
         var records: [VersionRecord] = []
         for level in (0..<depth).reversed() {
@@ -125,6 +126,9 @@ struct Catalog {
                         records += try decodeLeaf(block, index: index, count: identity.count, position: position)
                     } else {
                         children = decodeInterior(block, index: index)
+                        guard children.allSatisfy({ map.isSound($0.1, isLeaf: false) }) else {
+                            throw .corrupt(.node, position: position, .mapping)
+                        }
                     }
                 }
                 for (child, pointer) in children { levels[level - 1][child] = pointer }
@@ -172,8 +176,9 @@ struct Catalog {
 
     private func first(_ level: Int, _ index: UInt64) -> UInt64 {
         var ids = UInt64(recordsPerLeaf)
-        for _ in 0..<level { ids *= UInt64(fanout) }
-        return index * ids
+        // A level that no id reaches wraps, and is no node's.
+        for _ in 0..<level { ids &*= UInt64(fanout) }
+        return index &* ids
     }
 
     private func hasChild(_ level: Int, _ index: UInt64) -> Bool {

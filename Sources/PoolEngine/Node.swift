@@ -82,7 +82,7 @@ final class Node: @unchecked Sendable {
     /// A clean node from its block, whose header has been checked. Throws if an entry cannot be right.
     init(
         block: UnsafeRawBufferPointer, identity: NodeLayout.Identity, pointer: NodePointer, position: UInt64,
-        geometry g: Geometry, contains: (BlockAddress) -> Bool
+        geometry g: Geometry, map: ZoneMap
     ) throws(PoolError) {
         page = .allocate(byteCount: g.blockSize, alignment: AlignedBuffer.alignment)
         page.copyMemory(from: block.baseAddress!, byteCount: g.blockSize)  // a whole block, never empty
@@ -102,9 +102,9 @@ final class Node: @unchecked Sendable {
             let isSound: Bool =
                 switch entry.descriptor.kind {
                 case .hole: entry.address == .none
-                case .data: level == 0 && contains(entry.address)
+                case .data: level == 0 && map.contains(entry.address)
                 case .poisoned: level == 0 && entry.address == .none
-                case .node: level > 0 && contains(entry.address)
+                case .node: level > 0 && map.isSound(entry.pointer(isLeaf: level == 1), isLeaf: level == 1)
                 default: false
                 }
             guard isSound, entry.generation <= generation else { throw .corrupt(.node, position: position, .mapping) }

@@ -15,7 +15,7 @@ extension OpenedPool {
             report.findings.append(.space(error, leaked: 0, missing: 0))
         }
         let (records, hasDamage) = try readableRecords(&state, &report)
-        try state.takeOver(Self.consistent(records, superblock, &report))
+        try state.takeOver(Self.consistent(records, superblock, &report), isRepair: true)
         state.giveVolumesToSnapshots(&report, environment)
         if hasDamage { for version in state.versions.values { state.markDirty(version) } }
         return state
@@ -38,7 +38,7 @@ extension OpenedPool {
         var findings: [RepairReport.Finding] = []
         var isWhole = true, hasDamage = false
         var catalog = Catalog(geometry: superblock.geometry)
-        let records = try catalog.load(root: superblock.catalogRoot, depth: superblock.catalogDepth) { pointer, use throws(PoolError) in
+        let records = try catalog.load(root: superblock.catalogRoot, depth: superblock.catalogDepth, map: map) { pointer, use throws(PoolError) in
             do throws(PoolError) {
                 let found = try reader.read(pointer, into: bytes)
                 try use(UnsafeRawBufferPointer(bytes), found)

@@ -39,7 +39,7 @@ struct OpenedPool {
         self.configuration = configuration
         isReadOnly = isDryRun
         if !isDryRun { try device.flushAndDropCache() }
-        let (found, problem) = try Self.superblocks(on: device)
+        let (found, problem, _) = try Self.superblocks(on: device)
         guard let newest = found.max(by: { $0.superblock.epoch < $1.superblock.epoch })?.superblock else { throw problem ?? .notAPool }
         var chosen = newest
         var zones = try Self.zones(of: newest, on: device, isRepair: true)
@@ -65,12 +65,12 @@ struct OpenedPool {
     }
 
     private static func hasWholeCatalog(_ superblock: Superblock, _ headers: [ZoneHeader], _ device: any BlockDevice) -> Bool {
-        let reader = NodeReader(
-            device: device, map: ZoneMap(geometry: superblock.geometry, headers: headers), pool: superblock.uuid.low)
+        let map = ZoneMap(geometry: superblock.geometry, headers: headers)
+        let reader = NodeReader(device: device, map: map, pool: superblock.uuid.low)
         let buffer = AlignedBuffer(count: superblock.geometry.blockSize)
         let bytes = buffer.bytes
         var catalog = Catalog(geometry: superblock.geometry)
-        let records = try? catalog.load(root: superblock.catalogRoot, depth: superblock.catalogDepth) { pointer, use throws(PoolError) in
+        let records = try? catalog.load(root: superblock.catalogRoot, depth: superblock.catalogDepth, map: map) { pointer, use throws(PoolError) in
             try use(UnsafeRawBufferPointer(bytes), try reader.read(pointer, into: bytes))
         }
         return records != nil
@@ -110,15 +110,17 @@ struct OpenedPool {
     /// Every valid superblock of the newest epoch wins. The rings' place follows from the geometry, which is in them, so
     /// the start of the device is searched for the magic: one torn slot must not hide the others.
     private static func newestSuperblock(on device: any BlockDevice) throws(PoolError) -> Superblock {
-        let (found, problem) = try superblocks(on: device)
+        let (found, problem, newerFormat) = try superblocks(on: device)
         guard let best = found.max(by: { $0.superblock.epoch < $1.superblock.epoch }) else { throw problem ?? .notAPool }
+        if let newerFormat, newerFormat >= best.superblock.epoch, let problem { throw problem }
         return best.superblock
     }
 
-    /// Every valid superblock with its place, and what is wrong with the others.
+    /// Every valid superblock with its place, what is wrong with the others, and the epoch of the newest one of a format
+    /// that we do not know: an older one that we do know must not pass for the newest.
     private static func superblocks(
         on device: any BlockDevice
-    ) throws(PoolError) -> (found: [(superblock: Superblock, position: UInt64)], problem: PoolError?) {
+    ) throws(PoolError) -> (found: [(superblock: Superblock, position: UInt64)], problem: PoolError?, newerFormat: UInt64?) {
         let size = try device.size
         let count = Int(min(size, 2 << 20)) / 512 * 512
         guard count > 0 else { throw .notAPool }
@@ -127,15 +129,21 @@ struct OpenedPool {
         let bytes = UnsafeRawBufferPointer(buffer.bytes)
         var all: [(superblock: Superblock, position: UInt64)] = []
         var problem: PoolError?
+        var newerFormat: UInt64?
         for offset in stride(from: 0, to: count, by: 512) where bytes.integer(at: offset) == Superblock.magic {
             do throws(PoolError) {
                 all.append((try decode(bytes, at: offset), UInt64(offset)))
             } catch {
                 // A version we do not know says more than a checksum that does not fit.
-                if case .unsupportedFormat = error { problem = error } else { problem = problem ?? error }
+                if case .unsupportedFormat = error {
+                    problem = error
+                    newerFormat = max(newerFormat ?? 0, bytes.integer(at: offset + Superblock.epochOffset))
+                } else {
+                    problem = problem ?? error
+                }
             }
         }
-        return (all, problem)
+        return (all, problem, newerFormat)
     }
 
     private static func decode(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(PoolError) -> Superblock {
@@ -183,6 +191,10 @@ struct OpenedPool {
             headers.append(header)
             offset = header.end(g)
             segment += header.segments
+            let isLast = index + 1 == superblock.zoneCount
+            guard isLast || Int(header.segments) * g.segmentBlocks % 64 == 0,
+                segment * UInt64(g.segmentBlocks) < 1 << UInt64(BlockAddress.bits)
+            else { throw .corrupt(.zoneHeader, position: header.offset, .mapping) }
         }
         return (headers, retold)
     }
@@ -232,7 +244,7 @@ struct OpenedPool {
         let reader = NodeReader(device: device, map: map, pool: superblock.uuid.low)
         var fromCopy: UInt64 = 0
         let records = try state.catalog.load(
-            root: superblock.catalogRoot, depth: superblock.catalogDepth
+            root: superblock.catalogRoot, depth: superblock.catalogDepth, map: map
         ) { pointer, use throws(PoolError) in
             let found = try reader.read(pointer, into: bytes)
             if found.isCopy { fromCopy += 1 }
@@ -240,25 +252,5 @@ struct OpenedPool {
         }
         state.counters.nodesFromCopy = fromCopy
         try state.takeOver(records)
-    }
-}
-
-extension PoolState {
-    /// Fills the tables from the catalog's records. Throws if they contradict one another.
-    mutating func takeOver(_ records: [VersionRecord]) throws(PoolError) {
-        var generations: [UInt64: UInt32] = [:]
-        for record in records { generations[record.id] = record.generation }
-        for record in records {
-            let parent = record.parent == 0 ? 0 : generations[record.parent] ?? .max
-            guard parent < record.generation, record.id < nextID, record.generation < nextGeneration else {
-                throw .corrupt(.version, position: record.id, .mapping)
-            }
-            insert(Version(record: record, parentGeneration: parent))
-        }
-        for version in versions.values { versions[version.record.parent]?.children.insert(version.id) }
-        guard objects.count + hidden.count == versions.count else { throw .corrupt(.version, position: 0, .mapping) }
-        dirtyVersions = []
-        dirtyBlocks = 0
-        victim = versions.values.first { $0.isHidden && $0.record.reapCursor > 0 }
     }
 }

@@ -64,7 +64,8 @@ private final class Checker {
     /// For each block reached, a hash of what it is: of one introduction, or of a node. By segment; 0 is "not reached".
     private var kinds: [Int: [UInt32]] = [:]
     /// Mapped blocks below each node seen.
-    private var mappedBelow: [BlockAddress: UInt64] = [:]
+    private var mappedBelow: [Place: UInt64] = [:]
+    private var walked: Set<Place> = []
     private var mappedBelowDirty: [ObjectIdentifier: UInt64] = [:]
 
     init(pool: Pool, readingData: Bool) {
@@ -83,6 +84,17 @@ private final class Checker {
             return nodes
         }
         for node in catalog { reachNode(node, key: 0, version: 0, first: 0) }
+    }
+
+    /// A node by what its parent says of it, and where.
+    private struct Place: Hashable {
+        var address: BlockAddress
+        var checksum: UInt32
+        var first: UInt64
+
+        init(_ reference: NodeReference, _ first: UInt64) {
+            (address, checksum, self.first) = (reference.address, reference.pointer.checksum, first)
+        }
     }
 
     private struct Start: Sendable {
@@ -116,9 +128,10 @@ private final class Checker {
         if reference.generation > limit { report.problems.append(.generation(version: version, first: first)) }
         let span = pool.geometry.span(level: level)
         if reference.isHole || first + span <= cursor { return 0 }
-        if let known = known(reference), cursor == 0 { return known }
-        let isNew = reference.address != .none && mappedBelow[reference.address] == nil
-        if isNew {
+        // The same node again, at the same place by the same pointer: what is below it is known.
+        if let known = known(reference, first), cursor == 0 { return known }
+        if reference.address != .none && !walked.contains(Place(reference, first)) {
+            walked.insert(Place(reference, first))
             let key = key(first, reference.generation, node: true)
             reachNode(reference.pointer, key: key, version: version, first: first)
         }
@@ -135,20 +148,20 @@ private final class Checker {
                 mapped += 1
             }
         }
-        if cursor == 0 { remember(reference, mapped) }
+        if cursor == 0 { remember(reference, first, mapped) }
         return mapped
     }
 
-    private func known(_ reference: NodeReference) -> UInt64? {
+    private func known(_ reference: NodeReference, _ first: UInt64) -> UInt64? {
         if case .memory(let node) = reference, node.isDirty { return mappedBelowDirty[ObjectIdentifier(node)] }
-        return mappedBelow[reference.address]
+        return mappedBelow[Place(reference, first)]
     }
 
-    private func remember(_ reference: NodeReference, _ mapped: UInt64) {
+    private func remember(_ reference: NodeReference, _ first: UInt64, _ mapped: UInt64) {
         if case .memory(let node) = reference, node.isDirty {
             mappedBelowDirty[ObjectIdentifier(node)] = mapped
         } else {
-            mappedBelow[reference.address] = mapped
+            mappedBelow[Place(reference, first)] = mapped
         }
     }
 
@@ -206,6 +219,10 @@ private final class Checker {
     /// Notes that a block is in use as `key`. False if that was known.
     @discardableResult
     func reach(_ address: BlockAddress, key: UInt32, version: UInt64, block: UInt64) -> Bool {
+        guard pool.map.contains(address) else {
+            report.problems.append(.shared(address: address.value, version: version, block: block))
+            return false
+        }
         let index = pool.map.index(of: address)
         let segment = index / pool.geometry.segmentBlocks
         let slot = index % pool.geometry.segmentBlocks

@@ -52,7 +52,12 @@ extension Pool {
                 let isForced = reason == .closing || reason == .recovery
                 guard isForced || state.hasChanges else { return nil }
                 if verifiesAccounting { try state.verifyAccounting(NodeReader(device: device, map: map, pool: poolID)) }
-                return try state.freeze(reason, now: environment.now(), nonce: environment.random())
+                do throws(PoolError) {
+                    return try state.freeze(reason, now: environment.now(), nonce: environment.random())
+                } catch {
+                    state.isSuspended = true
+                    throw error
+                }
             }
             guard var frozen else { return }
             try orSuspend { () throws(PoolError) in try store(&frozen, buffers) }
@@ -213,8 +218,8 @@ extension PoolState {
         journal.seal()
         let head = journal.head
         frozen.lastLSN = head.lsn - 1
-        collectNodes(into: &frozen)
-        captureRecords(into: &frozen)
+        try collectNodes(into: &frozen)
+        try captureRecords(into: &frozen)
         frozen.delta = space.takeDelta()
         var next = superblock
         next.epoch = epoch
@@ -242,15 +247,15 @@ extension PoolState {
     }
 
     /// Gives every dirty node of every changed version its address.
-    private mutating func collectNodes(into frozen: inout Frozen) {
+    private mutating func collectNodes(into frozen: inout Frozen) throws(PoolError) {
         for id in dirtyVersions.sorted() {
             guard let version = versions[id], case .memory(let root) = version.root else { continue }
             // Below its reap cursor nothing of a deleted version is needed any more.
             collect(root, above: version.isHidden ? version.record.reapCursor : 0, into: &frozen.nodes)
         }
         let leaves = frozen.nodes.filter { $0.level == 0 }, others = frozen.nodes.filter { $0.level > 0 }
-        for (node, address) in zip(leaves, place(leaves.count)) { node.address = address }
-        for (node, pair) in zip(others, placePairs(others.count)) { (node.address, node.distance) = pair }
+        for (node, address) in zip(leaves, try place(leaves.count)) { node.address = address }
+        for (node, pair) in zip(others, try placePairs(others.count)) { (node.address, node.distance) = pair }
         frozen.placedBlocks += leaves.count + 2 * others.count
         for id in dirtyVersions {
             guard let version = versions[id], case .memory(let root) = version.root else { continue }
@@ -258,9 +263,13 @@ extension PoolState {
         }
     }
 
-    /// Takes `count` blocks for nodes.
-    private mutating func place(_ count: Int) -> [BlockAddress] {
+    /// Takes `count` blocks for nodes. Admission has seen to it that they are free; only the maps of a damaged pool can have
+    /// had more nodes than its count of blocks left room for.
+    private mutating func place(_ count: Int) throws(PoolError) -> [BlockAddress] {
         guard count > 0 else { return [] }
+        guard count <= space.freeCount else {
+            throw .outOfSpace(needed: UInt64(count * geometry.blockSize), free: UInt64(space.freeCount * geometry.blockSize))
+        }
         var runs: [BlockRun] = []
         space.allocate(count, for: .node, into: &runs)
         for run in runs { space.commit(run) }
@@ -270,11 +279,11 @@ extension PoolState {
     /// Takes places for `count` nodes and their copies: those of a group of up to 256 nodes first, then as many copies, so
     /// that one damaged spot has both only if the group is small. Where free blocks lie too far apart for that, and for a
     /// pair of neighbours too, a node goes without a copy.
-    private mutating func placePairs(_ count: Int) -> [(address: BlockAddress, distance: Int)] {
+    private mutating func placePairs(_ count: Int) throws(PoolError) -> [(address: BlockAddress, distance: Int)] {
         var result: [(address: BlockAddress, distance: Int)] = []
         while result.count < count {
             let group = min(count - result.count, 256)
-            let blocks = place(2 * group)
+            let blocks = try place(2 * group)
             let isNear = (0..<group).allSatisfy { Self.distance(blocks[$0], blocks[$0 + group]) != nil }
             for index in 0..<group {
                 let first = isNear ? blocks[index] : blocks[2 * index]
@@ -300,7 +309,7 @@ extension PoolState {
     }
 
     /// Copies the records of every catalog leaf that has a changed one, and gives the catalog's nodes their addresses.
-    private mutating func captureRecords(into frozen: inout Frozen) {
+    private mutating func captureRecords(into frozen: inout Frozen) throws(PoolError) {
         let dirtyLeaves = Set(dirtyVersions.map { catalog.leafIndex(of: $0) })
         let perLeaf = UInt64(catalog.recordsPerLeaf)
         for leaf in dirtyLeaves {
@@ -310,7 +319,7 @@ extension PoolState {
         let (planned, released) = catalog.plan(dirtyLeaves: dirtyLeaves) { frozen.records[$0] != nil }
         for node in released { releaseNode(node) }
         frozen.placedBlocks += 2 * planned.count
-        for (node, (address, distance)) in zip(planned, placePairs(planned.count)) {
+        for (node, (address, distance)) in zip(planned, try placePairs(planned.count)) {
             let placed = Catalog.Planned(level: node.level, index: node.index, address: address, distance: distance)
             catalog.place(placed)
             frozen.catalog.append(placed)

@@ -206,6 +206,10 @@ extension Pool {
         let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
             if state.isReadOnly { throw .readOnly }
             if state.isSuspended { throw .suspended }
+            // No number is ever used twice: a pool has 2^48 versions in its life, and 2^32 changes between versions.
+            guard state.nextGeneration < PoolState.maximumGeneration, state.nextID + 8 < PoolState.maximumID else {
+                throw .tooLarge(size: UInt64(state.nextGeneration), limit: UInt64(PoolState.maximumGeneration))
+            }
             let needed = versions * (state.catalogPathBlocks + 2) + extraBlocks
             return needed <= state.available(tier) ? needed : -needed
         }

@@ -135,6 +135,10 @@ extension PoolState {
                 scan.isDone = true
                 return true
             }
+            if scan.block >= span(version.level) && scan.isData != true {
+                (scan.isData, scan.block) = (false, scan.endBlock)
+                continue
+            }
             guard let found = descend(version, to: 0, block: scan.block, missing: &missing) else { return false }
             if found.reference.isHole {
                 scan.isDone = scan.isData == true

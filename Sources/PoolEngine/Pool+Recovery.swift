@@ -150,8 +150,8 @@ extension Pool {
         case .write(let id, let generation, let first, let runs, let checksums):
             _ = try withNodes { state, missing throws(PoolError) -> Bool? in
                 let version = try state.replayed(id, generation)
-                let end = first + UInt64(checksums.count)
-                guard end <= state.geometry.maximumVolumeSize / UInt64(state.geometry.blockSize) else {
+                let (end, overflow) = first.addingReportingOverflow(UInt64(checksums.count))
+                guard !overflow, end <= state.geometry.maximumVolumeSize / UInt64(state.geometry.blockSize) else {
                     throw .corrupt(.journal, position: first, .mapping)
                 }
                 for leaf in Swift.stride(from: first & ~(state.span(0) - 1), to: end, by: Int(state.span(0))) {
@@ -175,7 +175,10 @@ extension Pool {
                 }
             }
         default:
-            try state.withLock { state throws(PoolError) in try state.applyAdministrative(record) }
+            try state.withLock { state throws(PoolError) in
+                try state.validate(record)
+                try state.applyAdministrative(record)
+            }
         }
     }
 }

@@ -110,11 +110,15 @@ public final class Pool: Sendable {
         _ body: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Result?
     ) throws(PoolError) -> Result {
         var unreadable: [NodePointer] = []
+        var attempts = 0
         while true {
             var missing: [MissingNode] = []
             let result = try state.withLock { state throws(PoolError) in try body(&state, &missing) }
             if let result, missing.isEmpty { return result }
             precondition(!missing.isEmpty, "an operation that neither succeeds nor says what it misses")
+            attempts += 1
+            // Two nodes that push each other out of the cache for ever are not of our making.
+            if attempts > 100_000 { throw .corrupt(.node, position: missing[0].pointer.address.value, .mapping) }
             do throws(PoolError) {
                 try load(missing)
             } catch {
@@ -145,7 +149,7 @@ public final class Pool: Sendable {
         }
         return try Node(
             block: block, identity: identity, pointer: wanted.pointer, position: position, geometry: geometry,
-            contains: map.contains)
+            map: map)
     }
 
     // MARK: Failure

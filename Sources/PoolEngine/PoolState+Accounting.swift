@@ -44,7 +44,7 @@ extension PoolState {
         let found = try reader.read(reference.pointer, into: block)
         return try Node(
             block: UnsafeRawBufferPointer(block), identity: found.identity, pointer: reference.pointer,
-            position: found.position, geometry: geometry, contains: space.map.contains)
+            position: found.position, geometry: geometry, map: space.map)
     }
 }
 

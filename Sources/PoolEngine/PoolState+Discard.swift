@@ -88,7 +88,7 @@ extension PoolState {
             }
             releaseNode(leaf.pointer)
         }
-        version.record.referenced -= UInt64(found.reference.mapped)
+        uncount(UInt64(found.reference.mapped), from: version)
         setHole(version, level: 0, block: first)
     }
 

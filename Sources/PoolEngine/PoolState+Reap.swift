@@ -93,7 +93,6 @@ extension PoolState {
         _ version: Version?, level: Int, block: UInt64, missing: inout [MissingNode]
     ) -> NodeReference? {
         guard let version else { return .hole(0) }
-        precondition(version.level >= level, "a child's tree is at least as high as its parent's")
         guard let found = descend(version, to: level, block: block, missing: &missing) else { return nil }
         return found.level == level ? found.reference : .hole(0)
     }

@@ -23,8 +23,10 @@ extension PoolState {
         case .hole: preconditionFailure("a hole has no node")
         case .memory(let node): return node
         case .disk(let pointer, _):
-            if let node = cache.find(pointer) { return node }
-            missing.append(MissingNode(pointer: pointer, level: level, first: block & ~(span(level) - 1)))
+            let first = block & ~(span(level) - 1)
+            // A node is what it is at one place only: elsewhere it is read again, and refused.
+            if let node = cache.find(pointer), node.level == level, node.first == first { return node }
+            missing.append(MissingNode(pointer: pointer, level: level, first: first))
             return nil
         }
     }
@@ -160,7 +162,7 @@ extension PoolState {
         leaf.store(entry, at: slot, geometry.fanout)
         if !old.isHole {
             leaf.count -= 1
-            version.record.referenced -= 1
+            uncount(1, from: version)
             if isOwnData(old, version, block: block) { release(old.address) }
         }
         if !entry.isHole {

@@ -140,6 +140,11 @@ struct PoolState: ~Copyable {
         version.parentGeneration = versions[parent]?.generation ?? 0
     }
 
+    /// Counts mapped blocks that a version has no more. A stored count that was too small stays at 0, for check to tell.
+    func uncount(_ blocks: UInt64, from version: Version) {
+        version.record.referenced = version.record.referenced > blocks ? version.record.referenced - blocks : 0
+    }
+
     // MARK: Ownership
 
     /// The ownership rule: true if `version` itself may free a reference of `generation` that lies wholly below logical
@@ -153,7 +158,8 @@ struct PoolState: ~Copyable {
     }
 
     mutating func release(_ address: BlockAddress) {
-        space.release(address, epoch: epoch)
+        // The maps contradict the count of blocks: nothing more is written before a repair.
+        if !space.release(address, epoch: epoch) { isSuspended = true }
         if brokenRule == .quarantine { space.endQuarantine(upTo: epoch) }
     }
 

@@ -70,7 +70,7 @@ final class Survey {
         }
         return try Node(
             block: UnsafeRawBufferPointer(buffer.buffer.bytes), identity: found.identity, pointer: pointer,
-            position: found.position, geometry: geometry, contains: reader.map.contains)
+            position: found.position, geometry: geometry, map: reader.map)
     }
 }
 

@@ -34,6 +34,13 @@ struct ZoneMap: Sendable {
         address.value >= UInt64(geometry.segmentBlocks) && address.value - UInt64(geometry.segmentBlocks) < UInt64(blockCount)
     }
 
+    /// True if a node can be where the pointer says, and its copy.
+    func isSound(_ pointer: NodePointer, isLeaf: Bool) -> Bool {
+        guard contains(pointer.address) else { return false }
+        if pointer.distance == 0 { return true }
+        return !isLeaf && abs(pointer.distance) <= NodePointer.maximumDistance && contains(pointer.copy)
+    }
+
     /// True if the whole run lies in this pool, inside one zone.
     func contains(_ run: BlockRun) -> Bool {
         run.count > 0 && contains(run.start) && contains(run.start.advanced(by: run.count - 1))

@@ -46,6 +46,7 @@ import Testing
         func play(_ rule: OrderingRule?) throws -> (Int, Simulation.Failure?) {
             var options = Simulation.Options()
             (options.imagesPerPoint, options.lifeEvery, options.brokenRule) = (0, 1, rule)
+            options.diskSize = 800 * 1024
             options.lives = plot.after.isEmpty ? 0 : 1
             options.lifeScript = plot.after.compactMap { ScheduledStep(text: $0) }
             let simulation = try Simulation(seed: 1, options: options)

@@ -93,6 +93,7 @@ public struct Geometry: Equatable, Sendable {
         let powers = [blockSize, fanout, segmentBlocks]
         let isSound =
             powers.allSatisfy { $0 > 0 && $0 & ($0 - 1) == 0 }
+            && 4 * fanout.trailingZeroBitCount + blockSize.trailingZeroBitCount <= 62
             && (512...65_536).contains(blockSize) && (4...4096).contains(fanout) && (16...4096).contains(segmentBlocks)
             && NodeLayout.headerSize + fanout * Entry.size <= blockSize && VersionRecord.size + NodeLayout.headerSize <= blockSize
             && (2...64).contains(ringSlots) && ringStride >= blockSize && ringStride <= 1 << 20

@@ -257,12 +257,12 @@ private struct RecordReader {
     mutating func string() -> String? {
         guard let count = u64(), count <= 255, offset + Int(count) <= bytes.count else { return nil }
         defer { offset += Int(count) }
-        return String(decoding: bytes.part(offset..<offset + Int(count)), as: UTF8.self)
+        return String(validating: bytes.part(offset..<offset + Int(count)), as: UTF8.self)
     }
 
     mutating func attributes() -> Attributes? {
         guard let mode = u32(), let uid = u32(), let gid = u32(), u32() != nil else { return nil }
-        return Attributes(mode: mode, uid: uid, gid: gid)
+        return Attributes(mode: mode & 0o7777, uid: uid, gid: gid)
     }
 
     mutating func creation() -> JournalRecord.Creation? {

@@ -76,6 +76,7 @@ public struct Superblock: Equatable, Sendable {
         static let roots = 136, incarnation = 184, journalTail = 192, journalLSN = 200, spaceTail = 208, spaceHead = 216
         static let bitmapEpoch = 224, bitmapRegions = 232, allocated = 240, written = 248, created = 256
     }
+    static let epochOffset = Offset.epoch
     static let encodedSize = 264
     private static let sectorSize = 512
 
@@ -170,7 +171,8 @@ public struct Superblock: Equatable, Sendable {
         created = block.integer(at: Offset.created)
         nonce = block.integer(at: Self.sectorSize - 8)
         let isSound =
-            bitmapSlot <= 1 && catalogDepth <= 8 && spaceTail <= spaceHead
+            bitmapSlot <= 1 && catalogDepth <= 24 && (epoch | journalLSN | journalTail | spaceHead) < 1 << 62 && journalLSN > 0
+            && nextID > 0 && nextID < PoolState.maximumID && bitmapEpoch <= epoch && bitmapRegions < 1 << 32 && spaceTail <= spaceHead
             && spaceHead - spaceTail <= UInt64(geometry.spaceLogFrames) && journalTail > 0 && zoneCount > 0
         guard isSound else { throw .corrupt(.superblock, position: position, .mapping) }
     }

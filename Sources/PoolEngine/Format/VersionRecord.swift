@@ -121,12 +121,15 @@ struct VersionRecord: Equatable, Sendable {
         modified = bytes.integer(at: Offset.modified)
         changed = bytes.integer(at: Offset.changed)
         attributes = Attributes(
-            mode: bytes.integer(at: Offset.mode), uid: bytes.integer(at: Offset.uid), gid: bytes.integer(at: Offset.gid))
+            mode: bytes.integer(at: Offset.mode, as: UInt32.self) & 0o7777, uid: bytes.integer(at: Offset.uid), gid: bytes.integer(at: Offset.gid))
         originVersion = bytes.integer(at: Offset.originVersion)
         originVolume = bytes.integer(at: Offset.originVolume)
         uuid = UUIDBytes(decoding: bytes, at: Offset.uuid)
         let length = Int(bytes.integer(at: Offset.nameLength, as: UInt8.self))
-        name = String(decoding: bytes.part(Offset.name..<Offset.name + length), as: UTF8.self)
+        guard Offset.name + length <= bytes.count,
+            let text = String(validating: bytes.part(Offset.name..<Offset.name + length), as: UTF8.self)
+        else { throw .corrupt(.version, position: position, .identity) }
+        name = text
         guard id != 0, id != parent, level <= Geometry.maximumLevel else {
             throw .corrupt(.version, position: position, .mapping)
         }

@@ -86,7 +86,13 @@ struct ZoneHeader: Equatable, Sendable {
             let expected = ZoneHeader(index: index, offset: offset, end: end, firstSegment: firstSegment, geometry: g)
         else { throw .corrupt(.zoneHeader, position: offset, .identity) }
         let bitmap: UInt64 = block.integer(at: 48), data: UInt64 = block.integer(at: 56)
-        guard segments > 0, segments <= expected.segments, bitmap == expected.bitmapOffset, data <= expected.dataOffset
+        let perRegion = UInt64(g.regionBlocks / g.segmentBlocks)
+        guard segments > 0, segments <= expected.segments, bitmap == expected.bitmapOffset else {
+            throw .corrupt(.zoneHeader, position: offset, .mapping)
+        }
+        let regions = (segments + perRegion - 1) / perRegion
+        guard data == roundUp(offset + UInt64(g.blockSize) * (1 + 2 * regions), to: UInt64(g.segmentSize)),
+            data + segments * UInt64(g.segmentSize) <= end
         else { throw .corrupt(.zoneHeader, position: offset, .mapping) }
         self.init(
             index: index, offset: offset, firstSegment: firstSegment, segments: segments, bitmapOffset: bitmap,
