@@ -231,8 +231,12 @@ struct Allocator: ~Copyable {
         return found
     }
 
-    mutating func endHold(_ segments: [Int]) {
-        for segment in segments { segmentUse[segment] = .unknown }
+    /// Gives held segments back to writers, of which the first `punched` have no storage any more.
+    mutating func endHold(_ segments: [Int], punched: Int) {
+        for (index, segment) in segments.enumerated() {
+            segmentUse[segment] = .unknown
+            if index >= punched { (segmentIsWritten[segment], hasUnpunched) = (true, true) }
+        }
         mayHaveRoom = [true, true, true]
         freeCount += segments.count * geometry.segmentBlocks
         heldCount -= segments.count * geometry.segmentBlocks

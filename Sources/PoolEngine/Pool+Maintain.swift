@@ -71,10 +71,12 @@ extension Pool {
         guard configuration.discardsFreeSegments else { return }
         let segments = state.withLock { $0.holdForPunching(warm: configuration.warmSegments) }
         guard !segments.isEmpty else { return }
-        defer { state.withLock { $0.space.endHold(segments) } }
+        var punched = 0
+        defer { state.withLock { $0.space.endHold(segments, punched: punched) } }
         for segment in segments {
             try device.discard(
                 at: map.offset(of: map.address(of: segment * geometry.segmentBlocks)), count: UInt64(geometry.segmentSize))
+            punched += 1
             state.withLock { $0.counters.punchedBytes += UInt64(geometry.segmentSize) }
         }
     }

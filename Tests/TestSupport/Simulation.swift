@@ -181,7 +181,7 @@ package final class Simulation: @unchecked Sendable {
         case .flush: try pool.flush()
         case .checkpoint: try pool.checkpoint()
         case .reap(let budget): _ = try pool.reap(budget: budget)
-        case .maintain: _ = try pool.maintain()
+        case .maintain: for _ in 0..<8 where try !pool.maintain() { break }
         case .reopen:
             try pool.close()
             pool = try Self.open(disk, seed: seed &+ 5 &+ stamp, options)

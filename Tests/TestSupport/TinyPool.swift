@@ -38,7 +38,7 @@ extension Pool.Configuration {
         configuration.cacheSize = 64 * 1024
         configuration.dirtySize = 64 * 1024
         configuration.checkpointInterval = 100_000_000
-        configuration.warmSegments = 2
+        configuration.warmSegments = 0
         return configuration
     }
 }
