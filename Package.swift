@@ -4,7 +4,7 @@ import PackageDescription
 // The module table. Imports point down this list, never up or sideways; every Swift target may use BlockStorage.
 //
 // FuseFrontEnd also sees PoolEngine, because mounting a pool includes running its maintenance and closing it. Commands
-// also sees CLinux, for open(2) with a mode. CBytes is C of our own: the checksum instruction has no name in Swift.
+// and FuseFrontEnd also see CLinux, for calls that Swift cannot make: open(2) with a mode, prctl(2). CBytes is C of our own: the checksum instruction has no name in Swift.
 let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
@@ -30,7 +30,7 @@ let package = Package(
     targets: [
         .executableTarget(name: "volfs", dependencies: ["Commands"], swiftSettings: strict),
         module("Commands", ["FuseFrontEnd", "VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CLinux"]),
-        module("FuseFrontEnd", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CFuse"]),
+        module("FuseFrontEnd", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CFuse", "CLinux"]),
         module("VolumeFS", ["PoolEngine", "BlockStorage"]),
         module("PoolEngine", ["BlockStorage"]),
         module("LinuxIO", ["BlockStorage", "CLinux"]),

@@ -5,6 +5,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 
 int volfs_open(const char *path, int flags, unsigned int mode) { return open(path, flags, (mode_t)mode); }
 
@@ -16,3 +17,5 @@ int64_t volfs_block_device_size(int descriptor) {
     uint64_t size = 0;
     return ioctl(descriptor, BLKGETSIZE64, &size) == 0 ? (int64_t)size : -1;
 }
+
+int volfs_become_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }

@@ -13,7 +13,7 @@ package struct MountSettings {
 
     /// Words that mean something to mount(8) or systemd, or are what volfs does anyway.
     private static let accepted: Set<String> = [
-        "rw", "nodev", "dev", "nosuid", "suid", "noexec", "exec", "noatime", "relatime", "atime", "sync", "async", "dirsync",
+        "rw", "nodev", "dev", "nosuid", "suid", "noexec", "exec", "noatime", "relatime", "atime", "dirsync",
         "user", "users", "nouser", "nousers", "auto", "noauto", "nofail", "_netdev", "defaults", "default_permissions", "loop",
     ]
 
@@ -29,6 +29,8 @@ package struct MountSettings {
     private mutating func take(_ word: String, _ name: String, _ value: String?) throws(Failure) {
         switch (name, value) {
         case ("ro", nil): options.isReadOnly = true
+        case ("sync", nil): options.isSynchronous = true
+        case ("async", nil): options.isSynchronous = false
         case ("allow_other", nil): options.allowsOthers = true
         case ("snapshots", "visible"), ("snapshots", "hidden"): options.showsSnapshots = value == "visible"
         case ("ctl", "hidden"), ("ctl", "visible"), ("ctl", "off"):

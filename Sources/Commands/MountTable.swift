@@ -11,13 +11,7 @@ package struct MountTable {
     init() { self.init(text: readText("/proc/self/mountinfo") ?? "") }
 
     package init(text: String) {
-        mounts = text.split(separator: "\n").compactMap { line in
-            let halves = line.split(separator: " - ", maxSplits: 1)
-            guard halves.count == 2 else { return nil }
-            let left = halves[0].split(separator: " "), right = halves[1].split(separator: " ")
-            guard left.count >= 5, right.count >= 2, right[0] == "fuse.volfs" else { return nil }
-            return Mount(mountpoint: Self.unescaped(left[4]), source: Self.unescaped(right[1]))
-        }
+        mounts = MountInfo.parse(text).filter { $0.kind == "fuse.volfs" }.map { Mount(mountpoint: $0.mountpoint, source: $0.source) }
     }
 
     /// Where a pool is mounted by a daemon that lives. A dead mount is only in the way of its mountpoint.
@@ -33,20 +27,5 @@ package struct MountTable {
     private static func isDead(_ mount: Mount) -> Bool {
         var status = stat()
         return stat(mount.mountpoint, &status) != 0 && errno == ENOTCONN
-    }
-
-    /// The kernel writes blanks and the like as three octal digits.
-    private static func unescaped(_ text: Substring) -> String {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "\\"), rest.count >= 3, let value = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8) {
-                bytes.append(value)
-                rest.removeFirst(3)
-            } else {
-                bytes.append(byte)
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -15,13 +15,15 @@ enum UnmountCommand {
         if !isLazy, let users = try? ControlledPool(mountpoint: mount.mountpoint).users(), !users.isEmpty {
             throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: "; ")); close them, or use --lazy", errno: EBUSY)
         }
+        // Who holds the pool until everything is stored.
+        let daemon = FileDevice.lockHolder(of: mount.source)
         try unmount(mount.mountpoint, isLazy)
         if isLazy { return 0 }
         for attempt in 0...seconds * 20 {
             if attempt > 0 { pause(milliseconds: 50) }
-            if isReleased(mount.source) { return 0 }
+            if daemon == 0 || FileDevice.lockHolder(of: mount.source) != daemon { return 0 }
         }
-        let holder = Failure.holder(FileDevice.lockHolder(of: mount.source))
+        let holder = Failure.holder(daemon)
         throw Failure(.busy, mount.source, "unmounted, but \(holder) still stores changes; wait for it", errno: EBUSY)
     }
 
@@ -37,16 +39,5 @@ enum UnmountCommand {
         if number == EPERM && Spawn.run(["fusermount3", isLazy ? "-uz" : "-u", mountpoint]) == 0 { return }
         let why = number == EBUSY ? "is in use: a shell's directory, or an open file; close it, or use --lazy" : String(cString: strerror(number))
         throw Failure(errno: number, object: mountpoint, reason: why)
-    }
-
-    private static func isReleased(_ pool: String) -> Bool {
-        do throws(PoolError) {
-            _ = try FileDevice(opening: pool, mode: .readWrite)
-            return true
-        } catch .locked {
-            return false
-        } catch {
-            return true
-        }
     }
 }

@@ -1,6 +1,7 @@
 internal import BlockStorage
 internal import CFuse
 internal import Glibc
+internal import LinuxIO
 internal import VolumeFS
 
 /// A mounted libfuse session and the threads that serve it.
@@ -42,16 +43,25 @@ final class FuseSession: @unchecked Sendable {
         }
     }
 
-    /// Serves requests on this thread until the mount is gone.
-    func serve() {
+    /// Serves requests on this thread until the mount is gone, or `ended`, which is called after each request, returns true.
+    func serve(began: () -> Void, ended: () -> Bool) {
         var buffer = fuse_buf()
+        defer { free(buffer.mem) }
         while fuse_session_exited(session) == 0 {
             let count = fuse_session_receive_buf(session, &buffer)
-            if count == -EINTR || count == -EAGAIN { continue }
-            if count <= 0 { break }
-            fuse_session_process_buf(session, &buffer)
+            switch count {
+            case 1...:
+                began()
+                fuse_session_process_buf(session, &buffer)
+                if ended() { return }
+            case 0, -ENODEV, -ECONNABORTED: return
+            case -EINTR, -EAGAIN: continue
+            default:
+                // Out of memory, say. To give up would end the mount under everything that uses it.
+                logLine("cannot receive requests: \(String(cString: strerror(-Int32(count)))); trying again")
+                pause(milliseconds: 100)
+            }
         }
-        free(buffer.mem)
     }
 
     /// Ends a session that no thread serves any more.

@@ -5,6 +5,8 @@ public struct MountOptions: Sendable {
     /// Absolute path of the pool, shown as the mount's source.
     public var source: String
     public var isReadOnly = false
+    /// Every write is durable when it returns.
+    public var isSynchronous = false
     /// Whether other users may use the mount; files' modes decide what they may do.
     public var allowsOthers = false
     public var showsSnapshots = true

@@ -1,5 +1,6 @@
 public import BlockStorage
 internal import CFuse
+internal import CLinux
 internal import Glibc
 internal import LinuxIO
 public import PoolEngine
@@ -20,6 +21,7 @@ public enum MountedPool {
         settings.mountpoint = options.mountpoint
         settings.source = options.source
         settings.isReadOnly = options.isReadOnly
+        settings.isSynchronous = options.isSynchronous
         settings.showsSnapshots = options.showsSnapshots
         settings.showsControl = options.showsControl
         settings.hasControl = options.hasControl
@@ -27,17 +29,29 @@ public enum MountedPool {
         settings.gid = getgid()
         settings.process = getpid()
         let files = VolumeFileSystem(pool: pool, options: settings)
+        // What is written back for the sake of free memory may be a filesystem in one of our volumes. Where the kernel does
+        // not let us say so, as without CAP_SYS_RESOURCE, it works as before.
+        volfs_become_io_flusher()
         let session = try FuseSession(files: files, options: options)
+        let device = MountInfo.top(at: options.mountpoint)?.device
         let isDone = Flag()
-        let maintenance = try JoinableThread { maintain(pool, until: isDone) }
-        let watcher = try JoinableThread { watch(signals, files, pool, options.mountpoint, until: isDone) }
-        var workers: [WorkerThread] = []
-        for _ in 0..<max(2, options.threads) { workers.append(WorkerThread(try JoinableThread { session.serve() })) }
-        ready()
-        for worker in workers { worker.join() }
-        isDone.set()
-        maintenance.join()
-        watcher.join()
+        do throws(PoolError) {
+            let workers = try FuseWorkers(session, count: max(2, options.threads))
+            let maintenance = try JoinableThread { maintain(pool, until: isDone) }
+            let watcher = try JoinableThread {
+                watch(signals, files, pool, Place(mountpoint: options.mountpoint, device: device), workers, until: isDone)
+            }
+            ready()
+            workers.join()
+            isDone.set()
+            maintenance.join()
+            watcher.join()
+        } catch {
+            // A thread could not be started. Those that were end with the mount.
+            isDone.set()
+            session.close()
+            throw error
+        }
         session.close()
         let isSuspended = pool.statistics().isSuspended
         if !isSuspended { try pool.close() }
@@ -58,21 +72,39 @@ public enum MountedPool {
         }
     }
 
+    /// Where we are mounted, and as which filesystem.
+    private struct Place: Sendable {
+        var mountpoint: String
+        var device: String?
+    }
+
     private static func watch(
-        _ signals: [Int32], _ files: VolumeFileSystem, _ pool: Pool, _ mountpoint: String, until isDone: Flag
+        _ signals: [Int32], _ files: VolumeFileSystem, _ pool: Pool, _ place: Place, _ workers: FuseWorkers, until isDone: Flag
     ) {
         var isStopping = false
         while !isDone.isSet {
-            guard let signal = Signals.wait(signals, milliseconds: 200), signal != SIGHUP else { continue }
+            workers.tend()
+            guard let signal = Signals.wait(signals, milliseconds: 25), signal != SIGHUP else { continue }
             if isStopping || signal == SIGQUIT {
                 try? pool.checkpoint()
                 exit(1)
             }
             isStopping = true
-            if !unmount(mountpoint, lazily: false) {
+            let mounts = MountInfo.all()
+            guard let top = mounts.last(where: { $0.mountpoint == place.mountpoint }), top.device == place.device else {
                 files.stop()
-                for user in files.users { log("still open: \(user.name) by process \(user.process)") }
-                _ = unmount(mountpoint, lazily: true)
+                let isCovered = mounts.contains { $0.device == place.device }
+                logLine(isCovered ? "\(place.mountpoint) is covered by another mount; unmount that first" : "\(place.mountpoint) is detached already")
+                if isCovered { isStopping = false }
+                continue
+            }
+            if !unmount(place.mountpoint, lazily: false) {
+                files.stop()
+                for user in files.users { logLine("still open: \(user.name) by process \(user.process)") }
+                if !unmount(place.mountpoint, lazily: true) {
+                    logLine("\(place.mountpoint) cannot be detached: \(String(cString: strerror(errno)))")
+                    isStopping = false
+                }
             }
         }
     }
@@ -91,10 +123,12 @@ public enum MountedPool {
         return status == 0
     }
 
-    private static func log(_ text: String) {
-        let line = "volfs: \(text)\n"
-        _ = line.withCString { write(2, $0, strlen($0)) }
-    }
+}
+
+/// Writes a line to standard error, which is the log.
+func logLine(_ text: String) {
+    let line = "volfs: \(text)\n"
+    _ = line.withCString { write(2, $0, strlen($0)) }
 }
 
 /// A flag that one thread sets and others watch.
@@ -103,11 +137,4 @@ private final class Flag: Sendable {
     // Only the flag itself is communicated, so relaxed order is enough; joining the threads orders the rest.
     func set() { value.store(true, ordering: .relaxed) }
     var isSet: Bool { value.load(ordering: .relaxed) }
-}
-
-/// Holds a thread in an array.
-private final class WorkerThread {
-    private var thread: JoinableThread?
-    init(_ thread: consuming JoinableThread) { self.thread = consume thread }
-    func join() { thread.take()?.join() }
 }

@@ -28,6 +28,14 @@ extension Pool {
         }
     }
 
+    /// The id of a volume's snapshot of that name, whatever the volume is called now. Throws `.notFound`.
+    public func find(snapshot: String, of volume: UInt64) throws(PoolError) -> UInt64 {
+        try state.withLock { state throws(PoolError) in
+            guard let found = state.snapshotNames[volume]?[snapshot] else { throw .notFound }
+            return found
+        }
+    }
+
     /// All volumes, by name.
     public func volumes() -> [ObjectInfo] {
         state.withLock { state in

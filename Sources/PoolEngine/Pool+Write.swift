@@ -175,6 +175,8 @@ extension Pool {
             }
             if let reserved { return reserved }
             try checkpoint(.forJournal)
+            // Others may have promises on all of the ring, and need the processor to use them.
+            if state.withLock({ $0.journal.reserved > 0 }) { environment.pause() }
         }
     }
 }

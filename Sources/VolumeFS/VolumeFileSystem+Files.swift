@@ -6,20 +6,31 @@ internal import Synchronization
 extension VolumeFileSystem {
     /// Opens a file. Throws `.readOnly` for writing to a snapshot.
     public func open(_ inode: Inode, _ request: OpenRequest, by caller: Caller) throws(PoolError) -> OpenFile {
-        if open.withLock({ $0.isStopping }) { throw .notPermitted }
+        try refuseIfStopping()
         guard case .file(let id) = inode else { return try openText(inode, request) }
-        let info = try pool.info(id)
-        if (request.writes || request.truncates) && (info.isSnapshot || options.isReadOnly) { throw .readOnly }
-        if request.truncates && info.size > 0 {
-            try waitUntilClosed(id, others: 0)
-            try pool.resize(id, to: 0)
+        let handle = try enter(id, request, caller)
+        do throws(PoolError) {
+            let info = try pool.info(id)
+            if (request.writes || request.truncates) && (info.isSnapshot || options.isReadOnly) { throw .readOnly }
+            if request.truncates && info.size > 0 {
+                try waitUntilClosed(id, others: 1)
+                try pool.resize(id, to: 0)
+            }
+            return OpenFile(handle: handle, isImmutable: info.isSnapshot)
+        } catch {
+            release(inode, handle: handle)
+            throw error
         }
-        let handle = open.withLock { table in
+    }
+
+    /// Notes an open handle, before anything else: from then on the object cannot be deleted.
+    private func enter(_ id: UInt64, _ request: OpenRequest, _ caller: Caller) throws(PoolError) -> UInt64 {
+        try open.withLock { table throws(PoolError) in
+            if table.ending.contains(id) { throw .inUse }
             defer { table.next += 1 }
             table.files[id, default: [:]][table.next] = (caller.process, request.writes)
             return table.next
         }
-        return OpenFile(handle: handle, isImmutable: info.isSnapshot)
     }
 
     private func openText(_ inode: Inode, _ request: OpenRequest) throws(PoolError) -> OpenFile {
@@ -57,11 +68,17 @@ extension VolumeFileSystem {
         _ inode: Inode, handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) -> Int {
         guard case .file(let id) = inode else { return readText(handle, at: offset, into: bytes) }
-        let size = try pool.size(id).bytes
-        guard offset < size else { return 0 }
-        let count = Int(min(UInt64(bytes.count), size - offset))
-        try pool.read(id, at: offset, into: bytes.part(0..<count))
-        return count
+        while true {
+            let size = try pool.size(id).bytes
+            guard offset < size else { return 0 }
+            let count = Int(min(UInt64(bytes.count), size - offset))
+            do throws(PoolError) {
+                try pool.read(id, at: offset, into: bytes.part(0..<count))
+                return count
+            } catch .outOfRange {
+                // It became smaller meanwhile: a shorter read, not an error.
+            }
+        }
     }
 
     private func readText(_ handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Int {
@@ -73,11 +90,14 @@ extension VolumeFileSystem {
         }
     }
 
-    /// Writes all of `bytes`; a write beyond the end makes the volume larger.
-    public func write(_ inode: Inode, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) throws(PoolError) {
+    /// Writes all of `bytes`; a write beyond the end makes the volume larger. With `isSynchronous` it is durable on return.
+    public func write(
+        _ inode: Inode, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, isSynchronous: Bool = false
+    ) throws(PoolError) {
         guard case .file(let id) = inode else { throw .notPermitted }
-        try refuseIfReadOnly()
+        if options.isReadOnly { throw .readOnly }
         try pool.write(id, at: offset, bytes, growing: true)
+        if isSynchronous || options.isSynchronous { try pool.flush(id) }
     }
 
     /// Returns when what was written to the file is durable.
@@ -98,9 +118,10 @@ extension VolumeFileSystem {
         case punchHole | keepSize, zeroRange | keepSize, zeroRange: break
         default: throw .notSupported
         }
-        try pool.discard(id, at: offset, count: count)
+        // The larger size first: if it is refused, nothing has been zeroed.
         let (end, overflow) = offset.addingReportingOverflow(count)
         if mode == zeroRange, overflow || end > size { try pool.resize(id, to: overflow ? .max : end) }
+        try pool.discard(id, at: offset, count: count)
     }
 
     /// lseek(2) with SEEK_DATA or SEEK_HOLE: where the next data or hole at or after `offset` begins. Throws
@@ -139,7 +160,28 @@ extension VolumeFileSystem {
         return try attributes(inode)
     }
 
-    func refuseIfReadOnly() throws(PoolError) { if options.isReadOnly { throw .readOnly } }
+    /// For verbs that make or end something.
+    func refuseIfReadOnly() throws(PoolError) {
+        if options.isReadOnly { throw .readOnly }
+        try refuseIfStopping()
+    }
+
+    private func refuseIfStopping() throws(PoolError) { if open.withLock({ $0.isStopping }) { throw .notPermitted } }
+
+    /// Runs `body`, which ends the object, once nobody has it open; meanwhile nobody can open it.
+    func whileClosed(_ id: UInt64, _ body: () throws(PoolError) -> Void) throws(PoolError) {
+        defer { _ = open.withLock { $0.ending.remove(id) } }
+        for attempt in 0..<200 {
+            if attempt > 0 { options.pause(10) }
+            let isClosed = open.withLock { table in
+                guard table.files[id] == nil else { return false }
+                table.ending.insert(id)
+                return true
+            }
+            if isClosed { return try body() }
+        }
+        throw .inUse
+    }
 
     /// Returns when at most `others` handles of the object are open. close(2) returns before the last release reaches
     /// us, so an object that seems open is given two seconds before `.inUse`.

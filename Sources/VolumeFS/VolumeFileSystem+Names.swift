@@ -32,8 +32,7 @@ extension VolumeFileSystem {
         try refuseIfReadOnly()
         let info = try pool.info(id)
         if parent == .snapshotDirectories { try requireOwner(of: info.volume, caller) }
-        try waitUntilClosed(id, others: 0)
-        try pool.delete(id)
+        try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
         touchSnapshots(of: info.volume)
     }
 
@@ -58,7 +57,7 @@ extension VolumeFileSystem {
         var path = target
         if path.hasPrefix("/") {
             guard path.hasPrefix(options.mountpoint + "/") else { throw .invalid(.value) }
-            path.removeFirst(options.mountpoint.utf8.count + 1)
+            path = String(path.utf8.dropFirst(options.mountpoint.utf8.count + 1)) ?? ""
         } else if path.hasPrefix("../../") {
             path.removeFirst(6)
         }
@@ -77,8 +76,7 @@ extension VolumeFileSystem {
         if info.isSnapshot { throw .notPermitted }
         try refuseIfReadOnly()
         if info.snapshotCount > 0 { throw .hasSnapshots(count: info.snapshotCount) }
-        try waitUntilClosed(id, others: 0)
-        try pool.delete(id)
+        try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
     }
 
     /// `mv` of a volume at the top or of a snapshot within its directory. Never replaces anything.

@@ -19,6 +19,8 @@ public final class VolumeFileSystem: Sendable {
         /// Where it is mounted, as an absolute path, for symlinks with absolute targets.
         public var mountpoint = ""
         public var isReadOnly = false
+        /// Every write is durable when it returns.
+        public var isSynchronous = false
         public var showsSnapshots = true
         public var showsControl = false
         public var hasControl = true
@@ -44,6 +46,8 @@ public final class VolumeFileSystem: Sendable {
         var files: [UInt64: [UInt64: (process: Int32, writes: Bool)]] = [:]
         /// Contents of open control files, as of the moment they were opened.
         var texts: [UInt64: [UInt8]] = [:]
+        /// Objects being deleted: nobody may open them any more.
+        var ending: Set<UInt64> = []
         var isStopping = false
     }
 
@@ -68,7 +72,12 @@ public final class VolumeFileSystem: Sendable {
     public func refused(_ operation: StaticString, _ name: String, by caller: Caller, _ error: PoolError) {
         let time = Wording.time(options.now())
         refusals.add(
-            "\(time) pid=\(caller.process) uid=\(caller.uid) \(operation) \(name) errno=\(error.errno): \(reason(for: error))")
+            "\(time) pid=\(caller.process) uid=\(caller.uid) \(operation) \(Self.printable(name)) errno=\(error.errno): \(reason(for: error))")
+    }
+
+    /// Refused names can have any bytes; a line of the log has none that would end or forge it.
+    private static func printable(_ name: String) -> String {
+        String(name.map { $0.isASCII && ($0.asciiValue ?? 0) < 32 || $0 == "\u{7f}" ? "?" : $0 })
     }
 
     // MARK: Looking
@@ -96,7 +105,7 @@ public final class VolumeFileSystem: Sendable {
             return .clone(id)
         case .volumeDirectory(let id): return try member(name, of: try volumeMembers(id))
         case .snapshotDirectory(let id):
-            return .snapshot(try pool.find(try pool.info(id).name, snapshot: name))
+            return .snapshot(try pool.find(snapshot: name, of: id))
         case .snapshot(let id): return try member(name, of: snapshotMembers(id))
         default: throw .notFound
         }
@@ -208,7 +217,8 @@ public final class VolumeFileSystem: Sendable {
             result.modified = options.now()
             result.changed = result.modified
         }
-        if inode.kind == .link { result.size = UInt64(try readLink(inode).utf8.count) }
+        // A clone whose origin has just been deleted is a link no more, but was one when it was made.
+        if inode.kind == .link { result.size = UInt64((try? readLink(inode))?.utf8.count ?? 0) }
         return result
     }
 

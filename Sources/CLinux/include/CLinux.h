@@ -14,4 +14,7 @@ int volfs_punch_hole(int descriptor, int64_t offset, int64_t count);
 /// The size in bytes of the block device behind `descriptor`.
 int64_t volfs_block_device_size(int descriptor);
 
+/// prctl(2) with PR_SET_IO_FLUSHER: this process is needed to write memory back, and must not wait for that itself.
+int volfs_become_io_flusher(void);
+
 #endif
