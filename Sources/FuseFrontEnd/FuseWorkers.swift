@@ -11,8 +11,11 @@ final class FuseWorkers: Sendable {
     private let state = Mutex(State())
 
     private struct State {
+        /// Those that nobody waits for yet.
         var threads: [Int: WorkerThread] = [:]
         var next = 0
+        /// Threads that serve.
+        var count = 0
         /// Threads that have ended and can be joined.
         var ended: [Int] = []
         var busy = 0
@@ -30,9 +33,16 @@ final class FuseWorkers: Sendable {
     private func add() throws(PoolError) {
         let number = state.withLock { state in
             state.next += 1
+            state.count += 1
             return state.next
         }
-        let thread = WorkerThread(try JoinableThread { [self] in serve(number) })
+        let thread: WorkerThread
+        do throws(PoolError) {
+            thread = WorkerThread(try JoinableThread { [self] in serve(number) })
+        } catch {
+            state.withLock { $0.count -= 1 }
+            throw error
+        }
         state.withLock { $0.threads[number] = thread }
     }
 
@@ -44,10 +54,13 @@ final class FuseWorkers: Sendable {
                     state.busy -= 1
                     state.served += 1
                     // Enough others are waiting for requests.
-                    return state.threads.count - state.ended.count > usual && state.threads.count - state.ended.count - state.busy > 2
+                    return state.count > usual && state.count - state.busy > 2
                 }
             })
-        state.withLock { $0.ended.append(number) }
+        state.withLock { state in
+            state.count -= 1
+            state.ended.append(number)
+        }
     }
 
     /// To be called some tens of times a second: adds a thread if none was free and none has finished anything since the last
@@ -55,9 +68,8 @@ final class FuseWorkers: Sendable {
     func tend() {
         let (ended, isStuck) = state.withLock { state in
             let ended = state.ended.compactMap { state.threads.removeValue(forKey: $0) }
-            state.ended.removeAll { !state.threads.keys.contains($0) }
-            let isStuck = state.busy == state.threads.count && state.served == state.servedBefore
-                && state.threads.count < Self.maximum && state.busy > 0
+            state.ended.removeAll()
+            let isStuck = state.busy == state.count && state.count < Self.maximum && state.served == state.servedBefore
             state.servedBefore = state.served
             return (ended, isStuck)
         }
