@@ -25,6 +25,8 @@ public enum PoolError: Error, Equatable, Sendable {
     /// A write or flush failed earlier, so what reached the device is unknown: nothing is accepted until the pool is
     /// opened again, which recovers it.
     case suspended
+    /// Somebody asked the work to stop.
+    case cancelled
     /// Another process has the pool open; `process` is 0 where its number cannot be known.
     case locked(process: Int32)
     /// Not a pool at all.
@@ -37,7 +39,7 @@ public enum PoolError: Error, Equatable, Sendable {
     case corrupt(Structure, position: UInt64, Corruption)
     case system(SystemCall, errno: Int32)
 
-    public enum Argument: Sendable { case name, nameTooLong, geometry, size, destination, value }
+    public enum Argument: Sendable { case name, nameTooLong, geometry, size, destination, value, job }
     public enum Structure: Sendable {
         case superblock, zoneHeader, journal, spaceLog, bitmap, node, version, data
     }
@@ -61,6 +63,7 @@ public enum PoolError: Error, Equatable, Sendable {
         case .readOnly: EROFS
         case .notPermitted: EPERM
         case .notSupported: EOPNOTSUPP
+        case .cancelled: EINTR
         case .suspended, .corrupt, .truncated: EIO
         case .notAPool, .unsupportedFormat: EMEDIUMTYPE
         case .system(_, let errno): errno

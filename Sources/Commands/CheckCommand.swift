@@ -4,43 +4,38 @@ internal import VolumeFS
 
 /// `volfs check`, with the exit statuses of fsck(8).
 package enum CheckCommand {
-    package enum Status { package static let clean: Int32 = 0, uncorrected: Int32 = 4, operational: Int32 = 8, usage: Int32 = 16 }
+    package enum Status {
+        package static let clean: Int32 = 0, corrected: Int32 = 1, uncorrected: Int32 = 4, operational: Int32 = 8, usage: Int32 = 16
+        /// Commands that have them.
+        package static let commands: Set<String> = ["check", "repair", "scrub"]
+    }
 
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let path = Path.absolute(arguments.operands[0])
-        let table = MountTable()
-        do throws(Failure) {
-            if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { throw mountedFailure(mount.source, mount) }
+        try judged(arguments) { path throws(Failure) in
+            let table = MountTable()
+            if let mount = table.mount(ofPool: path) ?? table.mount(at: path) {
+                let job = MountedJob(arguments.has("data") ? "check-data" : "check", mountpoint: mount.mountpoint)
+                return try job.run(isJSON: arguments.isJSON)
+            }
             let pool = try DirectPool.opened(path, mode: .readOnly)
-            let report = try checked(pool, readingData: arguments.has("data"), path)
-            say(arguments.isJSON ? json(report) : text(report))
+            let report: CheckReport
+            do throws(PoolError) {
+                report = try pool.check(readingData: arguments.has("data"))
+            } catch {
+                throw Failure(error, object: path, pool: path)
+            }
+            say(arguments.isJSON ? ReportText.json(report) : ReportText.text(report))
             return report.isClean ? Status.clean : Status.uncorrected
+        }
+    }
+
+    /// Runs one of these commands on the pool of the first operand; a failure is said, and becomes one of their statuses.
+    static func judged(_ arguments: Arguments, _ body: (String) throws(Failure) -> Int32) throws(Failure) -> Int32 {
+        do throws(Failure) {
+            return try body(Path.absolute(arguments.operands[0]))
         } catch {
             complain(arguments.isJSON ? error.json : error.text)
             return error.status == .corrupt ? Status.uncorrected : Status.operational
         }
-    }
-
-    private static func checked(_ pool: Pool, readingData: Bool, _ path: String) throws(Failure) -> CheckReport {
-        do throws(PoolError) {
-            return try pool.check(readingData: readingData)
-        } catch {
-            throw Failure(error, object: path, pool: path)
-        }
-    }
-
-    private static func text(_ report: CheckReport) -> String {
-        let counted = "\(report.checkedNodes) nodes, \(report.checkedBlocks) blocks"
-        if report.isClean { return "clean: \(counted)" }
-        let problems = report.problems.map { "error: \($0)\n" }.joined()
-        return "\(problems)\(report.problems.count) errors, \(report.leakedBlocks) leaked blocks, in \(counted)"
-    }
-
-    private static func json(_ report: CheckReport) -> String {
-        JSON.object([
-            ("schema", .text("volfs.check/1")), ("clean", .bool(report.isClean)),
-            ("errors", .array(report.problems.map { .text("\($0)") })), ("leaked_blocks", .number(Int64(report.leakedBlocks))),
-            ("nodes", .number(Int64(report.checkedNodes))), ("blocks", .number(Int64(report.checkedBlocks))),
-        ])
     }
 }

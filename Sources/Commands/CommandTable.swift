@@ -51,8 +51,20 @@ package enum CommandTable {
             ], count: 2...Int.max),
         Command(name: "rename", operands: "OLD NEW", help: "rename a volume or a snapshot", options: [json], count: 3...3),
         Command(
-            name: "check", operands: "", help: "verify an unmounted pool; changes nothing",
+            name: "check", operands: "", help: "verify a pool, mounted or not; changes nothing",
             options: [Option(name: "data", letter: nil, value: nil, help: "verify every block's contents too"), json], count: 1...1),
+        Command(
+            name: "scrub", operands: "", help: "read and verify everything in a pool, and mend damaged copies",
+            options: [
+                Option(name: "start", letter: nil, value: nil, help: "of a mounted pool: start it and return"),
+                Option(name: "stop", letter: nil, value: nil, help: "cancel it"),
+                Option(name: "status", letter: nil, value: nil, help: "tell how far it is"),
+                Option(name: "wait", letter: nil, value: nil, help: "wait for its end and print what it found"), json,
+            ], count: 1...1),
+        Command(
+            name: "repair", operands: "", help: "make a damaged, unmounted pool whole again as far as possible",
+            options: [Option(name: "dry-run", letter: "n", value: nil, help: "only print what is wrong and what would be lost"), json],
+            count: 1...1),
         Command(name: "version", operands: "", help: "print versions", options: [json], count: 0...0, takesPool: false),
         Command(name: "help", operands: "[COMMAND]", help: "print this, or about one command", count: 0...1, takesPool: false),
     ]

@@ -108,6 +108,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .notPermitted: "not permitted; see volfs-ctl(7)"
         case .notSupported: "not supported"
         case .suspended: "an earlier write to the pool failed; unmount it and mount it again to recover"
+        case .cancelled: "was cancelled"
         case .locked(let process):
             "in use by \(holder(process)); unmount it first"
         case .notAPool: "not a volfs pool; make one with: volfs create \(pool) --size SIZE"

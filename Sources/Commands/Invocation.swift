@@ -13,8 +13,8 @@ public struct CommandLineTool {
         } catch {
             complain(isJSON ? error.json : error.text)
             // check has the numbers of fsck(8), where 2 would ask for a reboot.
-            let isCheck = words.first.flatMap { CommandTable.find($0) }?.name == "check"
-            return isCheck && error.status == .usage ? CheckCommand.Status.usage : error.status.rawValue
+            let isCheck = words.first.flatMap { CommandTable.find($0) }.map { CheckCommand.Status.commands.contains($0.name) }
+            return isCheck == true && error.status == .usage ? CheckCommand.Status.usage : error.status.rawValue
         }
     }
 
@@ -78,6 +78,8 @@ public struct CommandLineTool {
         case "destroy": return try DestroyCommand.run(arguments)
         case "rename": return try ChangeCommands.rename(arguments)
         case "check": return try CheckCommand.run(arguments)
+        case "scrub": return try ScrubCommand.run(arguments)
+        case "repair": return try RepairCommand.run(arguments)
         case "version": return Version.run(isJSON: arguments.isJSON)
         default:
             guard let name = arguments.operands.first else { return printHelp(nil) }

@@ -18,6 +18,11 @@ public enum MountedPool {
         let signals = [SIGTERM, SIGINT, SIGHUP, SIGQUIT]
         Signals.block(signals)
         var settings = VolumeFileSystem.Options(now: { wallClock() }, pause: { pause(milliseconds: $0) })
+        settings.spawn = { body in
+            guard let thread = try? JoinableThread(body) else { return false }
+            thread.detach()
+            return true
+        }
         settings.mountpoint = options.mountpoint
         settings.source = options.source
         settings.isReadOnly = options.isReadOnly
@@ -53,6 +58,7 @@ public enum MountedPool {
             throw error
         }
         session.close()
+        files.stopJobs()
         let isSuspended = pool.statistics().isSuspended
         if !isSuspended { try pool.close() }
         return isSuspended ? 3 : 0

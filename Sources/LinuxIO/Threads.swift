@@ -21,6 +21,9 @@ public struct JoinableThread: ~Copyable, @unchecked Sendable {
     /// Returns when the thread's body has.
     public consuming func join() { pthread_join(handle, nil) }
 
+    /// Lets it run on alone.
+    public consuming func detach() { pthread_detach(handle) }
+
     private final class Box {
         let body: @Sendable () -> Void
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }

@@ -30,6 +30,8 @@ struct Catalog {
     var nodeCount: Int { levels.reduce(0) { $0 + $1.count } }
     func leafIndex(of id: UInt64) -> UInt64 { id / UInt64(recordsPerLeaf) }
 
+    func contains(_ node: NodePointer) -> Bool { levels.contains { $0.values.contains(node) } }
+
     /// Every node.
     func forEach(_ body: (NodePointer) -> Void) {
         for level in levels { for pointer in level.values { body(pointer) } }

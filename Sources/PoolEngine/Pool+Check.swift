@@ -46,12 +46,36 @@ public enum CheckProblem: Equatable, Sendable, CustomStringConvertible {
 extension Pool {
     /// Verifies every tree, every address and every counter against each other, and with `readingData` every block's
     /// checksum. Changes nothing. Only for a pool that nobody uses meanwhile. Takes 4 bytes of memory for each block in
-    /// use and a read for each node.
-    public func check(readingData: Bool = false) throws(PoolError) -> CheckReport {
-        let checker = Checker(pool: self, readingData: readingData)
+    /// use and a read for each node. Throws `.cancelled`.
+    public func check(readingData: Bool = false, control: JobControl = JobControl()) throws(PoolError) -> CheckReport {
+        control.setTotal(usage().allocated)
+        let checker = Checker(pool: self, readingData: readingData, control: control)
         try checker.walk()
         checker.compare(with: state.withLock { $0.space.liveWords() })
         return checker.report
+    }
+}
+
+extension Pool {
+    /// As `check`, of the pool as it is now, while it is used: of a checkpoint made for this, whose blocks are kept until the
+    /// end. Throws `.outOfSpace` if writers need those before.
+    public func checkWhileUsed(readingData: Bool = false, control: JobControl = JobControl()) throws(PoolError) -> CheckReport {
+        try checkpoint()
+        let pinned = try checkpointLock.withLock { _ throws(PoolError) -> Pool in
+            let opened = try OpenedPool(device: device, configuration: configuration, isReadOnly: true)
+            let pool = Pool(
+                opened, device: device, configuration: configuration, environment: environment, state: try opened.makeState())
+            try state.withLock { state throws(PoolError) in
+                if state.pinnedEpoch != nil { throw .inUse }
+                state.pinnedEpoch = opened.superblock.epoch
+            }
+            return pool
+        }
+        defer { state.withLock { $0.pinnedEpoch = nil } }
+        let report = try pinned.check(readingData: readingData, control: control)
+        // Without the pin some of what was read may have been something else already.
+        guard state.withLock({ $0.pinnedEpoch != nil }) else { throw .outOfSpace(needed: 0, free: 0) }
+        return report
     }
 }
 
@@ -60,6 +84,7 @@ private final class Checker {
     var report = CheckReport()
     private let pool: Pool
     private let readsData: Bool
+    private let control: JobControl
     private let fanout: Int
     /// For each block reached, a hash of what it is: of one introduction, or of a node. By segment; 0 is "not reached".
     private var kinds: [Int: [UInt32]] = [:]
@@ -68,7 +93,8 @@ private final class Checker {
     private var walked: Set<Place> = []
     private var mappedBelowDirty: [ObjectIdentifier: UInt64] = [:]
 
-    init(pool: Pool, readingData: Bool) {
+    init(pool: Pool, readingData: Bool, control: JobControl) {
+        self.control = control
         self.pool = pool
         readsData = readingData
         fanout = pool.geometry.fanout
@@ -78,6 +104,7 @@ private final class Checker {
     func walk() throws(PoolError) {
         let ids = pool.state.withLock { $0.versions.keys.sorted() }
         for id in ids { try check(version: id) }
+        if control.isCancelled { throw .cancelled }
         let catalog = pool.state.withLock { state in
             var nodes: [NodePointer] = []
             state.catalog.forEach { nodes.append($0) }
@@ -125,6 +152,7 @@ private final class Checker {
     private func visit(
         _ reference: NodeReference, level: Int, first: UInt64, limit: UInt32, version: UInt64, cursor: UInt64
     ) -> UInt64 {
+        if control.isCancelled { return 0 }
         if reference.generation > limit { report.problems.append(.generation(version: version, first: first)) }
         let span = pool.geometry.span(level: level)
         if reference.isHole || first + span <= cursor { return 0 }
@@ -187,6 +215,7 @@ private final class Checker {
         let isNew = reach(
             entry.address, key: key(block, entry.generation, node: false), version: version, block: block)
         if isNew {
+            control.advance(UInt64(pool.geometry.blockSize))
             report.checkedBlocks += 1
             if readsData && !dataMatches(entry) { report.problems.append(.data(version: version, block: block)) }
         }

@@ -192,7 +192,7 @@ extension Pool {
             state.undurableBlocks = 0
             // Two epochs, so that the checkpoint before this one stays readable; one when space is short.
             let isShort = reason == .forSpace || state.available(.growing) == 0
-            state.space.endQuarantine(upTo: frozen.superblock.epoch - (isShort ? 0 : 1))
+            state.endQuarantine(upTo: frozen.superblock.epoch - (isShort ? 0 : 1))
             state.counters.checkpoints += 1
             state.isStoring = false
         }
@@ -208,7 +208,7 @@ extension PoolState {
     /// Ends the quarantine of blocks whose release is durable already. True if there were any.
     mutating func freeWithoutCheckpoint() -> Bool {
         let before = space.freeCount
-        space.endQuarantine(upTo: superblock.epoch)
+        endQuarantine(upTo: superblock.epoch)
         return space.freeCount > before
     }
 

@@ -149,6 +149,15 @@ extension Pool {
                 environment.pause()
                 continue
             }
+            if attempt == 3 || !canGain, state.withLock({ $0.pinnedEpoch != nil }) {
+                // Whoever reads an old checkpoint has to begin again.
+                attempt = state.withLock { state in
+                    state.pinnedEpoch = nil
+                    state.endQuarantine(upTo: state.superblock.epoch)
+                    return 0
+                }
+                continue
+            }
             if attempt == 3 || !canGain {
                 let free = state.withLock { UInt64($0.available(.growing) * $0.geometry.blockSize) }
                 throw .outOfSpace(needed: UInt64(-needed * geometry.blockSize), free: free)

@@ -42,6 +42,8 @@ struct PoolState: ~Copyable {
     /// Blocks promised to requests under way, for data and nodes they have not taken yet.
     var reservedBlocks = 0
     var isSuspended = false
+    /// A checkpoint whose blocks are kept because somebody reads it.
+    var pinnedEpoch: UInt64?
     /// The next checkpoint stores all bitmap pages, whether or not the space log has room.
     var rewritesBitmap = false
     /// For repair: the blocks in use as stored, where that can be read.
@@ -160,8 +162,11 @@ struct PoolState: ~Copyable {
     mutating func release(_ address: BlockAddress) {
         // The maps contradict the count of blocks: nothing more is written before a repair.
         if !space.release(address, epoch: epoch) { isSuspended = true }
-        if brokenRule == .quarantine { space.endQuarantine(upTo: epoch) }
+        if brokenRule == .quarantine { endQuarantine(upTo: epoch) }
     }
+
+    /// Makes blocks free that were released up to `epoch`, but none that a pinned checkpoint has.
+    mutating func endQuarantine(upTo epoch: UInt64) { space.endQuarantine(upTo: min(epoch, pinnedEpoch ?? epoch)) }
 
     mutating func releaseNode(_ node: NodePointer) {
         guard !node.isNone else { return }

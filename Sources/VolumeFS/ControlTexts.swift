@@ -15,6 +15,12 @@ extension VolumeFileSystem {
         case .volumeInfo(let id), .snapshotInfo(let id): return infoText(try pool.info(id))
         case .volumeInfoJSON(let id), .snapshotInfoJSON(let id): return infoJSON(try pool.info(id))
         case .volumeUsers(let id): return usersText(id)
+        case .jobState(let kind): return try jobs.job(kind).phase.rawValue + "\n"
+        case .jobProgress(let kind):
+            let progress = try jobs.job(kind).control.progress
+            return "\(progress.done) \(progress.total)\n"
+        case .jobReport(let kind): return try jobs.job(kind).text
+        case .jobReportJSON(let kind): return try jobs.job(kind).json
         default: throw .notPermitted
         }
     }
@@ -30,6 +36,8 @@ extension VolumeFileSystem {
           mv .ctl/snap/VOL/SNAP .ctl/snap/VOL/NEW
           ln -s VOL@SNAP .ctl/clone/NEW       a writable clone, at once; VOL alone clones it as it is now
           readlink .ctl/clone/NEW             what it was cloned from
+          mkdir .ctl/job/scrub                verify everything; also check, check-data; rmdir cancels
+          cat .ctl/job/scrub/state  .ctl/job/scrub/report
           cat .ctl/stats  .ctl/errors         space; why the last operations were refused
           cat .ctl/vol/VOL/info  .ctl/vol/VOL/users
 

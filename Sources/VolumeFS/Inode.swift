@@ -13,11 +13,13 @@ public enum Inode: Hashable, Sendable {
     case snapshot(UInt64), snapshotInfo(UInt64), snapshotInfoJSON(UInt64)
     /// `.ctl/clone/NAME`.
     case clone(UInt64)
+    /// `.ctl/job`, `.ctl/job/KIND`, and what is in it.
+    case jobs, job(Jobs.Kind), jobState(Jobs.Kind), jobProgress(Jobs.Kind), jobReport(Jobs.Kind), jobReportJSON(Jobs.Kind)
 
     private static let fixed: [Inode] = [
         .root, .control, .readme, .state, .statistics, .statisticsJSON, .errors, .list, .volumeDirectories,
-        .snapshotDirectories, .clones,
-    ]
+        .snapshotDirectories, .clones, .jobs,
+    ] + Jobs.Kind.allCases.flatMap { [.job($0), .jobState($0), .jobProgress($0), .jobReport($0), .jobReportJSON($0)] }
 
     public var number: UInt64 {
         switch self {
@@ -66,7 +68,7 @@ public enum Inode: Hashable, Sendable {
     public var kind: Kind {
         switch self {
         case .root, .control, .volumeDirectories, .snapshotDirectories, .clones, .volumeDirectory, .snapshotDirectory,
-            .snapshot:
+            .snapshot, .jobs, .job:
             .directory
         case .clone, .volumeOrigin: .link
         default: .file

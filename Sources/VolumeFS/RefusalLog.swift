@@ -27,6 +27,7 @@ func reason(for error: PoolError) -> String {
         "names are made of letters, digits and . _ + - (a snapshot's also of :), and begin with a letter or digit"
     case .invalid(.nameTooLong): "names have at most 127 bytes"
     case .invalid(.destination): "it can be renamed only where it is, and volumes stay volumes"
+    case .invalid(.job): "there is scrub, check and check-data to do"
     case .invalid: "that value is not allowed here"
     case .notFound: "there is no volume or snapshot of that name"
     case .exists: "that name is taken; remove or rename what has it first"
@@ -36,6 +37,7 @@ func reason(for error: PoolError) -> String {
     case .notPermitted: "not here: volumes are files at the top, snapshots are made by mkdir and removed by rmdir in .ctl/snap/VOLUME"
     case .notSupported: "this kind of request is not supported"
     case .suspended: "an earlier write to the pool's file failed; unmount and mount again to recover"
+    case .cancelled: "it was cancelled"
     case .corrupt(let structure, let position, let problem):
         "damaged \(structure) at byte \(position) of the pool's file (\(problem)); run volfs check"
     case .locked, .notAPool, .unsupportedFormat, .truncated: "the pool cannot be used"

@@ -10,6 +10,10 @@ extension VolumeFileSystem {
         let volume: UInt64
         var snapshot = name
         switch parent {
+        case .jobs:
+            guard let kind = Jobs.Kind(rawValue: name) else { throw .invalid(.job) }
+            try jobs.start(kind)
+            return .job(kind)
         case .snapshotDirectory(let id): volume = id
         case .snapshotDirectories:
             let parts = name.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
@@ -28,6 +32,7 @@ extension VolumeFileSystem {
     /// `rmdir .ctl/snap/VOL/SNAP`: the snapshot is gone, durably; its space follows in the background.
     public func removeDirectory(_ parent: Inode, _ name: String, by caller: Caller) throws(PoolError) {
         let inode = try lookup(parent, name)
+        if case .job(let kind) = inode { return try jobs.remove(kind) }
         guard case .snapshot(let id) = inode else { throw .notPermitted }
         try refuseIfReadOnly()
         let info = try pool.info(id)

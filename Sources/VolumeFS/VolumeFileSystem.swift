@@ -11,6 +11,7 @@ public final class VolumeFileSystem: Sendable {
     let options: Options
     let refusals = RefusalLog()
     let open = Mutex(OpenTable())
+    let jobs: Jobs
     /// When a volume's snapshots last changed, for its directory's time.
     let snapshotTimes = Mutex<[UInt64: UInt64]>([:])
 
@@ -33,6 +34,8 @@ public final class VolumeFileSystem: Sendable {
         public var now: @Sendable () -> UInt64
         /// Waits about that many milliseconds.
         public var pause: @Sendable (Int) -> Void
+        /// Runs something on a thread of its own; false if it cannot.
+        public var spawn: @Sendable (@escaping @Sendable () -> Void) -> Bool = { _ in false }
 
         public init(now: @escaping @Sendable () -> UInt64, pause: @escaping @Sendable (Int) -> Void) {
             self.now = now
@@ -54,10 +57,14 @@ public final class VolumeFileSystem: Sendable {
     public init(pool: Pool, options: Options) {
         self.pool = pool
         self.options = options
+        jobs = Jobs(pool: pool, options: options)
     }
 
     /// From now on nothing new can be opened; what is open goes on.
     public func stop() { open.withLock { $0.isStopping = true } }
+
+    /// Cancels all jobs and waits for their end. To be called before the pool is closed.
+    public func stopJobs() { jobs.stop() }
 
     /// Names of open volumes and snapshots with the processes that opened them.
     public var users: [(name: String, process: Int32)] {
@@ -107,6 +114,7 @@ public final class VolumeFileSystem: Sendable {
         case .snapshotDirectory(let id):
             return .snapshot(try pool.find(snapshot: name, of: id))
         case .snapshot(let id): return try member(name, of: snapshotMembers(id))
+        case .jobs, .job: return try member(name, of: try list(parent))
         default: throw .notFound
         }
     }
@@ -120,6 +128,13 @@ public final class VolumeFileSystem: Sendable {
     /// Everything a directory lists, without `.` and `..`.
     public func list(_ directory: Inode) throws(PoolError) -> [DirectoryEntry] {
         switch directory {
+        case .jobs: return jobs.kinds.map { DirectoryEntry(name: $0.rawValue, inode: .job($0)) }
+        case .job(let kind):
+            _ = try jobs.job(kind)
+            return [
+                .init(name: "state", inode: .jobState(kind)), .init(name: "progress", inode: .jobProgress(kind)),
+                .init(name: "report", inode: .jobReport(kind)), .init(name: "report.json", inode: .jobReportJSON(kind)),
+            ]
         case .root: return rootEntries()
         case .control: return Self.controlEntries
         case .volumeDirectories: return pool.volumes().map { DirectoryEntry(name: $0.name, inode: .volumeDirectory($0.id)) }
@@ -143,7 +158,7 @@ public final class VolumeFileSystem: Sendable {
         .init(name: "stats", inode: .statistics), .init(name: "stats.json", inode: .statisticsJSON),
         .init(name: "errors", inode: .errors), .init(name: "list", inode: .list),
         .init(name: "vol", inode: .volumeDirectories), .init(name: "snap", inode: .snapshotDirectories),
-        .init(name: "clone", inode: .clones),
+        .init(name: "clone", inode: .clones), .init(name: "job", inode: .jobs),
     ]
 
     private func rootEntries() -> [DirectoryEntry] {
@@ -213,6 +228,9 @@ public final class VolumeFileSystem: Sendable {
             let time = max(result.changed, snapshotTimes.withLock { $0[id] } ?? 0)
             result.modified = time
             result.changed = time
+        case .job(let kind), .jobState(let kind), .jobProgress(let kind), .jobReport(let kind), .jobReportJSON(let kind):
+            result.modified = try jobs.job(kind).started
+            result.changed = result.modified
         default:
             result.modified = options.now()
             result.changed = result.modified

@@ -1,0 +1,28 @@
+internal import BlockStorage
+internal import Glibc
+internal import LinuxIO
+internal import PoolEngine
+internal import VolumeFS
+
+/// `volfs repair`, with the exit statuses of fsck(8).
+enum RepairCommand {
+    static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
+        try CheckCommand.judged(arguments) { path throws(Failure) in
+            let table = MountTable()
+            if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { throw mountedFailure(mount.source, mount) }
+            let isDryRun = arguments.has("dry-run")
+            let report: RepairReport
+            do throws(PoolError) {
+                let device = try FileDevice(opening: path, mode: isDryRun ? .readOnly : .readWrite)
+                report = try Pool.repair(device, environment: DirectPool.environment, isDryRun: isDryRun)
+            } catch .locked {
+                throw Failure(.locked(process: FileDevice.lockHolder(of: path)), object: path, pool: path)
+            } catch {
+                throw Failure(error, object: path, pool: path)
+            }
+            say(arguments.isJSON ? ReportText.json(report, isDryRun: isDryRun) : ReportText.text(report, isDryRun: isDryRun))
+            if report.isClean { return CheckCommand.Status.clean }
+            return isDryRun ? CheckCommand.Status.uncorrected : CheckCommand.Status.corrected
+        }
+    }
+}

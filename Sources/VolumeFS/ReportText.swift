@@ -1,0 +1,80 @@
+package import PoolEngine
+
+/// Reports as text and as JSON, the same from a mount and from a command.
+package enum ReportText {
+    package static func text(_ report: CheckReport) -> String {
+        let lost = report.lostBlocks == 0 ? "" : ", \(report.lostBlocks) blocks lost earlier"
+        let counted = "\(report.checkedNodes) nodes, \(report.checkedBlocks) blocks\(lost)"
+        if report.isClean { return "clean: \(counted)" }
+        let problems = report.problems.map { "error: \($0)\n" }.joined()
+        return "\(problems)\(report.problems.count) errors, \(report.leakedBlocks) leaked blocks, in \(counted)"
+    }
+
+    package static func json(_ report: CheckReport) -> String {
+        JSON.object([
+            ("schema", .text("volfs.check/1")), ("clean", .bool(report.isClean)),
+            ("errors", .array(report.problems.map { .text("\($0)") })), ("leaked_blocks", .number(Int64(report.leakedBlocks))),
+            ("lost_blocks", .number(Int64(report.lostBlocks))), ("nodes", .number(Int64(report.checkedNodes))),
+            ("blocks", .number(Int64(report.checkedBlocks))),
+        ])
+    }
+
+    package static func text(_ report: ScrubReport) -> String {
+        let counted = "\(report.checkedNodes) nodes, \(report.checkedBlocks) blocks, \(report.healedCopies) copies made whole"
+        if report.isClean { return "clean: \(counted)" }
+        let problems = report.problems.map { "lost: \($0.object): \($0.count) bytes at \($0.offset): \(reason(for: $0.error))\n" }
+        return "\(problems.joined())\(report.problems.count) ranges cannot be read, in \(counted)"
+    }
+
+    package static func json(_ report: ScrubReport) -> String {
+        JSON.object([
+            ("schema", .text("volfs.scrub/1")), ("clean", .bool(report.isClean)),
+            ("healed_copies", .number(Int64(report.healedCopies))), ("nodes", .number(Int64(report.checkedNodes))),
+            ("blocks", .number(Int64(report.checkedBlocks))),
+            (
+                "lost",
+                .array(report.problems.map {
+                    .fields([("object", .text($0.object)), ("offset", .size($0.offset)), ("count", .size($0.count)), ("reason", .text(reason(for: $0.error)))])
+                })
+            ),
+        ])
+    }
+
+    package static func text(_ report: RepairReport, isDryRun: Bool) -> String {
+        if report.isClean { return "clean: \(report.checkedNodes) nodes; nothing to repair" }
+        var lines = report.findings.map { "found: \(sentence($0))" }
+        lines += report.losses.map { "lost: \($0.object): \($0.count) bytes at \($0.offset)" }
+        lines.append(isDryRun ? "nothing was changed: without -n this would be repaired" : "repaired; the state before is still in older checkpoints until they are overwritten")
+        return lines.joined(separator: "\n")
+    }
+
+    package static func json(_ report: RepairReport, isDryRun: Bool) -> String {
+        JSON.object([
+            ("schema", .text("volfs.repair/1")), ("clean", .bool(report.isClean)), ("dry_run", .bool(isDryRun)),
+            ("repaired", .bool(report.isRepaired)), ("found", .array(report.findings.map { .text(sentence($0)) })),
+            (
+                "lost",
+                .array(report.losses.map { .fields([("object", .text($0.object)), ("offset", .size($0.offset)), ("count", .size($0.count))]) })
+            ),
+        ])
+    }
+
+    private static func sentence(_ finding: RepairReport.Finding) -> String {
+        switch finding {
+        case .superblockCopy(let position): "one copy of the superblock is damaged, at byte \(position)"
+        case .olderSuperblock(let epoch, let lost): "superblock \(lost) is lost; \(epoch) was taken, and the journal replayed on it"
+        case .zoneHeader(let position): "the zone header at byte \(position) is damaged; it follows from the pool's geometry"
+        case .nodeCopy(let position): "one copy of a node is damaged, at byte \(position); it is written anew from the other"
+        case .lostNode(let error): "a node is lost: \(reason(for: error))"
+        case .lostCatalogNode(let error): "a node of the catalog is lost, and the volumes in it: \(reason(for: error))"
+        case .lostVolume(let name): "a volume's record is lost; it is there as its youngest snapshot was, called \(name)"
+        case .badRecord(let version): "the record of version \(version) contradicts others and is left out"
+        case .space(let error?, _, _): "the blocks in use cannot be read and are counted anew: \(reason(for: error))"
+        case .space(nil, let leaked, let missing):
+            "the count of blocks is wrong: \(leaked) in use that nothing has, \(missing) free that something has; counted anew"
+        case .journal(let error): "the journal is damaged, and what was written after that is lost: \(reason(for: error))"
+        case .foundNodes(let count): "\(count) nodes below a lost one were found by searching the pool"
+        case .counter(let version, let stored, let found): "version \(version) has \(found) mapped blocks, not \(stored)"
+        }
+    }
+}
