@@ -48,7 +48,7 @@ let package = Package(
         tests("BlockStorageTests", ["BlockStorage", "TestSupport"]),
         tests("LinuxIOTests", ["LinuxIO", "BlockStorage", "TestSupport"]),
         // Fixtures are images of every format there was; the tests find them by path.
-        tests("PoolEngineTests", ["PoolEngine", "BlockStorage", "TestSupport"], excluding: ["Fixtures"]),
+        tests("PoolEngineTests", ["PoolEngine", "LinuxIO", "BlockStorage", "TestSupport"], excluding: ["Fixtures"]),
         tests("SimulationTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
         tests("VolumeFSTests", ["VolumeFS", "PoolEngine", "BlockStorage", "TestSupport"]),
         tests("CommandsTests", ["Commands", "VolumeFS", "BlockStorage", "TestSupport"]),

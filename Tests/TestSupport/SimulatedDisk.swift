@@ -70,6 +70,9 @@ package final class SimulatedDisk: BlockDevice {
         state.withLock { $0.fault = ($0.operations + calls, fault) }
     }
 
+    /// Ends what `fail` began.
+    package func stopFailing() { state.withLock { $0.fault = nil } }
+
     /// Makes the read of that number, counted from now, return something wrong.
     package func misread(after reads: Int, _ fault: ReadFault) {
         state.withLock { $0.readFault = ($0.reads + reads, fault) }

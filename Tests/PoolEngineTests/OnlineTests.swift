@@ -1,0 +1,117 @@
+internal import BlockStorage
+internal import LinuxIO
+internal import PoolEngine
+internal import Synchronization
+internal import TestSupport
+import Testing
+
+/// Scrubbing and checking a pool that is used.
+@Suite(.timeLimit(.minutes(5))) struct OnlineTests {
+    private static func bytes(_ value: UInt8, _ count: Int) -> [UInt8] { [UInt8](repeating: value, count: count) }
+
+    private static func makePool(_ disk: SimulatedDisk) throws -> Pool {
+        let pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 300_000, attributes: .plain)
+        for step in 0..<20 { try pool.write(volume, at: UInt64(step * 14_000), bytes(UInt8(step + 1), 6000)) }
+        try pool.createSnapshot("s", of: volume)
+        try pool.checkpoint()
+        return pool
+    }
+
+    /// A damaged copy of any node is made whole by a scrub, and check is content afterwards.
+    @Test func scrubHealsCopies() throws {
+        let disk = SimulatedDisk(size: 900 * 1024)
+        let pool = try Self.makePool(disk)
+        let layout = try Pool.openTiny(SimulatedDisk(image: disk.image), mode: .readOnly).layout()
+        let pairs = layout.interiorNodes + layout.catalogLeaves + layout.catalogNodes
+        for (index, pair) in pairs.enumerated() { disk.damage(at: Int(index % 2 == 0 ? pair.node : pair.copy) + 300, [1, 2, 3, 4, 5]) }
+        let report = try pool.scrub(JobControl())
+        #expect(report.isClean && report.healedCopies == pairs.count && pairs.count > 3, "\(report)")
+        #expect(try pool.check(readingData: true).isClean)
+        let again = try pool.scrub(JobControl())
+        #expect(again.healedCopies == 0 && again.checkedBlocks == report.checkedBlocks)
+    }
+
+    /// Damaged data and leaves are reported with the volume and its bytes.
+    @Test func scrubReportsWhatIsLost() throws {
+        let disk = SimulatedDisk(size: 900 * 1024)
+        var pool = try Self.makePool(disk)
+        try pool.close()
+        let layout = try Pool.openTiny(SimulatedDisk(image: disk.image), mode: .readOnly).layout()
+        disk.damage(at: Int(layout.dataBlocks[5]), [0xff])
+        disk.damage(at: Int(layout.leaves[2]) + 300, [1, 2, 3, 4, 5])
+        pool = try Pool.openTiny(disk)
+        let report = try pool.scrub(JobControl())
+        let objects = Set(report.problems.map(\.object))
+        #expect(objects == ["v"] || objects == ["v", "v@s"], "\(report)")
+        for problem in report.problems where problem.object == "v" {
+            #expect(throws: PoolError.self) { try pool.read(pool.find("v"), at: problem.offset, count: 1024) }
+        }
+        #expect(report.problems.filter { $0.object == "v" }.count == 2, "\(report)")
+    }
+
+    /// Check and scrub find nothing wrong while four threads write, discard, snapshot, clone and delete.
+    @Test func checkAndScrubWhileUsed() throws {
+        let disk = SimulatedDisk(size: 4 << 20)
+        let pool = try Self.makePool(disk)
+        for number in 0..<4 { try pool.createVolume("w\(number)", size: 200_000, attributes: .plain) }
+        let isDone = Mutex(false)
+        let failures = Mutex<[String]>([])
+        var threads: [JoinedThread] = []
+        for number in 0..<4 {
+            threads.append(JoinedThread {
+                var random = SeededRandom(seed: UInt64(number))
+                do {
+                    let volume = try pool.find("w\(number)")
+                    while !isDone.withLock({ $0 }) {
+                        do {
+                            try pool.write(volume, at: UInt64(random.below(190_000)), Self.bytes(UInt8(random.below(255) + 1), 1 + random.below(9000)))
+                            if random.oneIn(5) { try pool.discard(volume, at: UInt64(random.below(190_000)), count: 20_000) }
+                            if random.oneIn(9) { try pool.createSnapshot("s\(random.next())", of: volume) }
+                            if random.oneIn(6), let old = pool.snapshots(of: volume).first { try pool.delete(old.id) }
+                            if random.oneIn(20) { try pool.delete(pool.createClone("c\(random.next())", of: volume, attributes: .plain)) }
+                        } catch PoolError.outOfSpace {}
+                        if number == 0 { _ = try pool.maintain() }
+                    }
+                } catch {
+                    failures.withLock { $0.append("writer \(number): \(error)") }
+                }
+            })
+        }
+        var checks = 0, scrubs = 0
+        for _ in 0..<100 {
+            do {
+                let report = try pool.checkWhileUsed(readingData: true)
+                #expect(report.isClean, "\(report)")
+                checks += 1
+            } catch PoolError.outOfSpace {}
+            let report = try pool.scrub(JobControl())
+            #expect(report.isClean && report.healedCopies == 0, "\(report)")
+            scrubs += 1
+        }
+        isDone.withLock { $0 = true }
+        for thread in threads { thread.join() }
+        #expect(failures.withLock { $0 } == [])
+        #expect(checks > 0 && scrubs == 100)
+        try pool.finishReaping()
+        #expect(try pool.check(readingData: true).isClean)
+    }
+
+    /// A cancelled scrub ends at once.
+    @Test func cancelledScrubStops() throws {
+        let pool = try Self.makePool(SimulatedDisk(size: 900 * 1024))
+        let control = JobControl()
+        control.cancel()
+        #expect(throws: PoolError.cancelled) { try pool.scrub(control) }
+        #expect(throws: PoolError.cancelled) { try pool.checkWhileUsed(control: control) }
+        // What it pinned is free again.
+        #expect(try pool.checkWhileUsed().isClean)
+    }
+}
+
+/// A thread that an array can hold.
+private final class JoinedThread {
+    private var thread: JoinableThread?
+    init(_ body: @escaping @Sendable () -> Void) { thread = try? JoinableThread(body) }
+    func join() { thread.take()?.join() }
+}
