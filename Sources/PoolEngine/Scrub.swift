@@ -95,8 +95,9 @@ private final class Scrub {
             for level in stride(from: version.level, through: 0, by: -1) {
                 guard let found = state.descend(version, to: level, block: first, missing: &missing) else { return nil }
                 let start = first & ~(state.span(level) - 1)
-                if found.reference.address != .none {
-                    view.nodes.append(MissingNode(pointer: found.reference.pointer, level: level, first: start))
+                // A node that is only in memory, or that a checkpoint is writing just now, is not on the device yet.
+                if case .disk(let pointer, _) = found.reference {
+                    view.nodes.append(MissingNode(pointer: pointer, level: level, first: start))
                 }
             }
             guard let leaf = state.leaf(version, first, missing: &missing) else { return nil }
@@ -112,8 +113,8 @@ private final class Scrub {
             control.advance(UInt64(pool.geometry.blockSize * NodePointer.copies(level: node.level)))
             if reader.damagedCopy(node.pointer, buffer: block.bytes) != nil {
                 try heal(node.pointer, .tree(node, version: leaf.version))
-            } else if node.level == 0, !isReadable(node.pointer) {
-                // It is in memory still, but the next reader will not find it.
+            } else if node.level == 0, !isReadable(node.pointer), pool.state.withLock({ $0.has(node, in: leaf.version) }) {
+                // Still in use, and in memory perhaps, but the next reader will not find it.
                 lose(object, node.first, pool.geometry.span(level: 0), .corrupt(.node, position: pool.map.offset(of: node.pointer.address), .checksum))
             }
         }
