@@ -25,6 +25,8 @@ public enum PoolError: Error, Equatable, Sendable {
     /// A write or flush failed earlier, so what reached the device is unknown: nothing is accepted until the pool is
     /// opened again, which recovers it.
     case suspended
+    /// A line of a text that does not say what belongs there. Nothing has changed.
+    case malformed(line: Int)
     /// Somebody asked the work to stop.
     case cancelled
     /// Another process has the pool open; `process` is 0 where its number cannot be known.
@@ -63,6 +65,7 @@ public enum PoolError: Error, Equatable, Sendable {
         case .readOnly: EROFS
         case .notPermitted: EPERM
         case .notSupported: EOPNOTSUPP
+        case .malformed: EINVAL
         case .cancelled: EINTR
         case .suspended, .corrupt, .truncated: EIO
         case .notAPool, .unsupportedFormat: EMEDIUMTYPE

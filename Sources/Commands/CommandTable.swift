@@ -65,6 +65,10 @@ package enum CommandTable {
             name: "repair", operands: "", help: "make a damaged, unmounted pool whole again as far as possible",
             options: [Option(name: "dry-run", letter: "n", value: nil, help: "only print what is wrong and what would be lost"), json],
             count: 1...1),
+        Command(name: "dump", operands: "", help: "print an unmounted pool's metadata as text", count: 1...1),
+        Command(
+            name: "restore", operands: "FILE", help: "give a pool the metadata of a dump; its data must be where it was",
+            options: [Option(name: "force", letter: nil, value: nil, help: "replace the metadata it has")], count: 2...2),
         Command(name: "version", operands: "", help: "print versions", options: [json], count: 0...0, takesPool: false),
         Command(name: "help", operands: "[COMMAND]", help: "print this, or about one command", count: 0...1, takesPool: false),
     ]

@@ -108,6 +108,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .notPermitted: "not permitted; see volfs-ctl(7)"
         case .notSupported: "not supported"
         case .suspended: "an earlier write to the pool failed; unmount it and mount it again to recover"
+        case .malformed(let line): "line \(line) is not what a dump has there; nothing was written"
         case .cancelled: "was cancelled"
         case .locked(let process):
             "in use by \(holder(process)); unmount it first"

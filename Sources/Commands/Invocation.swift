@@ -80,6 +80,8 @@ public struct CommandLineTool {
         case "check": return try CheckCommand.run(arguments)
         case "scrub": return try ScrubCommand.run(arguments)
         case "repair": return try RepairCommand.run(arguments)
+        case "dump": return try DumpCommands.dump(arguments)
+        case "restore": return try DumpCommands.restore(arguments)
         case "version": return Version.run(isJSON: arguments.isJSON)
         default:
             guard let name = arguments.operands.first else { return printHelp(nil) }

@@ -33,6 +33,12 @@ extension Pool {
         superblock.created = environment.now()
         superblock.written = superblock.created
 
+        try format(device, superblock, headers)
+    }
+
+    /// Writes the fixed structures of a pool in which nothing is in use. Durable on return.
+    static func format(_ device: any BlockDevice, _ superblock: Superblock, _ headers: [ZoneHeader]) throws(PoolError) {
+        let geometry = superblock.geometry, uuid = superblock.uuid
         // Old superblocks go first: a device that is only half laid out must not open as the pool it was before.
         try writeZeros(device, from: 0, to: geometry.spaceLogOffset + UInt64(geometry.spaceLogFrames * geometry.blockSize))
         let block = AlignedBuffer(count: geometry.blockSize)

@@ -37,6 +37,7 @@ func reason(for error: PoolError) -> String {
     case .notPermitted: "not here: volumes are files at the top, snapshots are made by mkdir and removed by rmdir in .ctl/snap/VOLUME"
     case .notSupported: "this kind of request is not supported"
     case .suspended: "an earlier write to the pool's file failed; unmount and mount again to recover"
+    case .malformed(let line): "line \(line) of the text is wrong"
     case .cancelled: "it was cancelled"
     case .corrupt(let structure, let position, let problem):
         "damaged \(structure) at byte \(position) of the pool's file (\(problem)); run volfs check"

@@ -187,6 +187,15 @@ public struct UUIDBytes: Equatable, Hashable, Sendable {
         low = randomLow & ~(3 << 62) | 2 << 62
     }
 
+    /// Nil if `text` is not one in the form that the property of that name has.
+    init?(text: String) {
+        let digits = text.filter { $0 != "-" }
+        guard digits.count == 32, let high = UInt64(digits.prefix(16), radix: 16), let low = UInt64(digits.suffix(16), radix: 16) else {
+            return nil
+        }
+        (self.high, self.low) = (high, low)
+    }
+
     init(decoding bytes: UnsafeRawBufferPointer, at offset: Int) {
         high = UInt64(bigEndian: bytes.integer(at: offset))
         low = UInt64(bigEndian: bytes.integer(at: offset + 8))

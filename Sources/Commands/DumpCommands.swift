@@ -1,0 +1,44 @@
+internal import BlockStorage
+internal import Glibc
+internal import LinuxIO
+internal import PoolEngine
+
+/// `volfs dump` and `volfs restore`: a pool's metadata as text, and back.
+enum DumpCommands {
+    static func dump(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let path = Path.absolute(arguments.operands[0])
+        let table = MountTable()
+        if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { throw mountedFailure(mount.source, mount) }
+        let pool = try DirectPool.opened(path, mode: .readOnly)
+        do throws(PoolError) {
+            try pool.dump { say($0) }
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
+        return 0
+    }
+
+    static func restore(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let path = Path.absolute(arguments.operands[0]), source = arguments.operands[1]
+        let table = MountTable()
+        if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { throw mountedFailure(mount.source, mount) }
+        guard arguments.has("force") else {
+            throw .usage(path, "its metadata would be replaced by what \(source) says; if that is wanted, add --force")
+        }
+        guard let text = readText(source == "-" ? "/dev/stdin" : source) else {
+            throw Failure(.notFound, source, "cannot be read: \(String(cString: strerror(errno)))", errno: errno)
+        }
+        do throws(PoolError) {
+            let device = try FileDevice(opening: path, mode: .readWrite)
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+            try Pool.restore(device, from: lines, environment: DirectPool.environment)
+        } catch .malformed(let line) {
+            throw Failure(.failed, source, "line \(line) is not what a dump has there; nothing was written", errno: EINVAL)
+        } catch .locked {
+            throw Failure(.locked(process: FileDevice.lockHolder(of: path)), object: path, pool: path)
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
+        return 0
+    }
+}

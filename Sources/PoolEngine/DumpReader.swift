@@ -1,0 +1,249 @@
+internal import BlockStorage
+
+/// Takes a dump apart, line by line, and checks that it makes sense before anything is written.
+struct DumpReader {
+    private let device: any BlockDevice
+    private var number = 0
+    private var superblock: Superblock?
+    private var headers: [ZoneHeader] = []
+    private var map: ZoneMap?
+    private var nodes: [BlockAddress: Node] = [:]
+    private var open: Node?
+    private var openAddress = BlockAddress.none
+    private var versions: [(record: VersionRecord, root: BlockAddress)] = []
+    private var blocks: Set<BlockAddress> = []
+    private var hasEnded = false
+
+    init(device: any BlockDevice) { self.device = device }
+
+    /// What a whole dump says.
+    struct Restored {
+        var superblock: Superblock
+        var headers: [ZoneHeader]
+        fileprivate var versions: [(record: VersionRecord, root: NodeReference)]
+        fileprivate var blocks: Set<BlockAddress>
+        fileprivate var nodeBlocks: Int
+    }
+
+    mutating func take(_ line: Substring) throws(PoolError) {
+        number += 1
+        if line.isEmpty || line.hasPrefix("#") { return }
+        let words = line.split(separator: " ", maxSplits: 1)
+        let rest = words.count > 1 ? words[1] : ""
+        guard !hasEnded else { throw .malformed(line: number) }
+        switch words[0] {
+        case "volfs-dump": guard rest == "1" else { throw .malformed(line: number) }
+        case "pool": try takePool(Fields(rest, number))
+        case "geometry": try takeGeometry(Fields(rest, number))
+        case "zone": try takeZone(Fields(rest, number))
+        case "node": try takeNode(rest)
+        case "version": try takeVersion(rest)
+        case "end":
+            endNode()
+            hasEnded = true
+        default: try takeEntry(words[0], rest)
+        }
+    }
+
+    // MARK: The pool
+
+    private mutating func takePool(_ fields: Fields) throws(PoolError) {
+        guard let uuid = UUIDBytes(text: try fields.text("uuid")) else { throw .malformed(line: number) }
+        var superblock = Superblock(uuid: uuid, geometry: .standard(size: try fields.number("size")))
+        superblock.epoch = try fields.number("epoch")
+        superblock.size = try fields.number("size")
+        superblock.created = try fields.number("created")
+        superblock.nextID = try fields.number("next_id")
+        superblock.nextGeneration = UInt32(truncatingIfNeeded: try fields.number("next_generation"))
+        guard superblock.size <= (try device.size), superblock.nextID < PoolState.maximumID, superblock.epoch < 1 << 61 else {
+            throw .malformed(line: number)
+        }
+        self.superblock = superblock
+    }
+
+    private mutating func takeGeometry(_ fields: Fields) throws(PoolError) {
+        func size(_ name: String) throws(PoolError) -> Int { Int(clamping: min(try fields.number(name), 1 << 30)) }
+        let geometry = Geometry(
+            blockSize: try size("block"), fanout: try size("fanout"), segmentBlocks: try size("segment"), ringSlots: try size("slots"),
+            ringStride: try size("stride"), journalFrames: try size("journal"), spaceLogFrames: try size("space_log"))
+        do throws(PoolError) { try geometry.validate() } catch { throw .malformed(line: number) }
+        guard superblock != nil else { throw .malformed(line: number) }
+        superblock?.geometry = geometry
+    }
+
+    private mutating func takeZone(_ fields: Fields) throws(PoolError) {
+        guard let superblock, nodes.isEmpty, open == nil else { throw .malformed(line: number) }
+        let g = superblock.geometry
+        let offset = headers.last?.end(g) ?? g.firstZoneOffset
+        let first = headers.last.map { $0.firstSegment + $0.segments } ?? 1
+        // A zone of that many segments ends where the largest that fits before that end does.
+        let wanted = try fields.number("segments")
+        guard wanted > 0, wanted < 1 << 40,
+            var header = ZoneHeader(index: headers.count, offset: offset, end: superblock.size, firstSegment: first, geometry: g)
+        else { throw .malformed(line: number) }
+        while header.segments > wanted {
+            guard let smaller = ZoneHeader(
+                index: headers.count, offset: offset, end: header.end(g) - UInt64(g.segmentSize), firstSegment: first, geometry: g)
+            else { throw .malformed(line: number) }
+            header = smaller
+        }
+        guard try fields.number("offset") == offset, header.segments == wanted else { throw .malformed(line: number) }
+        headers.append(header)
+        map = ZoneMap(geometry: g, headers: headers)
+    }
+
+    // MARK: Nodes
+
+    private mutating func takeNode(_ rest: Substring) throws(PoolError) {
+        endNode()
+        let words = rest.split(separator: " ", maxSplits: 1)
+        guard let superblock, words.count == 2, let address = UInt64(words[0]), nodes[BlockAddress(address)] == nil else {
+            throw .malformed(line: number)
+        }
+        let fields = Fields(words[1], number)
+        let level = try fields.number("level"), first = try fields.number("first")
+        guard level <= UInt64(Geometry.maximumLevel), first % superblock.geometry.span(level: Int(level)) == 0 else {
+            throw .malformed(line: number)
+        }
+        let identity = VersionIdentity(
+            id: try fields.number("writer"), family: try fields.number("family"),
+            generation: UInt32(truncatingIfNeeded: try fields.number("generation")))
+        open = Node(level: Int(level), first: first, version: identity, holeGeneration: 0, geometry: superblock.geometry)
+        openAddress = BlockAddress(address)
+    }
+
+    private mutating func takeEntry(_ word: Substring, _ rest: Substring) throws(PoolError) {
+        let range = word.split(separator: "-").compactMap { Int($0) }
+        let words = rest.split(separator: " ")
+        guard let superblock, let map, let node = open, (1...2).contains(range.count), let from = range.first, let to = range.last,
+            from <= to, to < superblock.geometry.fanout, words.count >= 2, let value = UInt64(words[1])
+        else { throw .malformed(line: number) }
+        let fanout = superblock.geometry.fanout
+        switch words[0] {
+        case "hole", "lost":
+            guard let generation = UInt32(exactly: value), generation <= node.generation, words[0] == "hole" || node.level == 0 else {
+                throw .malformed(line: number)
+            }
+            for slot in from...to {
+                node.store(words[0] == "hole" ? .hole(generation) : .poisoned(generation), at: slot, fanout)
+                if words[0] == "lost" { node.count += 1 }
+            }
+        case "node":
+            let span = superblock.geometry.span(level: max(0, node.level - 1))
+            guard node.level > 0, let child = nodes[BlockAddress(value)], child.level == node.level - 1,
+                child.first == node.first + UInt64(from) * span, child.generation <= node.generation
+            else { throw .malformed(line: number) }
+            node.children[from] = child
+            node.count += 1
+            node.store(
+                .node(NodePointer(address: .none, generation: child.generation, checksum: 0), mapped: 0, isLeaf: false), at: from, fanout)
+        case "data":
+            guard node.level == 0, words.count == 4, let generation = UInt32(words[2]), let checksum = UInt32(words[3], radix: 16),
+                generation <= node.generation, map.contains(BlockAddress(value))
+            else { throw .malformed(line: number) }
+            blocks.insert(BlockAddress(value))
+            node.store(
+                Entry(address: BlockAddress(value), generation: generation, checksum: checksum, descriptor: .data), at: from, fanout)
+            node.count += 1
+        default: throw .malformed(line: number)
+        }
+    }
+
+    private mutating func endNode() {
+        if let open { nodes[openAddress] = open }
+        open = nil
+    }
+
+    // MARK: Versions
+
+    private mutating func takeVersion(_ rest: Substring) throws(PoolError) {
+        endNode()
+        // The name is last, and may be empty.
+        let halves = rest.split(separator: " name=", maxSplits: 1, omittingEmptySubsequences: false)
+        let fields = Fields(halves[0], number)
+        let states: [String: VersionRecord.State] = ["volume": .volume, "snapshot": .snapshot, "hidden": .hidden]
+        guard halves.count == 2, let state = states[try fields.text("state")], let uuid = UUIDBytes(text: try fields.text("uuid")) else {
+            throw .malformed(line: number)
+        }
+        func small(_ name: String) throws(PoolError) -> UInt32 { UInt32(truncatingIfNeeded: try fields.number(name)) }
+        var record = VersionRecord(
+            id: try fields.number("id"), volume: try fields.number("volume"), parent: try fields.number("parent"),
+            family: try fields.number("family"), state: state, generation: try small("generation"),
+            level: Int(clamping: try fields.number("level")), size: try fields.number("size"), created: try fields.number("created"),
+            attributes: Attributes(mode: try small("mode") & 0o7777, uid: try small("uid"), gid: try small("gid")), uuid: uuid,
+            name: String(halves[1]))
+        record.referenced = try fields.number("referenced")
+        record.reapCursor = try fields.number("cursor")
+        record.modified = try fields.number("modified")
+        record.changed = try fields.number("changed")
+        record.originVersion = try fields.number("origin_version")
+        record.originVolume = try fields.number("origin_volume")
+        let root = try fields.text("root")
+        guard record.level <= Geometry.maximumLevel else { throw .malformed(line: number) }
+        if root.hasPrefix("hole:") {
+            guard let generation = UInt32(root.dropFirst(5)) else { throw .malformed(line: number) }
+            record.root = NodePointer(address: .none, generation: generation, checksum: 0)
+            versions.append((record, .none))
+        } else {
+            guard let address = UInt64(root), let node = nodes[BlockAddress(address)], node.level == record.level, node.first == 0 else {
+                throw .malformed(line: number)
+            }
+            record.root = NodePointer(address: .none, generation: node.generation, checksum: 0)
+            versions.append((record, BlockAddress(address)))
+        }
+    }
+
+    /// Throws unless the dump was whole.
+    func finish(_ environment: Pool.Environment) throws(PoolError) -> Restored {
+        guard hasEnded, var superblock, !headers.isEmpty else { throw .malformed(line: number + 1) }
+        superblock.isClean = true
+        superblock.zoneCount = headers.count
+        superblock.incarnation = environment.random()
+        superblock.nonce = environment.random()
+        superblock.written = environment.now()
+        let roots = versions.map { entry in
+            (entry.record, nodes[entry.root].map { NodeReference.memory($0) } ?? .hole(entry.record.root.generation))
+        }
+        let nodeBlocks = nodes.values.reduce(0) { $0 + NodePointer.copies(level: $1.level) }
+        return Restored(superblock: superblock, headers: headers, versions: roots, blocks: blocks, nodeBlocks: nodeBlocks)
+    }
+}
+
+extension DumpReader.Restored {
+    /// Puts everything into the state of a pool just laid out.
+    func fill(_ state: inout PoolState) throws(PoolError) {
+        for block in blocks.sorted() { try state.space.claim(BlockRun(start: block, count: 1)) }
+        try state.takeOver(versions.map(\.record))
+        state.dirtyBlocks += nodeBlocks
+        for (record, root) in versions {
+            guard let version = state.versions[record.id] else { continue }
+            version.root = root
+            state.markDirty(version)
+        }
+        state.rewritesBitmap = true
+    }
+}
+
+/// `name=value` words.
+private struct Fields {
+    private var values: [Substring: Substring] = [:]
+    private let line: Int
+
+    init(_ text: Substring, _ line: Int) {
+        self.line = line
+        for word in text.split(separator: " ") {
+            let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            if parts.count == 2 { values[parts[0]] = parts[1] }
+        }
+    }
+
+    func text(_ name: String) throws(PoolError) -> String {
+        guard let value = values[Substring(name)] else { throw .malformed(line: line) }
+        return String(value)
+    }
+
+    func number(_ name: String) throws(PoolError) -> UInt64 {
+        guard let value = UInt64(try text(name)) else { throw .malformed(line: line) }
+        return value
+    }
+}
