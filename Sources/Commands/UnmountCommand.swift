@@ -12,7 +12,7 @@ enum UnmountCommand {
         }
         let isLazy = arguments.has("lazy")
         let seconds = try wait(arguments)
-        if !isLazy, let users = try? ControlledPool(mountpoint: mount.mountpoint).users(), !users.isEmpty {
+        if !isLazy, let users = stillOpen(mount), !users.isEmpty {
             throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: "; ")); close them, or use --lazy", errno: EBUSY)
         }
         // Who holds the pool until everything is stored.
@@ -25,6 +25,16 @@ enum UnmountCommand {
         }
         let holder = Failure.holder(daemon)
         throw Failure(.busy, mount.source, "unmounted, but \(holder) still stores changes; wait for it", errno: EBUSY)
+    }
+
+    /// Who has something open. close(2) returns before the daemon hears of it, so for two seconds that is not taken for an
+    /// answer.
+    private static func stillOpen(_ mount: MountTable.Mount) -> [String]? {
+        for _ in 0..<40 {
+            guard let users = try? ControlledPool(mountpoint: mount.mountpoint).users(), !users.isEmpty else { return nil }
+            pause(milliseconds: 50)
+        }
+        return try? ControlledPool(mountpoint: mount.mountpoint).users()
     }
 
     private static func wait(_ arguments: Arguments) throws(Failure) -> Int {

@@ -1,0 +1,140 @@
+internal import Foundation
+internal import TestSupport
+import Testing
+
+/// Damage to the pool's file, and to what it lies on, as a user meets it.
+extension IntegrationTests {
+    /// Finds structures by their magic, and overwrites them.
+    private static let damage = """
+        cat > "$T/damage.py" <<'END'
+        # damage.py POOL KIND: overwrites one structure of that kind, or both copies, and prints where.
+        import struct, sys
+        f = open(sys.argv[1], "r+b"); kind = sys.argv[2]; data = f.read()
+        blocks = [(at, data[at:at + 4]) for at in range(0, len(data), 4096)]
+        nodes = [(at, data[at + 24], data[at + 25], struct.unpack_from("<Q", data, at + 8)[0], struct.unpack_from("<Q", data, at + 56)[0])
+                 for at, magic in blocks if magic == b"VFND"]
+        newest = max([epoch for _, _, _, _, epoch in nodes] + [0])
+        def hit(*places):
+            for at in places: f.seek(at); f.write(b"\\xa5" * 4096); print(kind, "at", at)
+        superblocks = [at for at, magic in blocks if magic == b"VFSB"]
+        epoch = lambda at: struct.unpack_from("<Q", data, at + 96)[0]
+        if kind == "superblock": hit(max(superblocks, key=epoch))
+        if kind == "bitmap": hit(max((at for at, magic in blocks if magic == b"VFBM"), key=lambda at: struct.unpack_from("<Q", data, at + 24)[0]))
+        if kind == "zone": hit(next(at for at, magic in blocks if magic == b"VFZN"))
+        if kind == "interior": hit(max((n for n in nodes if n[1] > 0 and n[2] == 0), key=lambda n: n[4])[0])
+        if kind == "leaf": hit(max((n for n in nodes if n[1] == 0 and n[2] == 0), key=lambda n: n[4])[0])
+        if kind == "data": hit(data.find(b"MARKED" + b"x" * 4000) // 4096 * 4096)
+        END
+        damage() { python3 "$T/damage.py" "$P" "$1"; }
+
+        """
+
+    /// Each kind of damage: what check and repair say and return, what is lost, and that everything else is there.
+    @Test func damageIsNamedAndRepaired() throws {
+        try scenario(
+            Self.damage + """
+            fill() {
+                rm -f "$P"; pool 64M
+                head -c 8M /dev/urandom > "$M/a"; sync "$M/a"; mkdir "$M/.ctl/snap/a/s"; head -c 3M /dev/urandom > "$M/b"
+                python3 -c 'print("MARKED" + "x" * 4089, end="")' | dd of="$M/b" bs=4095 seek=0 conv=notrunc status=none
+                sums=$(cd "$M"; md5sum a a@s b); unmount_pool
+            }
+            for kind in superblock bitmap zone interior; do
+                # Checkpoints until bitmap pages are written, if it is they that are wanted.
+                fill; cp "$P" "$T/good"
+                damage $kind || { [ $kind = bitmap ] && echo "no page yet" && continue; fail "nothing to damage: $kind"; }
+                cp "$P" "$T/before"
+                "$V" repair "$P" --dry-run > "$T/out" && [ $kind != interior ] && [ $kind != bitmap ] && [ $kind != zone ] || true
+                cmp "$P" "$T/before" || fail "$kind: a dry run changed the pool"
+                got=0; "$V" repair "$P" > "$T/out" || got=$?
+                [ $got = 1 ] || [ $got = 0 ] || fail "$kind: repair returned $got: $(cat "$T/out")"
+                grep -q '^lost' "$T/out" && fail "$kind: something is lost: $(cat "$T/out")"
+                clean; mount_pool; same "$(cd "$M"; md5sum a a@s b)" "$sums" "after $kind"; unmount_pool
+                echo "RESULT damage $kind: repair $got: $(head -1 "$T/out")"
+            done
+            fill; damage leaf
+            fails 4 "$V" check "$P"; says 'node above block'
+            fails 4 "$V" repair "$P" -n; says 'lost: '; fails 1 "$V" repair "$P"; says 'repaired'
+            clean; mount_pool
+            lost=0; for name in a b a@s; do md5sum "$M/$name" >/dev/null 2>&1 || lost=$((lost + 1)); done
+            [ $lost -ge 1 ] || fail "the lost leaf reads as something"
+            fails 4 "$V" scrub "$P"; says 'lost: .*bytes at'
+            truncate -s 0 "$M/b"; rm "$M/b"; unmount_pool
+            fill; damage data; mount_pool
+            fails 1 cat "$M/b"; says 'Input/output error'
+            tail -3 "$M/.ctl/errors" | grep -q 'damaged data at byte' || fail "errors does not say it: $(cat "$M/.ctl/errors")"
+            same "$(cd "$M"; md5sum a a@s)" "$(echo "$sums" | head -2)" "others beside damaged data"
+            fails 4 "$V" scrub "$P"; says 'lost: b: 4096 bytes at 0'
+            fails 4 "$V" check "$M" --data; says 'do not match'
+            dd if=/dev/zero of="$M/b" bs=4096 count=1 conv=notrunc status=none; "$V" scrub "$P" | grep '^clean'
+            unmount_pool
+            """, seconds: 300)
+    }
+
+    /// A scrub of a mounted pool makes a damaged copy whole; with --start it goes on by itself.
+    @Test func scrubOfMountedPool() throws {
+        try scenario(
+            Self.damage + """
+            pool 64M; head -c 8M /dev/urandom > "$M/a"; unmount_pool
+            damage interior; fails 4 "$V" check "$P"; says 'one damaged copy'
+            mount_pool; sum=$(md5sum < "$M/a")
+            "$V" scrub "$M" --start; fails 8 "$V" scrub "$P" --start || true
+            "$V" scrub "$P" --wait | tee "$T/report" | grep '^clean'; grep -q ' 1 copies made whole' "$T/report" || fail "$(cat "$T/report")"
+            same "$(md5sum < "$M/a")" "$sum"; "$V" check "$M" --data | grep '^clean'
+            mkdir "$M/.ctl/job/check"; while [ "$(cat "$M/.ctl/job/check/state")" = running ]; do sleep 0.05; done
+            same "$(cat "$M/.ctl/job/check/state")" clean; rmdir "$M/.ctl/job/check"
+            same "$(ls "$M/.ctl/job" | wc -l)" 0
+            unmount_pool; clean
+            """)
+    }
+
+    /// The host's filesystem is full: what is refused says so, what was acknowledged stays, and the pool goes on once there
+    /// is space.
+    @Test func hostFilesystemFull() throws {
+        try scenario(
+            """
+            truncate -s 96M "$T/host.img"; mkfs.ext4 -q "$T/host.img"; mkdir "$T/host"
+            mount -o loop "$T/host.img" "$T/host"; P=$T/host/data.pool
+            "$V" create "$P" --size 1G; fallocate -l 20M "$T/host/filler"; mount_pool; "$V" new "$M" disk 512M; pid=$(daemon)
+            cat > "$T/fill.py" <<'END'
+            # Writes numbered blocks until one is refused twice, and prints how many were acknowledged and synced.
+            import errno, os, struct, sys
+            f = os.open(sys.argv[1], os.O_WRONLY); n = 0; refused = 0; synced = 0
+            while refused < 2 and n < 100000:
+                try:
+                    os.pwrite(f, struct.pack("<Q", n + 1) * 512, n * 4096); n += 1
+                    if n % 256 == 0: os.fsync(f); synced = n
+                except OSError as e:
+                    refused += 1; assert e.errno in (errno.ENOSPC, errno.EIO), e
+            print(n, synced)
+            END
+            read -r acknowledged synced < <(python3 "$T/fill.py" "$M/disk")
+            [ "$acknowledged" -gt 5000 ] && [ "$acknowledged" -lt 30000 ] || fail "$acknowledged blocks before the host was full"
+            state=$(cat "$M/.ctl/state"); case $state in ready|degraded) ;; *) fail "state $state" ;; esac
+            [ -n "$(cat "$M/.ctl/errors")" ] || fail "no reason given"
+            rm "$T/host/filler"
+            got=0; "$V" umount "$M" || got=$?
+            for _ in $(seq 100); do kill -0 $pid 2>/dev/null || break; sleep 0.1; done
+            mount_pool
+            python3 - "$M/disk" $synced <<'END'
+            import os, struct, sys
+            f = os.open(sys.argv[1], os.O_RDONLY)
+            for n in range(int(sys.argv[2])):
+                assert os.pread(f, 4096, n * 4096) == struct.pack("<Q", n + 1) * 512, n
+            END
+            echo more > "$M/more"; sync "$M/more"; same "$(cat "$M/more")" more
+            unmount_pool; clean
+            echo "RESULT host full after $acknowledged blocks, state $state: $synced synced blocks intact"
+            """, tools: ["mkfs.ext4"])
+    }
+
+    /// scripts/soak, a few rounds of it: kills in traffic, in recovery, in umount, a second daemon, a lost pool file.
+    /// SOAK_ROUNDS sets how many.
+    @Test func soak() throws {
+        let rounds = ProcessInfo.processInfo.environment["SOAK_ROUNDS"] ?? "10"
+        try scenario(
+            """
+            VOLFS_BINARY=$V "$2/scripts/soak" --rounds $1 --directory "$T" | sed -n 's/^RESULT/RESULT soak/p;t;p'
+            """, [rounds, Scenario.root.path], seconds: 180 + 15 * (Int(rounds) ?? 10))
+    }
+}
