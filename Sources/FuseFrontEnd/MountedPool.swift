@@ -87,9 +87,13 @@ public enum MountedPool {
     private static func watch(
         _ signals: [Int32], _ files: VolumeFileSystem, _ pool: Pool, _ place: Place, _ workers: FuseWorkers, until isDone: Flag
     ) {
-        var isStopping = false
+        var isStopping = false, hasSaid = false
         while !isDone.isSet {
             workers.tend()
+            if !hasSaid, let cause = pool.statistics().suspension {
+                hasSaid = true
+                logLine("nothing is written any more: \(files.sentence(for: cause)); unmount and mount again to recover")
+            }
             guard let signal = Signals.wait(signals, milliseconds: 25), signal != SIGHUP else { continue }
             if isStopping || signal == SIGQUIT {
                 try? pool.checkpoint()

@@ -1,3 +1,5 @@
+public import BlockStorage
+
 /// What there is to know of a volume or a snapshot. Sizes in bytes, times in nanoseconds since 1970.
 public struct ObjectInfo: Equatable, Sendable {
     /// Never reused; a volume keeps it through renames and rollbacks.
@@ -57,7 +59,9 @@ public struct PoolStatistics: Equatable, Sendable {
     public var waiting: Int
     public var cachedNodes: Int, dirtyBlocks: Int
     public var journalUsedFrames: Int, journalFrames: Int
-    public var isSuspended: Bool
+    /// Why the pool accepts nothing any more; nil as long as it does.
+    public var suspension: PoolError?
+    public var isSuspended: Bool { suspension != nil }
     /// A checkpoint is being written.
     public var isStoring: Bool
     public var isReadOnly: Bool

@@ -55,7 +55,7 @@ extension Pool {
                 do throws(PoolError) {
                     return try state.freeze(reason, now: environment.now(), nonce: environment.random())
                 } catch {
-                    state.isSuspended = true
+                    state.suspend(error)
                     throw error
                 }
             }

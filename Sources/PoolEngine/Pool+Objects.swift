@@ -77,7 +77,7 @@ extension Pool {
                 hidden: state.hidden.count,
                 waiting: state.hidden.count { (state.versions[$0]?.children.count ?? 0) > 1 },
                 cachedNodes: state.cache.count, dirtyBlocks: state.dirtyBlocks, journalUsedFrames: state.journal.usedFrames + state.journal.reserved,
-                journalFrames: state.journal.frames, isSuspended: state.isSuspended, isStoring: state.isStoring, isReadOnly: state.isReadOnly)
+                journalFrames: state.journal.frames, suspension: state.suspension, isStoring: state.isStoring, isReadOnly: state.isReadOnly)
         }
     }
 

@@ -155,7 +155,7 @@ public final class Pool: Sendable {
     // MARK: Failure
 
     /// After a failed write of metadata or a failed barrier nobody knows what the device holds: nothing more is written.
-    func suspend() { state.withLock { $0.isSuspended = true } }
+    func suspend(_ cause: PoolError) { state.withLock { $0.suspend(cause) } }
 
     /// Makes every finished write durable. One at a time, and none after one failed: the kernel reports a lost write to
     /// one of two barriers that run together, and the other would vouch for it.
@@ -183,7 +183,7 @@ public final class Pool: Sendable {
         do throws(PoolError) {
             return try body()
         } catch {
-            suspend()
+            suspend(error)
             throw error
         }
     }

@@ -41,7 +41,9 @@ struct PoolState: ~Copyable {
     var undurableBlocks = 0
     /// Blocks promised to requests under way, for data and nodes they have not taken yet.
     var reservedBlocks = 0
-    var isSuspended = false
+    var isSuspended: Bool { suspension != nil }
+    /// Why nothing is written any more.
+    private(set) var suspension: PoolError?
     /// A checkpoint whose blocks are kept because somebody reads it.
     var pinnedEpoch: UInt64?
     /// The next checkpoint stores all bitmap pages, whether or not the space log has room.
@@ -161,7 +163,7 @@ struct PoolState: ~Copyable {
 
     mutating func release(_ address: BlockAddress) {
         // The maps contradict the count of blocks: nothing more is written before a repair.
-        if !space.release(address, epoch: epoch) { isSuspended = true }
+        if !space.release(address, epoch: epoch) { suspend(.corrupt(.bitmap, position: address.value, .accounting)) }
         if brokenRule == .quarantine { endQuarantine(upTo: epoch) }
     }
 
@@ -174,6 +176,9 @@ struct PoolState: ~Copyable {
         release(node.address)
         if node.copy != .none { release(node.copy) }
     }
+
+    /// The first cause counts.
+    mutating func suspend(_ cause: PoolError) { suspension = suspension ?? cause }
 
     // MARK: Space
 

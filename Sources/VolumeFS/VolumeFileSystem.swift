@@ -82,6 +82,9 @@ public final class VolumeFileSystem: Sendable {
             "\(time) pid=\(caller.process) uid=\(caller.uid) \(operation) \(Self.printable(name)) errno=\(error.errno): \(reason(for: error))")
     }
 
+    /// Why something failed, for the log.
+    public func sentence(for error: PoolError) -> String { reason(for: error) }
+
     /// Refused names can have any bytes; a line of the log has none that would end or forge it.
     private static func printable(_ name: String) -> String {
         String(name.map { $0.isASCII && ($0.asciiValue ?? 0) < 32 || $0 == "\u{7f}" ? "?" : $0 })

@@ -128,6 +128,51 @@ extension IntegrationTests {
             """, tools: ["mkfs.ext4"])
     }
 
+    /// The host's disk fails while it writes back: fdatasync(2) says so once, and reads go on as if nothing had happened. The
+    /// pool suspends and says so everywhere; opened again, it has every block that was synced.
+    @Test func failedWritebackSuspendsThePool() throws {
+        try scenario(
+            """
+            mkdir "$T/ram" "$T/host"; mount -t tmpfs -o size=48M none "$T/ram"
+            truncate -s 256M "$T/ram/host.img"; mkfs.ext4 -q -E lazy_itable_init=1 "$T/ram/host.img"
+            mount -o loop,errors=continue "$T/ram/host.img" "$T/host"; P=$T/host/data.pool
+            "$V" create "$P" --size 200M; "$V" "$P" "$M" -f 2>"$T/daemon.log" & daemon=$!
+            for _ in $(seq 100); do [ -e "$M/.ctl/state" ] && break; sleep 0.1; done
+            "$V" new "$M" disk 128M
+            cat > "$T/fill.py" <<'END'
+            # Writes and syncs numbered blocks until a sync fails; prints how many were synced.
+            import os, struct, sys
+            f = os.open(sys.argv[1], os.O_WRONLY); n = 0; synced = 0
+            try:
+                while n < 30000:
+                    os.pwrite(f, struct.pack("<Q", n + 1) * 512, n * 4096); n += 1
+                    if n % 64 == 0: os.fsync(f); synced = n
+            except OSError: pass
+            print(synced)
+            END
+            synced=$(python3 "$T/fill.py" "$M/disk")
+            [ "$synced" -gt 64 ] && [ "$synced" -lt 29000 ] || fail "$synced blocks synced"
+            same "$(cat "$M/.ctl/state")" degraded
+            grep -q 'errno=5' "$M/.ctl/errors" || fail "errors: $(cat "$M/.ctl/errors")"
+            fails 1 touch "$M/new"; fails 1 mkdir "$M/.ctl/snap/disk/s"
+            dd if="$M/disk" of=/dev/null bs=4k count=1 status=none
+            "$V" umount "$M" || true; got=0; wait $daemon || got=$?
+            same $got 3 "exit status of the daemon"
+            grep -q 'nothing is written any more: .*errno' "$T/daemon.log" || fail "the log: $(cat "$T/daemon.log")"
+            mount -o remount,size=400M "$T/ram"; sync -f "$T/host" 2>/dev/null || true
+            umount "$T/host"; e2fsck -fy "$T/ram/host.img" >/dev/null 2>&1 || true; mount -o loop "$T/ram/host.img" "$T/host"
+            mount_pool
+            python3 - "$M/disk" $synced <<'END'
+            import os, struct, sys
+            f = os.open(sys.argv[1], os.O_RDONLY)
+            for n in range(int(sys.argv[2])):
+                assert os.pread(f, 4096, n * 4096) == struct.pack("<Q", n + 1) * 512, n
+            END
+            unmount_pool; clean; umount "$T/host"
+            echo "RESULT failed writeback after $synced synced blocks, all intact: $(grep -c . "$T/daemon.log") lines in the log: $(head -1 "$T/daemon.log")"
+            """, tools: ["mkfs.ext4"])
+    }
+
     /// scripts/soak, a few rounds of it: kills in traffic, in recovery, in umount, a second daemon, a lost pool file.
     /// SOAK_ROUNDS sets how many.
     @Test func soak() throws {

@@ -18,11 +18,11 @@ import Testing
             Issue.record("\(failure.description)\n\(script)\nreproduce: scripts/simulate --seed \(result.seed.map { "\($0)" } ?? "-")")
         }
         #expect(result.coverage.images >= Self.images)
-        // Each way to crash was tried in each kind of step that writes.
-        for step in ["write", "flush", "checkpoint", "snapshot", "delete", "recovery", "second life"] {
-            for kind in ["process ended", "nothing kept", "some subset", "torn, old bytes", "torn, garbage"] {
-                #expect((result.coverage.counts[step]?[kind] ?? 0) > 0, "\(step): \(kind)")
-            }
+        // Each kind of step was cut off, and each way to crash was tried.
+        let steps = ["write", "grow", "discard", "resize", "create", "snapshot", "clone", "delete", "rollback", "rename", "flush", "checkpoint", "maintain", "reopen", "recovery", "second life"]
+        for step in steps { #expect((result.coverage.counts[step]?.values.reduce(0, +) ?? 0) > 0, "\(step)") }
+        for kind in CrashPoint.Kind.allCases {
+            #expect(result.coverage.counts.values.contains { ($0[kind.rawValue] ?? 0) > 0 }, "\(kind.rawValue)")
         }
     }
 }
