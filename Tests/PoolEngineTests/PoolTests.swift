@@ -1,5 +1,6 @@
 internal import BlockStorage
 internal import PoolEngine
+internal import Synchronization
 internal import TestSupport
 import Testing
 
@@ -204,5 +205,44 @@ import Testing
         for volume in pool.volumes() { try pool.delete(volume.id) }
         try pool.finishReaping()
         #expect(pool.usage().allocated == 0)
+    }
+
+    /// While a volume is being cut, another thread's write beyond the new end is refused: it would come back when the volume
+    /// grows again.
+    @Test func writeIntoWhatIsCutIsRefused() throws {
+        let disk = SimulatedDisk(size: 400 * 1024)
+        let pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 60_000, attributes: .plain)
+        try pool.write(volume, at: 0, [UInt8](repeating: 1, count: 60_000))
+        let results = Mutex<[PoolError]>([])
+        let start = Geometry.tiny.dataOffset
+        disk.setHook { offset in
+            guard offset >= start, results.withLock({ $0.isEmpty }) else { return }
+            disk.setHook(nil)
+            do throws(PoolError) {
+                try pool.write(volume, at: 40_000, [UInt8](repeating: 2, count: 1000))
+            } catch { results.withLock { $0.append(error) } }
+            do throws(PoolError) { try pool.resize(volume, to: 70_000) } catch { results.withLock { $0.append(error) } }
+        }
+        try pool.resize(volume, to: 3000)
+        #expect(results.withLock { $0 } == [.inUse, .inUse])
+        try pool.resize(volume, to: 60_000)
+        #expect(try pool.contents(volume) == [UInt8](repeating: 1, count: 3000) + [UInt8](repeating: 0, count: 57_000))
+    }
+
+    /// Runs end where zones do: a write over many small zones is read back, also after reopening, and all zones stay whole.
+    @Test func writesAcrossZones() throws {
+        let disk = SimulatedDisk(size: 1600 * 1024)
+        try Pool.format(disk, geometry: .tinyZones, environment: .simulated(seed: 3))
+        var pool = try Pool.openTiny(disk)
+        let volume = try pool.createVolume("v", size: 400_000, attributes: .plain)
+        let bytes = (0..<400_000).map { UInt8(truncatingIfNeeded: $0 / 1024 + 1) }
+        try pool.write(volume, at: 0, bytes)
+        #expect(try pool.contents(volume) == bytes)
+        #expect(try pool.layout().zoneHeaders.count > 6)
+        try pool.close()
+        pool = try Pool.openTiny(disk)
+        #expect(try pool.contents(volume) == bytes)
+        #expect(try pool.check(readingData: true).isClean)
     }
 }

@@ -6,7 +6,7 @@ import Testing
 /// Whatever a crash leaves of the unflushed writes, the pool opens to one moment of its history.
 @Suite(.serialized) struct CrashTests {
     /// IMAGES sets how many.
-    private static let images = ProcessInfo.processInfo.environment["IMAGES"].flatMap { Int($0) } ?? 40_000
+    private static let images = ProcessInfo.processInfo.environment["IMAGES"].flatMap { Int($0) } ?? 100_000
 
     @Test func everyHistorySurvivesCrashes() {
         var settings = Campaign.Settings()
