@@ -43,6 +43,19 @@ enum ChangeCommands {
         }
     }
 
+    static func rollback(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let name = arguments.operands[1]
+        let (volume, snapshot) = split(name)
+        guard let snapshot else { throw .usage(name, "name it VOLUME@SNAPSHOT") }
+        return try change(arguments) { pool throws(Failure) in
+            try pool.rollback(volume, to: snapshot, discarding: arguments.has("discard"))
+        }
+    }
+
+    static func swap(_ arguments: Arguments) throws(Failure) -> Int32 {
+        try change(arguments) { pool throws(Failure) in try pool.swap(arguments.operands[1], arguments.operands[2]) }
+    }
+
     static func rename(_ arguments: Arguments) throws(Failure) -> Int32 {
         let (oldVolume, oldSnapshot) = split(arguments.operands[1])
         let (newVolume, newSnapshot) = split(arguments.operands[2])

@@ -51,6 +51,12 @@ package enum CommandTable {
             ], count: 2...Int.max),
         Command(name: "rename", operands: "OLD NEW", help: "rename a volume or a snapshot", options: [json], count: 3...3),
         Command(
+            name: "rollback", operands: "VOL@SNAP", help: "put a volume back to a snapshot of it",
+            options: [
+                Option(name: "discard", letter: nil, value: nil, help: "do not keep what it holds as VOL@pre-rollback-TIME"), json,
+            ], count: 2...2),
+        Command(name: "swap", operands: "A B", help: "two volumes exchange their names", options: [json], count: 3...3),
+        Command(
             name: "check", operands: "", help: "verify a pool, mounted or not; changes nothing",
             options: [Option(name: "data", letter: nil, value: nil, help: "verify every block's contents too"), json], count: 1...1),
         Command(

@@ -68,6 +68,18 @@ final class ControlledPool: PoolAccess {
         try call(name) { Glibc.rename("\(directory)/\(snapshot ?? volume)", "\(directory)/\(name)") }
     }
 
+    func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {
+        let path = "\(mountpoint)/.ctl/vol/\(volume)/rollback"
+        let descriptor = try call(volume) { volfs_open(path, O_WRONLY | O_CLOEXEC, 0) }
+        defer { close(descriptor) }
+        let text = snapshot + (discarding ? " discard\n" : "\n")
+        try call("\(volume)@\(snapshot)") { Int32(clamping: text.withCString { write(descriptor, $0, strlen($0)) }) }
+    }
+
+    func swap(_ first: String, _ second: String) throws(Failure) {
+        try call("\(first), \(second)") { volfs_exchange("\(mountpoint)/\(first)", "\(mountpoint)/\(second)") }
+    }
+
     func finish() throws(Failure) {}
 
     /// How many handles are open below the mount, by what `.ctl/vol/*/users` says: lines `VOL: pid=…`.

@@ -2,6 +2,7 @@ internal import BlockStorage
 internal import Glibc
 internal import LinuxIO
 internal import PoolEngine
+internal import VolumeFS
 
 /// An unmounted pool, opened by this process.
 final class DirectPool: PoolAccess {
@@ -77,6 +78,17 @@ final class DirectPool: PoolAccess {
 
     func rename(_ object: ObjectLine, to name: String) throws(Failure) {
         try run(name) { () throws(PoolError) in try pool.rename(object.id, to: name) }
+    }
+
+    func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {
+        try run("\(volume)@\(snapshot)") { () throws(PoolError) in
+            let id = try find(volume)
+            try pool.rollback(id, to: pool.find(snapshot: snapshot, of: id), discarding: discarding, now: wallClock())
+        }
+    }
+
+    func swap(_ first: String, _ second: String) throws(Failure) {
+        try run("\(first), \(second)") { () throws(PoolError) in try pool.swap(find(first), find(second)) }
     }
 
     func finish() throws(Failure) {

@@ -76,6 +76,8 @@ public struct CommandLineTool {
         case "snapshot": return try ChangeCommands.snapshot(arguments)
         case "clone": return try ChangeCommands.clone(arguments)
         case "destroy": return try DestroyCommand.run(arguments)
+        case "rollback": return try ChangeCommands.rollback(arguments)
+        case "swap": return try ChangeCommands.swap(arguments)
         case "rename": return try ChangeCommands.rename(arguments)
         case "check": return try CheckCommand.run(arguments)
         case "scrub": return try ScrubCommand.run(arguments)

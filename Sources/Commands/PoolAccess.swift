@@ -11,6 +11,9 @@ protocol PoolAccess: AnyObject {
     func makeClone(_ source: String, _ name: String) throws(Failure)
     func destroy(_ object: ObjectLine) throws(Failure)
     func rename(_ object: ObjectLine, to name: String) throws(Failure)
+    /// What the volume holds is kept as a snapshot called `pre-rollback-TIME`, unless `discarding`.
+    func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure)
+    func swap(_ first: String, _ second: String) throws(Failure)
     /// After the last call: what was changed is durable.
     func finish() throws(Failure)
 }

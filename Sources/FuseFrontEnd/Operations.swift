@@ -71,8 +71,14 @@ private func addNameOperations(_ operations: inout fuse_lowlevel_ops) {
     }
     operations.rename = { request, parent, name, newParent, newName, flags in
         serve(request, "rename", name, parent) { files, _ throws(PoolError) in
-            // RENAME_NOREPLACE is what we always do; exchanging two names is not.
-            if flags & ~1 != 0 { throw .invalid(.destination) }
+            // RENAME_NOREPLACE is what we always do.
+            let exchange: UInt32 = 2
+            if flags & ~(exchange | 1) != 0 { throw .invalid(.destination) }
+            if flags & exchange != 0 {
+                try files.exchange(try inode(parent), string(name), try inode(newParent), string(newName))
+                fuse_reply_err(request, 0)
+                return
+            }
             try files.rename(
                 try inode(parent), string(name), to: try inode(newParent), string(newName), replaces: flags & 1 == 0)
             fuse_reply_err(request, 0)

@@ -91,7 +91,7 @@ extension Pool {
         return try change(.administrative, versions: 1) { state, environment throws(PoolError) in
             if state.volumeNames[name] != nil { throw .exists }
             let creation = state.creation(name, attributes, environment)
-            return (creation.id, .create(creation, size: size))
+            return (creation.id, [.create(creation, size: size)])
         }
     }
 
@@ -106,7 +106,7 @@ extension Pool {
             var attributes = source.record.attributes
             attributes.mode &= ~0o222
             let creation = state.creation(name, attributes, environment)
-            return (creation.id, .snapshot(source: source.id, creation))
+            return (creation.id, [.snapshot(source: source.id, creation)])
         }
     }
 
@@ -122,20 +122,56 @@ extension Pool {
             let hidden = isLive ? state.takeID() : 0
             let generation = isLive ? state.takeGeneration() : 0
             let creation = state.creation(name, attributes, environment)
-            return (creation.id, .clone(source: origin.id, hidden: hidden, sourceGeneration: generation, creation))
+            return (creation.id, [.clone(source: origin.id, hidden: hidden, sourceGeneration: generation, creation)])
         }
     }
 
-    /// Puts the volume back to a snapshot of it. Its id stays; newer snapshots stay; what it held otherwise is freed.
-    /// Durable on return.
-    public func rollback(_ volume: UInt64, to snapshot: UInt64) throws(PoolError) {
-        _ = try change(.administrative, versions: 2) { state, environment throws(PoolError) in
+    /// Snapshots of several volumes at one moment, all or none. Durable on return.
+    public func createSnapshots(_ name: String, of volumes: [UInt64]) throws(PoolError) {
+        try ObjectName.checkSnapshot(name)
+        guard let first = volumes.first else { throw .notFound }
+        _ = try change(.administrative, versions: 2 * volumes.count) { state, environment throws(PoolError) in
+            var records: [JournalRecord] = []
+            for volume in volumes {
+                let source = try state.writableVersion(of: volume)
+                if state.snapshotNames[volume]?[name] != nil { throw .exists }
+                var attributes = source.record.attributes
+                attributes.mode &= ~0o222
+                records.append(.snapshot(source: source.id, state.creation(name, attributes, environment)))
+            }
+            return (first, records)
+        }
+    }
+
+    /// Puts the volume back to a snapshot of it. Its id stays; newer snapshots stay. What it held otherwise becomes a snapshot
+    /// called `keptAs`, or is freed if that is nil. Durable on return.
+    public func rollback(_ volume: UInt64, to snapshot: UInt64, keptAs: String? = nil) throws(PoolError) {
+        if let keptAs { try ObjectName.checkSnapshot(keptAs) }
+        _ = try change(.administrative, versions: 4) { state, environment throws(PoolError) in
             let head = try state.writableVersion(of: volume)
             if state.shrinking[volume] != nil { throw .inUse }
             let target = try state.version(of: snapshot)
             guard target.record.state == .snapshot, target.record.volume == volume else { throw .notFound }
+            var records: [JournalRecord] = []
+            if let keptAs {
+                if state.snapshotNames[volume]?[keptAs] != nil { throw .exists }
+                var attributes = head.record.attributes
+                attributes.mode &= ~0o222
+                records.append(.snapshot(source: head.id, state.creation(keptAs, attributes, environment)))
+            }
             let creation = state.creation(head.record.name, head.record.attributes, environment)
-            return (volume, .rollback(head: head.id, snapshot: target.id, creation))
+            records.append(.rollback(head: head.id, snapshot: target.id, creation))
+            return (volume, records)
+        }
+    }
+
+    /// Two volumes exchange their names, at one moment. Durable on return.
+    public func swap(_ first: UInt64, _ second: UInt64) throws(PoolError) {
+        _ = try change(.freeing, versions: 2) { state, environment throws(PoolError) in
+            let versions = (try state.version(of: first), try state.version(of: second))
+            guard versions.0.record.state == .volume, versions.1.record.state == .volume else { throw .invalid(.destination) }
+            if first == second { return (first, []) }
+            return (first, [.swap(versions.0.id, versions.1.id, time: environment.now())])
         }
     }
 
@@ -149,7 +185,7 @@ extension Pool {
             if version.record.state == .volume, let count = state.snapshotNames[object]?.count, count > 0 {
                 throw .hasSnapshots(count: count)
             }
-            return (object, .delete(version: version.id, time: environment.now()))
+            return (object, [.delete(version: version.id, time: environment.now())])
         }
     }
 
@@ -162,7 +198,7 @@ extension Pool {
             let isTaken = isSnapshot
                 ? state.snapshotNames[version.record.volume]?[name] != nil : state.volumeNames[name] != nil
             if isTaken { throw .exists }
-            return (object, .rename(version: version.id, name: name, time: environment.now()))
+            return (object, [.rename(version: version.id, name: name, time: environment.now())])
         }
     }
 
@@ -174,9 +210,11 @@ extension Pool {
             let version = try state.writableVersion(of: object)
             return (
                 object,
-                .attributes(
-                    version: version.id, attributes, modified: modified ?? version.record.modified,
-                    changed: environment.now())
+                [
+                    .attributes(
+                        version: version.id, attributes, modified: modified ?? version.record.modified,
+                        changed: environment.now())
+                ]
             )
         }
     }
@@ -197,7 +235,7 @@ extension Pool {
         let tier: PoolState.Tier = size < old ? .freeing : .administrative
         _ = try change(tier, versions: 1, extraBlocks: 2 * Geometry.maximumLevel) { state, environment throws(PoolError) in
             let version = try state.writableVersion(of: volume)
-            return (volume, .resize(version: version.id, size: size, time: environment.now()))
+            return (volume, [.resize(version: version.id, size: size, time: environment.now())])
         }
     }
 
@@ -205,11 +243,11 @@ extension Pool {
         guard size <= geometry.maximumVolumeSize else { throw .tooLarge(size: size, limit: geometry.maximumVolumeSize) }
     }
 
-    /// Makes one administrative record, applies it, and returns when it is durable. `versions` is how many version
-    /// records it changes, each of which costs the next checkpoint a path of the catalog.
+    /// Makes administrative records, all or none, applies them, and returns when they are durable. `versions` is how many
+    /// version records they change, each of which costs the next checkpoint a path of the catalog.
     private func change(
         _ tier: PoolState.Tier, versions: Int, extraBlocks: Int = 0,
-        _ body: (inout PoolState, Environment) throws(PoolError) -> (UInt64, JournalRecord)
+        _ body: (inout PoolState, Environment) throws(PoolError) -> (UInt64, [JournalRecord])
     ) throws(PoolError) -> UInt64 {
         let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
             if state.isReadOnly { throw .readOnly }
@@ -222,11 +260,11 @@ extension Pool {
             return needed <= state.available(tier) ? needed : -needed
         }
         defer { state.withLock { $0.reservedBlocks -= needed } }
-        let frames = try reserveJournal(bytes: geometry.blockSize - JournalFrame.headerSize)
+        let frames = try reserveJournal(bytes: max(geometry.blockSize - JournalFrame.headerSize, versions * JournalRecord.creationSize))
         let (object, lsn) = try state.withLock { state throws(PoolError) -> (UInt64, UInt64) in
             defer { state.journal.endReservation(frames) }
-            let (object, record) = try body(&state, environment)
-            let lsn = state.append([record], version: nil)
+            let (object, records) = try body(&state, environment)
+            let lsn = state.append(records, version: nil)
             state.objects[object]?.lastLSN = lsn
             return (object, lsn)
         }

@@ -69,6 +69,8 @@ extension PoolState {
             case .rename(let version, let name, _):
                 versions[version].map { !$0.isHidden && isSound(name, $0.record.state) && isFree(name, like: $0) } ?? false
             case .attributes(let version, _, _, _): versions[version]?.record.state == .volume
+            case .swap(let first, let second, _):
+                first != second && [first, second].allSatisfy { versions[$0]?.record.state == .volume }
             case .write, .hole: true
             }
         if !isPossible { throw .corrupt(.journal, position: nextID, .mapping) }

@@ -26,6 +26,7 @@ extension PoolState {
             version.record.changed = time
             markDirty(version)
         case .rename(let version, let name, let time): rename(try known(version), to: name, time: time)
+        case .swap(let first, let second, let time): swap(try known(first), try known(second), time: time)
         case .attributes(let version, let attributes, let modified, let changed):
             let version = try known(version)
             version.record.attributes = attributes
@@ -125,6 +126,15 @@ extension PoolState {
         version.record.originVolume = head.record.originVolume
         version.record.originVersion = head.record.originVersion
         version.record.created = head.record.created
+    }
+
+    private mutating func swap(_ first: Version, _ second: Version, time: UInt64) {
+        (first.record.name, second.record.name) = (second.record.name, first.record.name)
+        for version in [first, second] {
+            volumeNames[version.record.name] = version.record.volume
+            version.record.changed = time
+            markDirty(version)
+        }
     }
 
     private mutating func rename(_ version: Version, to name: String, time: UInt64) {

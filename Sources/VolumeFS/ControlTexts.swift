@@ -36,6 +36,8 @@ extension VolumeFileSystem {
           mv .ctl/snap/VOL/SNAP .ctl/snap/VOL/NEW
           ln -s VOL@SNAP .ctl/clone/NEW       a writable clone, at once; VOL alone clones it as it is now
           readlink .ctl/clone/NEW             what it was cloned from
+          echo SNAP > .ctl/vol/VOL/rollback   back to a snapshot; what there is now is kept as VOL@pre-rollback-TIME
+          mkdir .ctl/group/all/snap/SNAP      all volumes at one moment
           mkdir .ctl/job/scrub                verify everything; also check, check-data; rmdir cancels
           cat .ctl/job/scrub/state  .ctl/job/scrub/report
           cat .ctl/stats  .ctl/errors         space; why the last operations were refused

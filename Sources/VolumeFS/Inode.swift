@@ -7,6 +7,11 @@ public enum Inode: Hashable, Sendable {
     case file(UInt64)
     /// `.ctl/vol/VOL`, and what is in it.
     case volumeDirectory(UInt64), volumeInfo(UInt64), volumeInfoJSON(UInt64), volumeOrigin(UInt64), volumeUsers(UInt64)
+    case volumeRollback(UInt64)
+    /// `.ctl/group`, its one group `all`, and that group's snapshots.
+    case groups, groupAll, groupSnapshots
+    /// One of those, by the snapshot that the oldest volume has of that name.
+    case groupSnapshot(UInt64)
     /// `.ctl/snap/VOL`.
     case snapshotDirectory(UInt64)
     /// `.ctl/snap/VOL/SNAP`, and what is in it.
@@ -18,7 +23,7 @@ public enum Inode: Hashable, Sendable {
 
     private static let fixed: [Inode] = [
         .root, .control, .readme, .state, .statistics, .statisticsJSON, .errors, .list, .volumeDirectories,
-        .snapshotDirectories, .clones, .jobs,
+        .snapshotDirectories, .clones, .jobs, .groups, .groupAll, .groupSnapshots,
     ] + Jobs.Kind.allCases.flatMap { [.job($0), .jobState($0), .jobProgress($0), .jobReport($0), .jobReportJSON($0)] }
 
     public var number: UInt64 {
@@ -34,6 +39,8 @@ public enum Inode: Hashable, Sendable {
         case .snapshotInfo(let id): id << 8 | 9
         case .snapshotInfoJSON(let id): id << 8 | 10
         case .clone(let id): id << 8 | 11
+        case .volumeRollback(let id): id << 8 | 12
+        case .groupSnapshot(let id): id << 8 | 13
         // The fixed ones have numbers from 1, the root's; an object's id is never 0.
         default: UInt64((Self.fixed.firstIndex(of: self) ?? 0) + 1)
         }
@@ -59,6 +66,8 @@ public enum Inode: Hashable, Sendable {
         case 9: self = .snapshotInfo(id)
         case 10: self = .snapshotInfoJSON(id)
         case 11: self = .clone(id)
+        case 12: self = .volumeRollback(id)
+        case 13: self = .groupSnapshot(id)
         default: return nil
         }
     }
@@ -68,7 +77,7 @@ public enum Inode: Hashable, Sendable {
     public var kind: Kind {
         switch self {
         case .root, .control, .volumeDirectories, .snapshotDirectories, .clones, .volumeDirectory, .snapshotDirectory,
-            .snapshot, .jobs, .job:
+            .snapshot, .jobs, .job, .groups, .groupAll, .groupSnapshots, .groupSnapshot:
             .directory
         case .clone, .volumeOrigin: .link
         default: .file

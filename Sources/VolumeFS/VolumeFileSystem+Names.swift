@@ -1,5 +1,5 @@
 public import BlockStorage
-internal import PoolEngine
+package import PoolEngine
 internal import Synchronization
 
 /// The verbs: mkdir, rmdir, ln -s, rm and mv.
@@ -10,6 +10,13 @@ extension VolumeFileSystem {
         let volume: UInt64
         var snapshot = name
         switch parent {
+        case .groupSnapshots:
+            // Every volume, at one moment: root's to make.
+            guard caller.uid == 0 else { throw .notPermitted }
+            let volumes = pool.volumes().map(\.id)
+            try pool.createSnapshots(name, of: volumes)
+            for volume in volumes { touchSnapshots(of: volume) }
+            return try lookup(parent, name)
         case .jobs:
             guard let kind = Jobs.Kind(rawValue: name) else { throw .invalid(.job) }
             try jobs.start(kind)
@@ -33,12 +40,23 @@ extension VolumeFileSystem {
     public func removeDirectory(_ parent: Inode, _ name: String, by caller: Caller) throws(PoolError) {
         let inode = try lookup(parent, name)
         if case .job(let kind) = inode { return try jobs.remove(kind) }
+        if case .groupSnapshot = inode { return try removeGroupSnapshot(name, by: caller) }
         guard case .snapshot(let id) = inode else { throw .notPermitted }
         try refuseIfReadOnly()
         let info = try pool.info(id)
         if parent == .snapshotDirectories { try requireOwner(of: info.volume, caller) }
         try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
         touchSnapshots(of: info.volume)
+    }
+
+    private func removeGroupSnapshot(_ name: String, by caller: Caller) throws(PoolError) {
+        try refuseIfReadOnly()
+        guard caller.uid == 0 else { throw .notPermitted }
+        for volume in pool.volumes() {
+            guard let id = try? pool.find(snapshot: name, of: volume.id) else { continue }
+            try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
+            touchSnapshots(of: volume.id)
+        }
     }
 
     /// `ln -s VOL[@SNAP] .ctl/clone/NAME`: a volume that begins as the source.
@@ -106,7 +124,29 @@ extension VolumeFileSystem {
         if info.isSnapshot { touchSnapshots(of: info.volume) }
     }
 
-    private func touchSnapshots(of volume: UInt64) {
+    /// `mv --exchange`, renameat2(2) with RENAME_EXCHANGE: two volumes get each other's names.
+    public func exchange(_ parent: Inode, _ first: String, _ newParent: Inode, _ second: String) throws(PoolError) {
+        guard parent == .root, newParent == .root, case .file(let a) = try lookup(parent, first),
+            case .file(let b) = try lookup(parent, second)
+        else { throw .invalid(.destination) }
+        try refuseIfReadOnly()
+        try pool.swap(a, b)
+    }
+
+    /// A word written to `.ctl/vol/VOL/rollback`: the snapshot to go back to, and `discard` behind it if what the volume holds
+    /// now is not to be kept.
+    func rollback(_ volume: UInt64, _ text: String) throws(PoolError) {
+        try refuseIfReadOnly()
+        let words = text.split(whereSeparator: \.isWhitespace).map(String.init)
+        guard (1...2).contains(words.count), words.count == 1 || words[1] == "discard" else { throw .invalid(.value) }
+        let snapshot = try pool.find(snapshot: words[0], of: volume)
+        try whileClosed(volume) { () throws(PoolError) in
+            try pool.rollback(volume, to: snapshot, discarding: words.count == 2, now: options.now())
+        }
+        touchSnapshots(of: volume)
+    }
+
+    func touchSnapshots(of volume: UInt64) {
         let now = options.now()
         snapshotTimes.withLock { $0[volume] = now }
     }
@@ -123,5 +163,19 @@ extension VolumeFileSystem {
         if caller.uid == info.attributes.uid { return mode & 0o400 != 0 }
         if caller.gid == info.attributes.gid { return mode & 0o040 != 0 }
         return mode & 0o004 != 0
+    }
+}
+
+extension Pool {
+    /// As `rollback`; what the volume holds is kept as a snapshot named for the moment, unless `discarding`.
+    package func rollback(_ volume: UInt64, to snapshot: UInt64, discarding: Bool, now: UInt64) throws(PoolError) {
+        if discarding { return try rollback(volume, to: snapshot) }
+        let stamp = Wording.time(now).filter { $0 != "-" && $0 != ":" }
+        // Several may fall into one second.
+        for number in 1... {
+            do throws(PoolError) {
+                return try rollback(volume, to: snapshot, keptAs: "pre-rollback-\(stamp)" + (number == 1 ? "" : "-\(number)"))
+            } catch .exists {}
+        }
     }
 }

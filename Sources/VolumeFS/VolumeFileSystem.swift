@@ -117,7 +117,7 @@ public final class VolumeFileSystem: Sendable {
         case .snapshotDirectory(let id):
             return .snapshot(try pool.find(snapshot: name, of: id))
         case .snapshot(let id): return try member(name, of: snapshotMembers(id))
-        case .jobs, .job: return try member(name, of: try list(parent))
+        case .jobs, .job, .groups, .groupAll, .groupSnapshots: return try member(name, of: try list(parent))
         default: throw .notFound
         }
     }
@@ -131,6 +131,10 @@ public final class VolumeFileSystem: Sendable {
     /// Everything a directory lists, without `.` and `..`.
     public func list(_ directory: Inode) throws(PoolError) -> [DirectoryEntry] {
         switch directory {
+        case .groups: return [.init(name: "all", inode: .groupAll)]
+        case .groupAll: return [.init(name: "snap", inode: .groupSnapshots)]
+        case .groupSnapshots: return groupSnapshots()
+        case .groupSnapshot: return []
         case .jobs: return jobs.kinds.map { DirectoryEntry(name: $0.rawValue, inode: .job($0)) }
         case .job(let kind):
             _ = try jobs.job(kind)
@@ -161,8 +165,17 @@ public final class VolumeFileSystem: Sendable {
         .init(name: "stats", inode: .statistics), .init(name: "stats.json", inode: .statisticsJSON),
         .init(name: "errors", inode: .errors), .init(name: "list", inode: .list),
         .init(name: "vol", inode: .volumeDirectories), .init(name: "snap", inode: .snapshotDirectories),
-        .init(name: "clone", inode: .clones), .init(name: "job", inode: .jobs),
+        .init(name: "clone", inode: .clones), .init(name: "group", inode: .groups), .init(name: "job", inode: .jobs),
     ]
+
+    /// Names of snapshots that every volume has.
+    private func groupSnapshots() -> [DirectoryEntry] {
+        let volumes = pool.volumes().sorted { $0.id < $1.id }
+        guard let first = volumes.first else { return [] }
+        return pool.snapshots(of: first.id).filter { snapshot in
+            volumes.allSatisfy { (try? pool.find(snapshot: snapshot.name, of: $0.id)) != nil }
+        }.map { DirectoryEntry(name: $0.name, inode: .groupSnapshot($0.id)) }
+    }
 
     private func rootEntries() -> [DirectoryEntry] {
         var entries: [DirectoryEntry] = []
@@ -180,7 +193,7 @@ public final class VolumeFileSystem: Sendable {
     private func volumeMembers(_ id: UInt64) throws(PoolError) -> [DirectoryEntry] {
         var entries: [DirectoryEntry] = [
             .init(name: "info", inode: .volumeInfo(id)), .init(name: "info.json", inode: .volumeInfoJSON(id)),
-            .init(name: "users", inode: .volumeUsers(id)),
+            .init(name: "users", inode: .volumeUsers(id)), .init(name: "rollback", inode: .volumeRollback(id)),
         ]
         if try pool.info(id).origin != nil { entries.append(.init(name: "origin", inode: .volumeOrigin(id))) }
         return entries
@@ -223,8 +236,12 @@ public final class VolumeFileSystem: Sendable {
             result.size = info.size
             result.allocated = info.referenced
             take(info, &result)
+        case .volumeRollback(let id):
+            take(try pool.info(id), &result)
+            result.mode = 0o200
         case .volumeDirectory(let id), .volumeInfo(let id), .volumeInfoJSON(let id), .volumeOrigin(let id),
-            .volumeUsers(let id), .clone(let id), .snapshot(let id), .snapshotInfo(let id), .snapshotInfoJSON(let id):
+            .volumeUsers(let id), .clone(let id), .snapshot(let id), .snapshotInfo(let id), .snapshotInfoJSON(let id),
+            .groupSnapshot(let id):
             take(try pool.info(id), &result)
         case .snapshotDirectory(let id):
             take(try pool.info(id), &result)

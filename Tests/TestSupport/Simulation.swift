@@ -178,6 +178,8 @@ package final class Simulation: @unchecked Sendable {
         case .delete(let name): try pool.delete(id(name))
         case .rollback(let volume, let name): try pool.rollback(id(volume), to: id("\(volume)@\(name)"))
         case .rename(let volume, let name): try pool.rename(id(volume), to: name)
+        case .swap(let first, let second): try pool.swap(id(first), id(second))
+        case .snapshotAll(let name): try pool.createSnapshots(name, of: pool.volumes().map(\.id))
         case .flush: try pool.flush()
         case .checkpoint: try pool.checkpoint()
         case .reap(let budget): _ = try pool.reap(budget: budget)
@@ -240,7 +242,7 @@ package final class Simulation: @unchecked Sendable {
     private func mayNest(_ step: Step) -> Bool {
         let statistics = pool.statistics(), usage = pool.usage()
         switch step {
-        case .rename, .reopen, .maintain: return false
+        case .rename, .swap, .snapshotAll, .reopen, .maintain: return false
         case .checkpoint: return !statistics.isStoring
         default:
             return statistics.journalUsedFrames + 12 <= statistics.journalFrames && statistics.dirtyBlocks < 60
@@ -380,7 +382,7 @@ extension Step {
     /// What it changes is durable when it has returned.
     var isDurable: Bool {
         switch self {
-        case .create, .snapshot, .clone, .delete, .rollback, .rename, .resize: true
+        case .create, .snapshot, .clone, .delete, .rollback, .rename, .swap, .snapshotAll, .resize: true
         default: false
         }
     }

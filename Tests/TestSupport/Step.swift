@@ -12,6 +12,9 @@ package enum Step: Equatable, Sendable {
     case delete(String)
     case rollback(String, to: String)
     case rename(String, String)
+    case swap(String, String)
+    /// Of all volumes, at one moment.
+    case snapshotAll(String)
     case flush
     case checkpoint
     case reap(budget: Int)
@@ -33,6 +36,8 @@ package enum Step: Equatable, Sendable {
         case .delete(let name): "delete \(name)"
         case .rollback(let volume, let name): "rollback \(volume)@\(name)"
         case .rename(let volume, let name): "rename \(volume) \(name)"
+        case .swap(let first, let second): "swap \(first) \(second)"
+        case .snapshotAll(let name): "snapshot-all \(name)"
         case .flush: "flush"
         case .checkpoint: "checkpoint"
         case .reap(let budget): "reap \(budget)"
@@ -63,6 +68,8 @@ package enum Step: Equatable, Sendable {
         case ("delete", 2): self = .delete(words[1])
         case ("rollback", 2): guard let (volume, name) = pair() else { return nil }; self = .rollback(volume, to: name)
         case ("rename", 3): self = .rename(words[1], words[2])
+        case ("swap", 3): self = .swap(words[1], words[2])
+        case ("snapshot-all", 2): self = .snapshotAll(words[1])
         case ("flush", 1): self = .flush
         case ("checkpoint", 1): self = .checkpoint
         case ("reap", 2): guard let budget = number(1) else { return nil }; self = .reap(budget: budget)
@@ -162,6 +169,14 @@ extension ModelPool {
         case .rename(let volume, let name):
             guard volumes[volume] != nil, volumes[name] == nil else { return nil }
             model.rename(volume, to: name)
+        case .swap(let first, let second):
+            guard first != second, volumes[first] != nil, volumes[second] != nil else { return nil }
+            model.rename(first, to: "")
+            model.rename(second, to: first)
+            model.rename("", to: second)
+        case .snapshotAll(let name):
+            guard !volumes.isEmpty, volumes.keys.allSatisfy({ snapshots[$0]?[name] == nil }) else { return nil }
+            for (volume, contents) in volumes { model.snapshots[volume, default: [:]][name] = contents }
         case .flush, .checkpoint, .reap, .maintain, .reopen: return []
         }
         return [model]

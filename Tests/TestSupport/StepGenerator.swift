@@ -46,7 +46,7 @@ package struct StepGenerator {
             }
         switch pick(weights) {
         case 0: return create()
-        case 1: return .snapshot(volume, freshName("s"))
+        case 1: return random.oneIn(6) && model.volumes.count < 8 ? .snapshotAll(freshName("s")) : .snapshot(volume, freshName("s"))
         case 2:
             let snapshot = random.oneIn(3) ? nil : model.snapshots[volume]?.keys.sorted().randomElement(using: &random)
             return .clone(of: snapshot.map { "\(volume)@\($0)" } ?? volume, freshName("v"))
@@ -59,7 +59,9 @@ package struct StepGenerator {
         case 5:
             guard let name = model.snapshots[volume]?.keys.sorted().randomElement(using: &random) else { return write(volume, size) }
             return .rollback(volume, to: name)
-        case 6: return .rename(volume, freshName("v"))
+        case 6:
+            let other = model.volumes.keys.sorted().randomElement(using: &random) ?? volume
+            return random.oneIn(2) && other != volume ? .swap(volume, other) : .rename(volume, freshName("v"))
         case 7: return .resize(volume, size: someSize())
         case 8:
             let offset = random.below(size)

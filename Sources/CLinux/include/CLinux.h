@@ -8,6 +8,9 @@
 /// open(2) with its third argument. -1 and errno on failure, as all of these.
 int volfs_open(const char *path, int flags, unsigned int mode);
 
+/// renameat2(2) with RENAME_EXCHANGE.
+int volfs_exchange(const char *first, const char *second);
+
 /// fallocate(2) with FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE.
 int volfs_punch_hole(int descriptor, int64_t offset, int64_t count);
 

@@ -30,6 +30,8 @@ enum JournalRecord: Equatable, Sendable {
     case rollback(head: UInt64, snapshot: UInt64, Creation)
     case resize(version: UInt64, size: UInt64, time: UInt64)
     case rename(version: UInt64, name: String, time: UInt64)
+    /// Two volumes exchange their names.
+    case swap(UInt64, UInt64, time: UInt64)
     case attributes(version: UInt64, Attributes, modified: UInt64, changed: UInt64)
 
     /// What a new version is given.
@@ -45,11 +47,13 @@ enum JournalRecord: Equatable, Sendable {
     static let headerSize = 8
     static let continues: UInt8 = 1
     static let layout: UInt8 = 1
+    /// No record that makes a version is longer.
+    static let creationSize = headerSize + 112 + 256
     static let writeHeaderSize = headerSize + 32
 
     private enum Kind: UInt8 {
         case write = 1, hole = 2, create = 3, snapshot = 4, clone = 5, delete = 6, rollback = 7, resize = 8, rename = 9
-        case attributes = 10
+        case attributes = 10, swap = 11
     }
 
     /// Bytes a write record of that many runs and blocks takes.
@@ -100,6 +104,10 @@ enum JournalRecord: Equatable, Sendable {
             out.put(version)
             out.put(time)
             out.put(name)
+        case .swap(let first, let second, let time):
+            out.put(first)
+            out.put(second)
+            out.put(time)
         case .attributes(let version, let attributes, let modified, let changed):
             out.put(version)
             out.put(attributes)
@@ -164,6 +172,9 @@ enum JournalRecord: Equatable, Sendable {
         case .rename:
             guard let version = input.u64(), let time = input.u64(), let name = input.string() else { return nil }
             return .rename(version: version, name: name, time: time)
+        case .swap:
+            guard let first = input.u64(), let second = input.u64(), let time = input.u64() else { return nil }
+            return .swap(first, second, time: time)
         case .attributes:
             guard let version = input.u64(), let attributes = input.attributes(), let modified = input.u64(),
                 let changed = input.u64()
@@ -183,6 +194,7 @@ enum JournalRecord: Equatable, Sendable {
         case .rollback: .rollback
         case .resize: .resize
         case .rename: .rename
+        case .swap: .swap
         case .attributes: .attributes
         }
     }
