@@ -14,7 +14,7 @@ extension IntegrationTests {
             qemu-img create -q -f qcow2 q.qcow2 10M; fails 8 "$V" list q.qcow2; says "qcow2 image"
             pool 256M
             fails 6 "$V" create "$P" --size 1G; says "is mounted at"
-            fails 8 "$V" check "$P"; says "is mounted at .* by process [0-9]+"
+            fails 8 "$V" repair "$P"; says "is mounted at .* by process [0-9]+"
             mkdir "$T/other"; fails 32 "$V" "$P" "$T/other"; says "is mounted at $M by process $(daemon)"
             fails 32 "$V" "$P" "$T/missing"; says "mounted|mkdir"
             fails 2 "$V" "$P" "$M" -o snapshot=visible; says "snapshot=visible: no such mount option"
