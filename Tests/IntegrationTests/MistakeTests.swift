@@ -48,10 +48,10 @@ extension IntegrationTests {
             for at in range(0, 2 << 20, 65536):
                 f.seek(at); block = bytearray(f.read(4096))
                 if block[:4] != b"VFSB": continue
-                block[8] = 2; block[4:8] = bytes(4); block[4:8] = crc32c(block).to_bytes(4, "little")
+                block[8] = 99; block[4:8] = bytes(4); block[4:8] = crc32c(block).to_bytes(4, "little")
                 f.seek(at); f.write(block)
             END
-            fails 8 "$V" list future.pool; says "pool of format 2"
+            fails 8 "$V" list future.pool; says "pool of format 99"
             fails 32 "$V" future.pool "$M"; says "newer volfs"
             """, tools: ["qemu-img"])
     }
