@@ -55,6 +55,19 @@ package enum CommandTable {
             options: [
                 Option(name: "discard", letter: nil, value: nil, help: "do not keep what it holds as VOL@pre-rollback-TIME"), json,
             ], count: 2...2),
+        Command(
+            name: "import", operands: "FILE NAME", help: "make a volume from a raw image; - is standard input",
+            options: [
+                Option(name: "format", letter: nil, value: "raw", help: "take FILE as it is, whatever it looks like"),
+                Option(name: "progress", letter: nil, value: "HOW", help: "always, never or json (default: on a terminal)"), json,
+            ], count: 3...3),
+        Command(
+            name: "export", operands: "NAME FILE", help: "write a volume or snapshot to a sparse raw image; - is standard output",
+            options: [
+                Option(name: "force", letter: nil, value: nil, help: "replace FILE"),
+                Option(name: "progress", letter: nil, value: "HOW", help: "always, never or json (default: on a terminal)"), json,
+            ], count: 3...3),
+        Command(name: "diff", operands: "VOL@A VOL@B", help: "print the ranges in which two versions of a volume differ", options: [json], count: 3...3),
         Command(name: "swap", operands: "A B", help: "two volumes exchange their names", options: [json], count: 3...3),
         Command(
             name: "check", operands: "", help: "verify a pool, mounted or not; changes nothing",
@@ -75,6 +88,7 @@ package enum CommandTable {
         Command(
             name: "restore", operands: "FILE", help: "give a pool the metadata of a dump; its data must be where it was",
             options: [Option(name: "force", letter: nil, value: nil, help: "replace the metadata it has")], count: 2...2),
+        Command(name: "completion", operands: "SHELL", help: "print completions for bash, zsh or fish", count: 1...1, takesPool: false),
         Command(name: "version", operands: "", help: "print versions", options: [json], count: 0...0, takesPool: false),
         Command(name: "help", operands: "[COMMAND]", help: "print this, or about one command", count: 0...1, takesPool: false),
     ]

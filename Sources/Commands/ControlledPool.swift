@@ -80,6 +80,16 @@ final class ControlledPool: PoolAccess {
         try call("\(first), \(second)") { volfs_exchange("\(mountpoint)/\(first)", "\(mountpoint)/\(second)") }
     }
 
+    func stream(_ name: String, writing: Bool) throws(Failure) -> any VolumeStream {
+        try FileStream("\(mountpoint)/\(name)", name: name, writing: writing)
+    }
+
+    func differences(_ volume: String, from: String, to: String?) throws(Failure) -> String {
+        let path = "\(mountpoint)/.ctl/diff/\(volume)/\(from)..\(to ?? "head")"
+        guard let text = readText(path) else { throw Failure(errno: errno, object: "\(volume)@\(from)", reason: nil) }
+        return text
+    }
+
     func finish() throws(Failure) {}
 
     /// How many handles are open below the mount, by what `.ctl/vol/*/users` says: lines `VOL: pid=…`.

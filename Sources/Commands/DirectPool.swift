@@ -91,6 +91,18 @@ final class DirectPool: PoolAccess {
         try run("\(first), \(second)") { () throws(PoolError) in try pool.swap(find(first), find(second)) }
     }
 
+    func stream(_ name: String, writing: Bool) throws(Failure) -> any VolumeStream {
+        PoolStream(pool: pool, id: try run(name) { () throws(PoolError) in try find(name) }, name: name)
+    }
+
+    func differences(_ volume: String, from: String, to: String?) throws(Failure) -> String {
+        try run(volume) { () throws(PoolError) in
+            let id = try find(volume)
+            return try DiffText.text(
+                pool, from: pool.find(snapshot: from, of: id), to: try to.map { name throws(PoolError) in try pool.find(snapshot: name, of: id) } ?? id)
+        }
+    }
+
     func finish() throws(Failure) {
         if pool.statistics().isReadOnly { return }
         try run(path) { () throws(PoolError) in

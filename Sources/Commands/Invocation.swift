@@ -5,11 +5,13 @@ internal import VolumeFS
 
 /// One run of the command line.
 public struct CommandLineTool {
-    /// Does what `words`, without the program's name, say. Returns the exit status.
-    public static func run(_ words: [String]) -> Int32 {
+    /// Does what `words`, without the program's name, say. Returns the exit status. Called as mount.volfs or umount.volfs it
+    /// is the helper that mount(8) or umount(8) wants.
+    public static func run(_ words: [String], program: String = "volfs") -> Int32 {
         var isJSON = words.contains("--json")
         do throws(Failure) {
-            return try dispatch(words[...], &isJSON)
+            let name = program.split(separator: "/").last.map(String.init) ?? program
+            return try dispatch((try MountHelper.translated(name, words) ?? words)[...], &isJSON)
         } catch {
             complain(isJSON ? error.json : error.text)
             // check has the numbers of fsck(8), where 2 would ask for a reboot.
@@ -77,6 +79,9 @@ public struct CommandLineTool {
         case "clone": return try ChangeCommands.clone(arguments)
         case "destroy": return try DestroyCommand.run(arguments)
         case "rollback": return try ChangeCommands.rollback(arguments)
+        case "import": return try TransferCommands.importImage(arguments)
+        case "export": return try TransferCommands.exportImage(arguments)
+        case "diff": return try DiffCommand.run(arguments)
         case "swap": return try ChangeCommands.swap(arguments)
         case "rename": return try ChangeCommands.rename(arguments)
         case "check": return try CheckCommand.run(arguments)
@@ -84,6 +89,7 @@ public struct CommandLineTool {
         case "repair": return try RepairCommand.run(arguments)
         case "dump": return try DumpCommands.dump(arguments)
         case "restore": return try DumpCommands.restore(arguments)
+        case "completion": return try CompletionCommand.run(arguments)
         case "version": return Version.run(isJSON: arguments.isJSON)
         default:
             guard let name = arguments.operands.first else { return printHelp(nil) }

@@ -14,6 +14,10 @@ protocol PoolAccess: AnyObject {
     /// What the volume holds is kept as a snapshot called `pre-rollback-TIME`, unless `discarding`.
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure)
     func swap(_ first: String, _ second: String) throws(Failure)
+    /// The bytes of a volume or a snapshot.
+    func stream(_ name: String, writing: Bool) throws(Failure) -> any VolumeStream
+    /// Lines `OFFSET LENGTH`, with ` z` behind what is a hole now; `to` is a snapshot, or nil for the volume as it is.
+    func differences(_ volume: String, from: String, to: String?) throws(Failure) -> String
     /// After the last call: what was changed is durable.
     func finish() throws(Failure)
 }

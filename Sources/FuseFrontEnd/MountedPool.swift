@@ -47,7 +47,9 @@ public enum MountedPool {
                 watch(signals, files, pool, Place(mountpoint: options.mountpoint, device: device), workers, until: isDone)
             }
             ready()
+            ServiceManager.notify("READY=1\nSTATUS=serving \(options.source) at \(options.mountpoint)\nMAINPID=\(getpid())")
             workers.join()
+            ServiceManager.notify("STOPPING=1\nSTATUS=storing changes")
             isDone.set()
             maintenance.join()
             watcher.join()
@@ -108,8 +110,10 @@ public enum MountedPool {
                 if isCovered { isStopping = false }
                 continue
             }
+            ServiceManager.notify("STOPPING=1\nSTATUS=unmounting")
             if !unmount(place.mountpoint, lazily: false) {
                 files.stop()
+                ServiceManager.notify("STATUS=detached; serving what is open until it is closed")
                 for user in files.users { logLine("still open: \(user.name) by process \(user.process)") }
                 if !unmount(place.mountpoint, lazily: true) {
                     logLine("\(place.mountpoint) cannot be detached: \(String(cString: strerror(errno)))")

@@ -15,6 +15,7 @@ extension VolumeFileSystem {
         case .volumeInfo(let id), .snapshotInfo(let id): return infoText(try pool.info(id))
         case .volumeInfoJSON(let id), .snapshotInfoJSON(let id): return infoJSON(try pool.info(id))
         case .volumeUsers(let id): return usersText(id)
+        case .diff(let pair): return try DiffText.text(pool, from: pair >> 28, to: pair & (1 << 28 - 1))
         case .jobState(let kind): return try jobs.job(kind).phase.rawValue + "\n"
         case .jobProgress(let kind):
             let progress = try jobs.job(kind).control.progress
@@ -37,6 +38,7 @@ extension VolumeFileSystem {
           ln -s VOL@SNAP .ctl/clone/NEW       a writable clone, at once; VOL alone clones it as it is now
           readlink .ctl/clone/NEW             what it was cloned from
           echo SNAP > .ctl/vol/VOL/rollback   back to a snapshot; what there is now is kept as VOL@pre-rollback-TIME
+          cat .ctl/diff/VOL/A..B              ranges that differ: offset, length, z if a hole now; B may be head
           mkdir .ctl/group/all/snap/SNAP      all volumes at one moment
           mkdir .ctl/job/scrub                verify everything; also check, check-data; rmdir cancels
           cat .ctl/job/scrub/state  .ctl/job/scrub/report

@@ -10,6 +10,8 @@ public enum Inode: Hashable, Sendable {
     case volumeRollback(UInt64)
     /// `.ctl/group`, its one group `all`, and that group's snapshots.
     case groups, groupAll, groupSnapshots
+    /// `.ctl/diff`, `.ctl/diff/VOL`, and `A..B` in it: two ids of 28 bits each.
+    case diffs, diffDirectory(UInt64), diff(UInt64)
     /// One of those, by the snapshot that the oldest volume has of that name.
     case groupSnapshot(UInt64)
     /// `.ctl/snap/VOL`.
@@ -23,7 +25,7 @@ public enum Inode: Hashable, Sendable {
 
     private static let fixed: [Inode] = [
         .root, .control, .readme, .state, .statistics, .statisticsJSON, .errors, .list, .volumeDirectories,
-        .snapshotDirectories, .clones, .jobs, .groups, .groupAll, .groupSnapshots,
+        .snapshotDirectories, .clones, .jobs, .groups, .groupAll, .groupSnapshots, .diffs,
     ] + Jobs.Kind.allCases.flatMap { [.job($0), .jobState($0), .jobProgress($0), .jobReport($0), .jobReportJSON($0)] }
 
     public var number: UInt64 {
@@ -41,6 +43,8 @@ public enum Inode: Hashable, Sendable {
         case .clone(let id): id << 8 | 11
         case .volumeRollback(let id): id << 8 | 12
         case .groupSnapshot(let id): id << 8 | 13
+        case .diffDirectory(let id): id << 8 | 14
+        case .diff(let pair): pair << 8 | 15
         // The fixed ones have numbers from 1, the root's; an object's id is never 0.
         default: UInt64((Self.fixed.firstIndex(of: self) ?? 0) + 1)
         }
@@ -68,6 +72,8 @@ public enum Inode: Hashable, Sendable {
         case 11: self = .clone(id)
         case 12: self = .volumeRollback(id)
         case 13: self = .groupSnapshot(id)
+        case 14: self = .diffDirectory(id)
+        case 15: self = .diff(id)
         default: return nil
         }
     }
@@ -77,7 +83,8 @@ public enum Inode: Hashable, Sendable {
     public var kind: Kind {
         switch self {
         case .root, .control, .volumeDirectories, .snapshotDirectories, .clones, .volumeDirectory, .snapshotDirectory,
-            .snapshot, .jobs, .job, .groups, .groupAll, .groupSnapshots, .groupSnapshot:
+            .snapshot, .jobs, .job, .groups, .groupAll, .groupSnapshots, .groupSnapshot,
+            .diffs, .diffDirectory:
             .directory
         case .clone, .volumeOrigin: .link
         default: .file

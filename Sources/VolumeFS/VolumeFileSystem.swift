@@ -117,6 +117,8 @@ public final class VolumeFileSystem: Sendable {
         case .snapshotDirectory(let id):
             return .snapshot(try pool.find(snapshot: name, of: id))
         case .snapshot(let id): return try member(name, of: snapshotMembers(id))
+        case .diffs: return .diffDirectory(try pool.find(name))
+        case .diffDirectory(let id): return try diff(name, of: id)
         case .jobs, .job, .groups, .groupAll, .groupSnapshots: return try member(name, of: try list(parent))
         default: throw .notFound
         }
@@ -131,6 +133,11 @@ public final class VolumeFileSystem: Sendable {
     /// Everything a directory lists, without `.` and `..`.
     public func list(_ directory: Inode) throws(PoolError) -> [DirectoryEntry] {
         switch directory {
+        case .diffs: return pool.volumes().map { DirectoryEntry(name: $0.name, inode: .diffDirectory($0.id)) }
+        // Any two can be compared: they are looked up, not listed.
+        case .diffDirectory(let id):
+            _ = try pool.info(id)
+            return []
         case .groups: return [.init(name: "all", inode: .groupAll)]
         case .groupAll: return [.init(name: "snap", inode: .groupSnapshots)]
         case .groupSnapshots: return groupSnapshots()
@@ -165,8 +172,20 @@ public final class VolumeFileSystem: Sendable {
         .init(name: "stats", inode: .statistics), .init(name: "stats.json", inode: .statisticsJSON),
         .init(name: "errors", inode: .errors), .init(name: "list", inode: .list),
         .init(name: "vol", inode: .volumeDirectories), .init(name: "snap", inode: .snapshotDirectories),
-        .init(name: "clone", inode: .clones), .init(name: "group", inode: .groups), .init(name: "job", inode: .jobs),
+        .init(name: "clone", inode: .clones), .init(name: "diff", inode: .diffs),
+        .init(name: "group", inode: .groups), .init(name: "job", inode: .jobs),
     ]
+
+    /// `A..B` or `A..head`.
+    private func diff(_ name: String, of volume: UInt64) throws(PoolError) -> Inode {
+        guard let dots = name.firstRange(of: "..") else { throw .notFound }
+        let first = try pool.find(snapshot: String(name[..<dots.lowerBound]), of: volume)
+        let last = String(name[dots.upperBound...])
+        let second = last == "head" ? volume : try pool.find(snapshot: last, of: volume)
+        // An inode's number has room for two ids of 28 bits.
+        guard first < 1 << 28, second < 1 << 28 else { throw .notSupported }
+        return .diff(first << 28 | second)
+    }
 
     /// Names of snapshots that every volume has.
     private func groupSnapshots() -> [DirectoryEntry] {
@@ -240,7 +259,7 @@ public final class VolumeFileSystem: Sendable {
             take(try pool.info(id), &result)
             result.mode = 0o200
         case .volumeDirectory(let id), .volumeInfo(let id), .volumeInfoJSON(let id), .volumeOrigin(let id),
-            .volumeUsers(let id), .clone(let id), .snapshot(let id), .snapshotInfo(let id), .snapshotInfoJSON(let id),
+            .volumeUsers(let id), .clone(let id), .snapshot(let id), .snapshotInfo(let id), .snapshotInfoJSON(let id), .diffDirectory(let id),
             .groupSnapshot(let id):
             take(try pool.info(id), &result)
         case .snapshotDirectory(let id):

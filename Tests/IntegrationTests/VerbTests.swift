@@ -67,3 +67,49 @@ extension IntegrationTests {
             """)
     }
 }
+
+extension IntegrationTests {
+    /// Where two versions differ: what was written and what was discarded, and nothing else, however large the volume is.
+    @Test func differencesBetweenVersions() throws {
+        try scenario(
+            """
+            pool 512M; "$V" new "$M" v 200G
+            head -c 64K /dev/urandom | dd of="$M/v" bs=64K seek=1000000 conv=notrunc status=none
+            head -c 1M /dev/urandom | dd of="$M/v" bs=1M conv=notrunc status=none
+            mkdir "$M/.ctl/snap/v/a"
+            head -c 12K /dev/urandom | dd of="$M/v" bs=4K seek=3 conv=notrunc status=none
+            fallocate --punch-hole --offset 65536000000 --length 8K "$M/v"
+            mkdir "$M/.ctl/snap/v/b"; head -c 4K /dev/urandom | dd of="$M/v" bs=4K seek=100 conv=notrunc status=none
+            want='12288 12288\n65536000000 8192 z'
+            same "$(cat "$M/.ctl/diff/v/a..b")" "$(printf "$want")"; same "$("$V" diff "$P" v@a v@b)" "$(printf "$want")"
+            same "$(cat "$M/.ctl/diff/v/b..head")" "409600 4096"; same "$("$V" diff "$P" v@b v)" "409600 4096"
+            "$V" diff "$P" v@a v@b --json | python3 -c 'import json,sys; r = json.load(sys.stdin)["ranges"]; assert r[1]["hole"] and r[0]["length"] == 12288, r'
+            fails 1 cat "$M/.ctl/diff/v/a..none"; fails 2 "$V" diff "$P" v v@a
+            unmount_pool; same "$("$V" diff "$P" v@a v@b)" "$(printf "$want")"; clean
+            """)
+    }
+
+    /// Raw images in and out, sparse, through pipes, mounted or not; a qcow2 image and a half copied one do not become volumes.
+    @Test func importAndExport() throws {
+        try scenario(
+            """
+            pool 512M
+            truncate -s 1G image; head -c 3M /dev/urandom | dd of=image bs=1M seek=500 conv=notrunc status=none; printf end | dd of=image bs=1 seek=$((1073741824 - 3)) conv=notrunc status=none
+            "$V" import "$P" image disk --progress=json 2>progress; grep -q '"done":1073741824' progress
+            same "$(stat -c %s "$M/disk")" 1073741824; cmp image "$M/disk"
+            [ $(json allocated) -lt 8000000 ] || fail "not sparse: $(json allocated)"
+            "$V" export "$P" disk out; cmp image out; [ $(stat -c %b out) -lt 20000 ] || fail "not sparse: $(stat -c %b out)"
+            fails 5 "$V" export "$P" disk out; says force; "$V" export "$P" disk out --force
+            mkdir "$M/.ctl/snap/disk/s"; "$V" export "$P" disk@s - | cmp - image
+            head -c 5000001 /dev/urandom > odd; "$V" import "$P" - piped < odd; cmp odd "$M/piped"
+            fails 5 "$V" import "$P" odd piped; fails 4 "$V" import "$P" none x
+            qemu-img create -q -f qcow2 q.qcow2 10M; fails 8 "$V" import "$P" q.qcow2 q; says 'qemu-img convert'
+            fails 2 "$V" import "$P" q.qcow2 q --format qcow2; "$V" import "$P" q.qcow2 asis --format raw; cmp q.qcow2 "$M/asis"
+            truncate -s 2G big; head -c 900M /dev/urandom > big; fails 7 "$V" import "$P" big big
+            ls "$M" | grep import && fail "a half volume stayed"
+            unmount_pool
+            "$V" import "$P" odd direct; "$V" export "$P" direct out2; cmp odd out2; fails 8 "$V" import "$P" q.qcow2 q
+            clean
+            """, tools: ["qemu-img"])
+    }
+}

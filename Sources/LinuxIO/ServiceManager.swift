@@ -1,0 +1,27 @@
+internal import Glibc
+
+/// Tells a service manager how a daemon fares (sd_notify(3)); without one listening it does nothing.
+public enum ServiceManager {
+    /// Sends lines as `READY=1` or `STATUS=…` to the socket that NOTIFY_SOCKET names: a path, or behind `@` an abstract name.
+    public static func notify(_ text: String) {
+        guard let variable = getenv("NOTIFY_SOCKET") else { return }
+        let path = Array(String(cString: variable).utf8)
+        var address = sockaddr_un()
+        let capacity = MemoryLayout.size(ofValue: address.sun_path)
+        guard let first = path.first, first == UInt8(ascii: "/") || first == UInt8(ascii: "@"), path.count < capacity else { return }
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { name in
+            name.copyBytes(from: path)
+            if first == UInt8(ascii: "@") { name[0] = 0 }
+        }
+        let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        let length = socklen_t(MemoryLayout<sa_family_t>.size + path.count + (first == UInt8(ascii: "@") ? 0 : 1))
+        withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { target in
+                _ = text.withCString { sendto(descriptor, $0, strlen($0), Int32(MSG_NOSIGNAL), target, length) }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+internal import Foundation
+internal import TestSupport
+import Testing
+
+/// What is around the program: installation, helpers of mount(8), service managers, completions.
+extension IntegrationTests {
+    /// Installed below a directory, used from there as mount(8) and umount(8) would, and removed without a trace.
+    @Test func installedProgram() throws {
+        try scenario(
+            """
+            "$1/scripts/install" --prefix "$T/usr" >/dev/null
+            for file in bin/volfs sbin/mount.volfs sbin/umount.fuse.volfs share/man/man1/volfs.1 share/man/man5/volfs-pool.5 \\
+                share/bash-completion/completions/volfs share/zsh/site-functions/_volfs lib/systemd/system/volfs@.service; do
+                [ -e "$T/usr/$file" ] || fail "not installed: $file"
+            done
+            ldd "$T/usr/bin/volfs" | grep -i swift && fail "needs the Swift runtime"
+            V=$T/usr/bin/volfs; "$V" create "$P" --size 256M
+            "$T/usr/sbin/mount.volfs" "$P" "$M" -n -v -o rw,noatime,_netdev; grep -q " $M fuse.volfs" /proc/mounts || fail "not mounted"
+            "$V" new "$M" v 1M; fails 32 "$T/usr/sbin/mount.volfs" "$P" "$M"
+            "$T/usr/sbin/umount.volfs" "$M" -r; grep -q " $M fuse" /proc/mounts && fail "still mounted"
+            fails 2 "$T/usr/sbin/mount.volfs" "$P" "$M" -o nonsense; says nonsense
+            "$T/usr/sbin/mount.fuse.volfs" "$P" "$M" -s -o nonsense,ro; fails 1 touch "$M/x"; "$T/usr/sbin/umount.fuse.volfs" "$M"
+            "$1/scripts/install" --prefix "$T/usr" --uninstall >/dev/null
+            same "$(find "$T/usr" -not -type d | wc -l)" 0
+            """, [Scenario.root.path], seconds: 600)
+    }
+
+    /// A service manager hears when the mount can be used and when it goes.
+    @Test func serviceManagerIsTold() throws {
+        try scenario(
+            """
+            cat > "$T/manager.py" <<'END'
+            import os, socket, sys
+            s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); s.settimeout(60)
+            with open(sys.argv[2], "w") as log:
+                while True:
+                    text = s.recv(4096).decode(); log.write(text + "\\n"); log.flush()
+                    if "STOPPING=1" in text and "storing" in text: break
+            END
+            python3 "$T/manager.py" "$T/notify" "$T/heard" & manager=$!
+            while [ ! -S "$T/notify" ]; do sleep 0.05; done
+            "$V" create "$P" --size 256M
+            NOTIFY_SOCKET=$T/notify "$V" "$P" "$M" -f & daemon=$!
+            for _ in $(seq 100); do grep -q READY=1 "$T/heard" && break; sleep 0.1; done
+            grep -q READY=1 "$T/heard" || fail "not ready: $(cat "$T/heard")"; grep -q "STATUS=serving $P" "$T/heard"
+            touch "$M/v"; exec 5<"$M/v"; kill -TERM $daemon
+            for _ in $(seq 100); do grep -q 'serving what is open' "$T/heard" && break; sleep 0.1; done
+            grep -q 'serving what is open' "$T/heard" || fail "$(cat "$T/heard")"
+            exec 5<&-; wait $daemon; wait $manager; grep -q 'STOPPING=1' "$T/heard"; clean
+            """)
+    }
+
+    /// bash completes commands, options, and names with an @ in them.
+    @Test func bashCompletes() throws {
+        try scenario(
+            """
+            pool 256M; touch "$M/root" "$M/other"; mkdir "$M/.ctl/snap/root/v1"
+            "$V" completion bash > c; mkdir bin; ln -s "$V" bin/volfs; export PATH=$T/bin:$PATH
+            cat > try.bash <<'END'
+            source ./c
+            complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _volfs; printf '%s\\n' "${COMPREPLY[@]}"; }
+            complete_words volfs sna | grep -qx snapshot && complete_words volfs check "$1" --da | grep -qx -- --data \\
+                && complete_words volfs clone "$1" root@ | grep -qx root@v1 && complete_words volfs info "$1" o | grep -qx other
+            END
+            bash try.bash "$M" || fail "bash does not complete"
+            "$V" completion zsh | grep -q '#compdef volfs'; "$V" completion fish | grep -q 'complete -c volfs'; fails 2 "$V" completion tcsh
+            unmount_pool
+            """)
+    }
+}
