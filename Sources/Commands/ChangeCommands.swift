@@ -52,6 +52,20 @@ enum ChangeCommands {
         }
     }
 
+    /// A size, or how much more.
+    static func grow(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let text = arguments.operands[1], path = arguments.operands[0]
+        guard let amount = Size.parse(text.hasPrefix("+") ? String(text.dropFirst()) : text) else { throw notASize(text) }
+        let pool = try access(toPool: path, writing: true)
+        let old = try pool.size()
+        let (sum, overflow) = old.addingReportingOverflow(amount)
+        let size = (text.hasPrefix("+") ? (overflow ? UInt64(Int64.max) : sum) : amount) / 4096 * 4096
+        guard size > old else { throw .usage(text, "the pool has \(Wording.size(old)) already; a pool does not become smaller") }
+        try pool.grow(to: size)
+        try pool.finish()
+        return 0
+    }
+
     static func swap(_ arguments: Arguments) throws(Failure) -> Int32 {
         try change(arguments) { pool throws(Failure) in try pool.swap(arguments.operands[1], arguments.operands[2]) }
     }

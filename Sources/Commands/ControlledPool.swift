@@ -69,11 +69,14 @@ final class ControlledPool: PoolAccess {
     }
 
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {
-        let path = "\(mountpoint)/.ctl/vol/\(volume)/rollback"
-        let descriptor = try call(volume) { volfs_open(path, O_WRONLY | O_CLOEXEC, 0) }
+        try command("vol/\(volume)/rollback", snapshot + (discarding ? " discard\n" : "\n"), object: "\(volume)@\(snapshot)")
+    }
+
+    /// Writes words to a control file.
+    private func command(_ file: String, _ text: String, object: String) throws(Failure) {
+        let descriptor = try call(object) { volfs_open("\(mountpoint)/.ctl/\(file)", O_WRONLY | O_CLOEXEC, 0) }
         defer { close(descriptor) }
-        let text = snapshot + (discarding ? " discard\n" : "\n")
-        try call("\(volume)@\(snapshot)") { Int32(clamping: text.withCString { write(descriptor, $0, strlen($0)) }) }
+        try call(object) { Int32(clamping: text.withCString { write(descriptor, $0, strlen($0)) }) }
     }
 
     func swap(_ first: String, _ second: String) throws(Failure) {
@@ -89,6 +92,10 @@ final class ControlledPool: PoolAccess {
         guard let text = readText(path) else { throw Failure(errno: errno, object: "\(volume)@\(from)", reason: nil) }
         return text
     }
+
+    func size() throws(Failure) -> UInt64 { UInt64(try read("size").filter { !$0.isWhitespace }) ?? 0 }
+
+    func grow(to size: UInt64) throws(Failure) { try command("size", "\(size)\n", object: mountpoint) }
 
     func finish() throws(Failure) {}
 

@@ -103,6 +103,15 @@ final class DirectPool: PoolAccess {
         }
     }
 
+    func size() throws(Failure) -> UInt64 { pool.deviceSize }
+
+    func grow(to size: UInt64) throws(Failure) {
+        try run(path) { () throws(PoolError) in
+            try (pool.device as? FileDevice)?.grow(to: size)
+            try pool.grow()
+        }
+    }
+
     func finish() throws(Failure) {
         if pool.statistics().isReadOnly { return }
         try run(path) { () throws(PoolError) in

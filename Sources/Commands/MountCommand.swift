@@ -95,11 +95,12 @@ enum MountCommand {
     // MARK: The daemon
 
     private static func serve(_ arguments: Arguments, readyOn descriptor: Int32?) throws(Failure) -> Int32 {
-        let settings = try checked(arguments)
+        var settings = try checked(arguments)
         if let descriptor { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
         let path = settings.options.source
         let log = try settings.log.map { path throws(Failure) in try openLog(path) }
         let pool = try openPool(path, settings)
+        settings.options.enlarge = { size throws(PoolError) in try (pool.device as? FileDevice)?.grow(to: size) }
         do throws(PoolError) {
             return try MountedPool.run(pool: pool, options: settings.options) {
                 if let log { dup2(log, 2) }

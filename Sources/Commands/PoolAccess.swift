@@ -18,6 +18,10 @@ protocol PoolAccess: AnyObject {
     func stream(_ name: String, writing: Bool) throws(Failure) -> any VolumeStream
     /// Lines `OFFSET LENGTH`, with ` z` behind what is a hole now; `to` is a snapshot, or nil for the volume as it is.
     func differences(_ volume: String, from: String, to: String?) throws(Failure) -> String
+    /// Bytes of the pool's file or device that it uses.
+    func size() throws(Failure) -> UInt64
+    /// Makes the pool that many bytes large.
+    func grow(to size: UInt64) throws(Failure)
     /// After the last call: what was changed is durable.
     func finish() throws(Failure)
 }

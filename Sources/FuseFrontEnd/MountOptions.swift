@@ -1,3 +1,5 @@
+public import BlockStorage
+
 /// How a pool is mounted.
 public struct MountOptions: Sendable {
     /// Absolute path of an existing directory.
@@ -12,6 +14,8 @@ public struct MountOptions: Sendable {
     public var showsSnapshots = true
     public var showsControl = false
     public var hasControl = true
+    /// Makes what the pool is on larger; refused where that is not known.
+    public var enlarge: @Sendable (UInt64) throws(PoolError) -> Void = { _ throws(PoolError) in throw .notSupported }
     /// libfuse prints every request.
     public var debugs = false
     /// Threads that serve requests.

@@ -23,6 +23,7 @@ public enum MountedPool {
             thread.detach()
             return true
         }
+        settings.enlarge = options.enlarge
         settings.mountpoint = options.mountpoint
         settings.source = options.source
         settings.isReadOnly = options.isReadOnly

@@ -50,6 +50,16 @@ public final class FileDevice: BlockDevice {
         }
     }
 
+    /// Makes the file larger, sparse, or finds out how large the block device has become. The size is durable on return.
+    public func grow(to size: UInt64) throws(PoolError) {
+        let raw = descriptor.raw
+        let old = try self.size
+        if isBlockDevice || size <= old { return }
+        guard size <= UInt64(Int64.max) else { throw .tooLarge(size: size, limit: UInt64(Int64.max)) }
+        _ = try systemCall(.ftruncate) { ftruncate(raw, off_t(size)) }
+        _ = try systemCall(.fdatasync) { fsync(raw) }
+    }
+
     /// Bytes of host storage the file occupies now; 0 for a block device.
     public var allocatedSize: UInt64 {
         get throws(PoolError) {

@@ -13,15 +13,15 @@ internal import BlockStorage
 /// change in `delta` for the next checkpoint's space log.
 struct Allocator: ~Copyable {
     let map: ZoneMap
-    let blockCount: Int
+    private(set) var blockCount: Int
     private let geometry: Geometry
     /// One bit a block, set unless free. Index 0 is the first block of segment 1.
-    private let busy: UnsafeMutableBufferPointer<UInt64>
+    private var busy: UnsafeMutableBufferPointer<UInt64>
     /// One bit a block, set if a durable or coming checkpoint counts it as in use: `busy` without what is quarantined or
     /// in flight.
-    private let live: UnsafeMutableBufferPointer<UInt64>
-    private let segmentFree: UnsafeMutableBufferPointer<UInt16>
-    private let segmentUse: UnsafeMutableBufferPointer<Use>
+    private var live: UnsafeMutableBufferPointer<UInt64>
+    private var segmentFree: UnsafeMutableBufferPointer<UInt16>
+    private var segmentUse: UnsafeMutableBufferPointer<Use>
     private(set) var freeCount: Int
     private(set) var liveCount = 0
     private(set) var quarantinedCount = 0
@@ -72,6 +72,27 @@ struct Allocator: ~Copyable {
         live.deallocate()
         segmentFree.deallocate()
         segmentUse.deallocate()
+    }
+
+    /// Takes in the blocks that the map has gained.
+    mutating func grow() {
+        let added = map.blockCount - blockCount
+        blockCount = map.blockCount
+        freeCount += added
+        let segments = blockCount / geometry.segmentBlocks
+        Self.extend(&busy, to: (blockCount + 63) / 64, with: 0)
+        Self.extend(&live, to: (blockCount + 63) / 64, with: 0)
+        Self.extend(&segmentFree, to: segments, with: UInt16(geometry.segmentBlocks))
+        Self.extend(&segmentUse, to: segments, with: .unknown)
+        segmentIsWritten += [Bool](repeating: false, count: segments - segmentIsWritten.count)
+        mayHaveRoom = [true, true, true]
+    }
+
+    private static func extend<Element>(_ buffer: inout UnsafeMutableBufferPointer<Element>, to count: Int, with element: Element) {
+        let larger = UnsafeMutableBufferPointer<Element>.allocate(capacity: count)
+        for index in 0..<count { larger.initializeElement(at: index, to: index < buffer.count ? buffer[index] : element) }
+        buffer.deallocate()
+        buffer = larger
     }
 
     // MARK: Handing out

@@ -14,7 +14,7 @@ struct CheckpointBuffers: ~Copyable {
 }
 
 /// Why a checkpoint is made.
-enum CheckpointReason: Sendable { case routine, forSpace, forJournal, closing, recovery }
+enum CheckpointReason: Sendable { case routine, forSpace, forJournal, closing, recovery, growing }
 
 /// What a checkpoint stores, as it was at one moment.
 struct Frozen: Sendable {
@@ -49,7 +49,7 @@ extension Pool {
                 if reason == .forJournal, state.dirtyBlocks <= dirtyLimit, 2 * state.journal.usedFrames < state.journal.frames {
                     return nil
                 }
-                let isForced = reason == .closing || reason == .recovery
+                let isForced = reason == .closing || reason == .recovery || reason == .growing
                 guard isForced || state.hasChanges else { return nil }
                 if verifiesAccounting { try state.verifyAccounting(NodeReader(device: device, map: map, pool: poolID)) }
                 do throws(PoolError) {

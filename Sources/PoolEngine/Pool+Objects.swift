@@ -51,6 +51,9 @@ extension Pool {
         }
     }
 
+    /// Bytes of the device that the pool uses.
+    public var deviceSize: UInt64 { state.withLock { $0.superblock.size } }
+
     public var uuid: UUIDBytes { state.withLock { $0.superblock.uuid } }
 
     public func usage() -> PoolUsage {

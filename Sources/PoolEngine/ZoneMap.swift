@@ -1,10 +1,14 @@
 internal import BlockStorage
+internal import Synchronization
 
-/// Where blocks lie on the device. Immutable while a pool is open.
+/// Where blocks lie on the device. All copies of a map see the same zones; a pool that grows adds one behind the others,
+/// and what is there never changes.
 struct ZoneMap: Sendable {
     let geometry: Geometry
-    let zones: [Zone]
-    let blockCount: Int
+    private let table: ZoneTable
+
+    var zones: UnsafeBufferPointer<Zone> { table.zones }
+    var blockCount: Int { zones.last.map { $0.firstBlock + $0.blockCount } ?? 0 }
 
     struct Zone: Sendable {
         var header: ZoneHeader
@@ -16,17 +20,19 @@ struct ZoneMap: Sendable {
 
     init(geometry: Geometry, headers: [ZoneHeader]) {
         self.geometry = geometry
-        var zones: [Zone] = [], blocks = 0, regions = 0
-        for header in headers {
-            let count = Int(header.segments) * geometry.segmentBlocks
-            let regionCount = (count + geometry.regionBlocks - 1) / geometry.regionBlocks
-            zones.append(
-                Zone(header: header, firstBlock: blocks, blockCount: count, firstRegion: regions, regionCount: regionCount))
-            blocks += count
-            regions += regionCount
-        }
-        self.zones = zones
-        blockCount = blocks
+        table = ZoneTable()
+        for header in headers { append(header) }
+    }
+
+    /// Adds a zone behind the last. One thread at a time; those that look at the map meanwhile see it or not.
+    func append(_ header: ZoneHeader) {
+        let last = zones.last
+        let count = Int(header.segments) * geometry.segmentBlocks
+        table.append(
+            Zone(
+                header: header, firstBlock: blockCount, blockCount: count,
+                firstRegion: last.map { $0.firstRegion + $0.regionCount } ?? 0,
+                regionCount: (count + geometry.regionBlocks - 1) / geometry.regionBlocks))
     }
 
     /// True if the address names a block of this pool.
@@ -105,5 +111,29 @@ struct ZoneMap: Sendable {
             if zones[middle].firstBlock <= index { low = middle } else { high = middle - 1 }
         }
         return zones[low]
+    }
+}
+
+/// Zones that are only ever added to, read by any thread without a lock.
+///
+/// Sendable: an element is written once, before the count that makes it visible.
+private final class ZoneTable: @unchecked Sendable {
+    /// 2^40 blocks in the smallest zones a standard pool grows by are fewer.
+    static let capacity = 1 << 16
+    private let storage = UnsafeMutableBufferPointer<ZoneMap.Zone>.allocate(capacity: capacity)
+    /// Released after the element it counts is written, acquired before it is read.
+    private let count = Atomic(0)
+
+    deinit { storage.deallocate() }
+
+    var zones: UnsafeBufferPointer<ZoneMap.Zone> {
+        UnsafeBufferPointer(rebasing: storage[0..<count.load(ordering: .acquiring)])
+    }
+
+    func append(_ zone: ZoneMap.Zone) {
+        let index = count.load(ordering: .relaxed)
+        precondition(index < Self.capacity, "more zones than a pool can have")
+        storage.initializeElement(at: index, to: zone)
+        count.store(index + 1, ordering: .releasing)
     }
 }

@@ -7,6 +7,7 @@ extension VolumeFileSystem {
     func contents(of inode: Inode) throws(PoolError) -> String {
         switch inode {
         case .readme: return Self.readme
+        case .poolSize: return "\(pool.deviceSize)\n"
         case .state: return stateName + "\n"
         case .statistics: return statisticsText()
         case .statisticsJSON: return statisticsJSON()
@@ -38,6 +39,7 @@ extension VolumeFileSystem {
           ln -s VOL@SNAP .ctl/clone/NEW       a writable clone, at once; VOL alone clones it as it is now
           readlink .ctl/clone/NEW             what it was cloned from
           echo SNAP > .ctl/vol/VOL/rollback   back to a snapshot; what there is now is kept as VOL@pre-rollback-TIME
+          echo BYTES > .ctl/size              make the pool larger
           cat .ctl/diff/VOL/A..B              ranges that differ: offset, length, z if a hole now; B may be head
           mkdir .ctl/group/all/snap/SNAP      all volumes at one moment
           mkdir .ctl/job/scrub                verify everything; also check, check-data; rmdir cancels

@@ -10,6 +10,8 @@ public enum Inode: Hashable, Sendable {
     case volumeRollback(UInt64)
     /// `.ctl/group`, its one group `all`, and that group's snapshots.
     case groups, groupAll, groupSnapshots
+    /// `.ctl/size`: bytes the pool has; a larger number written to it makes it grow.
+    case poolSize
     /// `.ctl/diff`, `.ctl/diff/VOL`, and `A..B` in it: two ids of 28 bits each.
     case diffs, diffDirectory(UInt64), diff(UInt64)
     /// One of those, by the snapshot that the oldest volume has of that name.
@@ -25,7 +27,7 @@ public enum Inode: Hashable, Sendable {
 
     private static let fixed: [Inode] = [
         .root, .control, .readme, .state, .statistics, .statisticsJSON, .errors, .list, .volumeDirectories,
-        .snapshotDirectories, .clones, .jobs, .groups, .groupAll, .groupSnapshots, .diffs,
+        .snapshotDirectories, .clones, .jobs, .groups, .groupAll, .groupSnapshots, .diffs, .poolSize,
     ] + Jobs.Kind.allCases.flatMap { [.job($0), .jobState($0), .jobProgress($0), .jobReport($0), .jobReportJSON($0)] }
 
     public var number: UInt64 {
@@ -47,6 +49,14 @@ public enum Inode: Hashable, Sendable {
         case .diff(let pair): pair << 8 | 15
         // The fixed ones have numbers from 1, the root's; an object's id is never 0.
         default: UInt64((Self.fixed.firstIndex(of: self) ?? 0) + 1)
+        }
+    }
+
+    /// A control file that is written to.
+    var takesWords: Bool {
+        switch self {
+        case .volumeRollback, .poolSize: true
+        default: false
         }
     }
 

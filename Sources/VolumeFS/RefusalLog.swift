@@ -27,6 +27,7 @@ func reason(for error: PoolError) -> String {
         "names are made of letters, digits and . _ + - (a snapshot's also of :), and begin with a letter or digit"
     case .invalid(.nameTooLong): "names have at most 127 bytes"
     case .invalid(.destination): "it can be renamed only where it is, and volumes stay volumes"
+    case .invalid(.size): "a pool grows to a larger number of bytes, by two segments of 2 MiB or more"
     case .invalid(.job): "there is scrub, check and check-data to do"
     case .invalid: "that value is not allowed here"
     case .notFound: "there is no volume or snapshot of that name"

@@ -34,7 +34,7 @@ extension VolumeFileSystem {
     }
 
     private func openText(_ inode: Inode, _ request: OpenRequest) throws(PoolError) -> OpenFile {
-        if case .volumeRollback = inode, request.writes {
+        if inode.takesWords, request.writes {
             return open.withLock { table in
                 defer { table.next += 1 }
                 return OpenFile(handle: table.next, isImmutable: false)
@@ -100,9 +100,12 @@ extension VolumeFileSystem {
     public func write(
         _ inode: Inode, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, isSynchronous: Bool = false
     ) throws(PoolError) {
-        if case .volumeRollback(let volume) = inode {
+        if inode.takesWords {
             guard bytes.count <= 512, let text = String(validating: bytes, as: UTF8.self) else { throw .invalid(.value) }
-            return try rollback(volume, text)
+            switch inode {
+            case .volumeRollback(let volume): return try rollback(volume, text)
+            default: return try enlarge(text)
+            }
         }
         guard case .file(let id) = inode else { throw .notPermitted }
         if options.isReadOnly { throw .readOnly }
@@ -152,7 +155,7 @@ extension VolumeFileSystem {
     /// Changes mode, owner, time or size. `hasHandle` tells that the caller has the file open itself.
     public func setAttributes(_ inode: Inode, _ changes: AttributeChanges, hasHandle: Bool) throws(PoolError) -> FileAttributes {
         // A shell's `>` truncates first.
-        if case .volumeRollback = inode, changes.size == 0 { return try attributes(inode) }
+        if inode.takesWords, changes.size == 0 { return try attributes(inode) }
         guard case .file(let id) = inode else { throw .notPermitted }
         let info = try pool.info(id)
         if info.isSnapshot || options.isReadOnly { throw .readOnly }
@@ -170,6 +173,14 @@ extension VolumeFileSystem {
                 modified: changes.modified)
         }
         return try attributes(inode)
+    }
+
+    /// A number written to `.ctl/size`.
+    private func enlarge(_ text: String) throws(PoolError) {
+        try refuseIfReadOnly()
+        guard let size = UInt64(text.filter { !$0.isWhitespace }), size > pool.deviceSize else { throw .invalid(.size) }
+        try options.enlarge(size)
+        try pool.grow()
     }
 
     /// For verbs that make or end something.

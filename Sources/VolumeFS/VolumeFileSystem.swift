@@ -34,6 +34,8 @@ public final class VolumeFileSystem: Sendable {
         public var now: @Sendable () -> UInt64
         /// Waits about that many milliseconds.
         public var pause: @Sendable (Int) -> Void
+        /// Makes what the pool is on so many bytes large, if it can.
+        public var enlarge: @Sendable (UInt64) throws(PoolError) -> Void = { _ throws(PoolError) in throw .notSupported }
         /// Runs something on a thread of its own; false if it cannot.
         public var spawn: @Sendable (@escaping @Sendable () -> Void) -> Bool = { _ in false }
 
@@ -172,7 +174,7 @@ public final class VolumeFileSystem: Sendable {
         .init(name: "stats", inode: .statistics), .init(name: "stats.json", inode: .statisticsJSON),
         .init(name: "errors", inode: .errors), .init(name: "list", inode: .list),
         .init(name: "vol", inode: .volumeDirectories), .init(name: "snap", inode: .snapshotDirectories),
-        .init(name: "clone", inode: .clones), .init(name: "diff", inode: .diffs),
+        .init(name: "clone", inode: .clones), .init(name: "diff", inode: .diffs), .init(name: "size", inode: .poolSize),
         .init(name: "group", inode: .groups), .init(name: "job", inode: .jobs),
     ]
 
@@ -255,6 +257,10 @@ public final class VolumeFileSystem: Sendable {
             result.size = info.size
             result.allocated = info.referenced
             take(info, &result)
+        case .poolSize:
+            result.mode = 0o644
+            result.modified = options.now()
+            result.changed = result.modified
         case .volumeRollback(let id):
             take(try pool.info(id), &result)
             result.mode = 0o200

@@ -113,3 +113,21 @@ extension IntegrationTests {
             """, tools: ["qemu-img"])
     }
 }
+
+extension IntegrationTests {
+    /// A pool that is full grows under a mounted filesystem, which goes on writing.
+    @Test func poolGrowsWhileUsed() throws {
+        try scenario(
+            """
+            pool 64M; "$V" new "$M" v 1G; fails 1 dd if=/dev/urandom of="$M/v" bs=1M count=100 conv=notrunc
+            full=$(stat --file-system -c %b "$M"); head -c 20M "$M/v" | md5sum > sum
+            fails 2 "$V" grow "$P" 32M; fails 2 "$V" grow "$P" nonsense; fails 1 bash -c "echo 5 > '$M/.ctl/size'"
+            "$V" grow "$P" +256M; same "$(cat "$M/.ctl/size")" $((320 << 20)); same "$(stat -c %s "$P")" $((320 << 20))
+            [ $(stat --file-system -c %b "$M") -gt $((full * 4)) ] || fail "capacity did not follow"
+            dd if=/dev/urandom of="$M/v" bs=1M count=150 conv=notrunc,fsync status=none; sum=$(md5sum < "$M/v")
+            echo $((640 << 20)) > "$M/.ctl/size"; dd if=/dev/urandom of="$M/w" bs=1M count=200 status=none
+            kill -9 $(daemon); sleep 0.3; clean; mount_pool; same "$(md5sum < "$M/v")" "$sum"
+            unmount_pool; "$V" grow "$P" 1G; clean; mount_pool; same "$(md5sum < "$M/v")" "$sum"; unmount_pool
+            """)
+    }
+}

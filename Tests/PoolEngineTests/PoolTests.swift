@@ -245,4 +245,46 @@ import Testing
         #expect(try pool.contents(volume) == bytes)
         #expect(try pool.check(readingData: true).isClean)
     }
+
+    /// A full pool on a disk that has grown takes the new space in while it is open, crashes at any operation of that
+    /// included, and is the same after reopening.
+    @Test func growsWhileUsed() throws {
+        func full() throws -> (SimulatedDisk, Pool, UInt64) {
+            let disk = SimulatedDisk(size: 300 * 1024)
+            try Pool.format(disk, geometry: .tinyZones, environment: .simulated(seed: 3))
+            let pool = try Pool.openTiny(disk)
+            let volume = try pool.createVolume("v", size: 4 << 20, attributes: .plain)
+            var at: UInt64 = 0
+            while (try? pool.write(volume, at: at, [UInt8](repeating: 7, count: 4096))) != nil { at += 4096 }
+            try pool.flush()
+            disk.grow(to: 900 * 1024)
+            return (disk, pool, at)
+        }
+        let (disk, pool, end) = try full()
+        #expect(throws: PoolError.self) { try pool.write(pool.find("v"), at: end, [UInt8](repeating: 7, count: 8192)) }
+        let before = pool.usage().capacity
+        disk.keepPoints(every: 1, seed: 1)
+        try pool.grow()
+        disk.keepPoints(every: 0, seed: 1)
+        #expect(pool.usage().capacity > 2 * before)
+        var random = SeededRandom(seed: 5)
+        var images = 0
+        for point in disk.takePoints() {
+            for choice in point.allChoices(&random) {
+                let again = try Pool.openTiny(point.disk(choice))
+                #expect(try again.check(readingData: true).isClean)
+                #expect(try again.read(again.find("v"), at: 0, count: Int(end)) == [UInt8](repeating: 7, count: Int(end)))
+                images += 1
+            }
+        }
+        #expect(images > 20)
+        let volume = try pool.find("v")
+        try pool.write(volume, at: end, [UInt8](repeating: 8, count: 200_000))
+        #expect(try pool.check(readingData: true).isClean)
+        #expect(throws: PoolError.self) { try pool.grow() }
+        // Killed, not closed: the journal names blocks of the new zones.
+        let again = try Pool.openTiny(SimulatedDisk(image: disk.image))
+        #expect(try again.read(volume, at: end, count: 200_000) == [UInt8](repeating: 8, count: 200_000))
+        #expect(try again.check(readingData: true).isClean)
+    }
 }

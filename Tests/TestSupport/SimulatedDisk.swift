@@ -89,6 +89,14 @@ package final class SimulatedDisk: BlockDevice {
     /// Calls `hook` before each read, write and discard, on its thread, with nothing locked here.
     package func setHook(_ hook: (@Sendable (UInt64) -> Void)?) { state.withLock { $0.hook = hook } }
 
+    /// Makes the disk larger, durably.
+    package func grow(to size: Int) {
+        state.withLock { state in
+            state.current += [UInt8](repeating: 0, count: size - state.current.count)
+            state.durable += [UInt8](repeating: 0, count: size - state.durable.count)
+        }
+    }
+
     // MARK: Crashes
 
     /// From now on keeps, before about every `interval`-th operation, what a crash at that moment can leave.

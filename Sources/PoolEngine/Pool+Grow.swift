@@ -1,0 +1,49 @@
+public import BlockStorage
+internal import Synchronization
+
+extension Pool {
+    /// Takes in what the device has gained, as a new zone or several behind the others, while the pool is used. Durable on
+    /// return. What is less than a segment is left out. Throws `.invalid(.size)` if there is nothing to gain.
+    public func grow() throws(PoolError) {
+        let size = try device.size
+        let headers = try checkpointLock.withLock { buffers throws(PoolError) -> [ZoneHeader] in
+            try state.withLock { state throws(PoolError) in
+                if state.isReadOnly { throw .readOnly }
+                if let cause = state.suspension { throw cause }
+            }
+            let headers = try newZones(upTo: size)
+            for header in headers {
+                header.encode(into: buffers.block.bytes, pool: poolID, geometry: geometry)
+                try device.write(UnsafeRawBufferPointer(buffers.block.bytes), at: header.offset)
+            }
+            try barrier()
+            // The superblock first: a record of a block in a zone that no durable superblock has could not be replayed.
+            state.withLock { state in
+                state.superblock.size = size
+                state.superblock.zoneCount += headers.count
+            }
+            return headers
+        }
+        try checkpoint(.growing)
+        state.withLock { state in
+            for header in headers { map.append(header) }
+            state.space.grow()
+        }
+    }
+
+    private func newZones(upTo size: UInt64) throws(PoolError) -> [ZoneHeader] {
+        guard var last = map.zones.last?.header else { throw .invalid(.size) }
+        // A zone with another behind it ends at a whole word of the bitmap.
+        guard Int(last.segments) * geometry.segmentBlocks % 64 == 0 else { throw .notSupported }
+        var headers: [ZoneHeader] = []
+        while let header = ZoneHeader(
+            index: last.index + 1, offset: last.end(geometry), end: size, firstSegment: last.firstSegment + last.segments,
+            geometry: geometry), (header.firstSegment + header.segments) * UInt64(geometry.segmentBlocks) < 1 << UInt64(BlockAddress.bits)
+        {
+            headers.append(header)
+            last = header
+        }
+        guard !headers.isEmpty, map.zones.count + headers.count < 1 << 16 else { throw .invalid(.size) }
+        return headers
+    }
+}
