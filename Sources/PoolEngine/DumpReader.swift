@@ -12,6 +12,7 @@ struct DumpReader {
     private var openAddress = BlockAddress.none
     private var versions: [(record: VersionRecord, root: BlockAddress)] = []
     private var blocks: Set<BlockAddress> = []
+    private var properties: [UInt64: [String: [UInt8]]] = [:]
     private var hasEnded = false
 
     init(device: any BlockDevice) { self.device = device }
@@ -23,6 +24,7 @@ struct DumpReader {
         fileprivate var versions: [(record: VersionRecord, root: NodeReference)]
         fileprivate var blocks: Set<BlockAddress>
         fileprivate var nodeBlocks: Int
+        fileprivate var properties: [UInt64: [String: [UInt8]]]
     }
 
     mutating func take(_ line: Substring) throws(PoolError) {
@@ -38,6 +40,7 @@ struct DumpReader {
         case "zone": try takeZone(Fields(rest, number))
         case "node": try takeNode(rest)
         case "version": try takeVersion(rest)
+        case "property": try takeProperty(rest)
         case "end":
             endNode()
             hasEnded = true
@@ -193,6 +196,26 @@ struct DumpReader {
         }
     }
 
+    private mutating func takeProperty(_ rest: Substring) throws(PoolError) {
+        let words = rest.split(separator: " ")
+        guard words.count == 3, let id = UInt64(words[0]), versions.last?.record.id == id, versions.last?.record.state != .hidden,
+            let name = Self.bytes(words[1]).flatMap({ String(validating: $0, as: UTF8.self) }), let value = Self.bytes(words[2])
+        else { throw .malformed(line: number) }
+        properties[id, default: [:]][name] = value
+        guard PropertyChain.encode(properties[id] ?? [:]).count <= PropertyChain.maximumSize else { throw .malformed(line: number) }
+    }
+
+    private static func bytes(_ word: Substring) -> [UInt8]? {
+        let digits = Array(word.utf8.dropFirst())
+        guard word.hasPrefix("x"), digits.count % 2 == 0 else { return nil }
+        var bytes: [UInt8] = []
+        for index in stride(from: 0, to: digits.count, by: 2) {
+            guard let byte = UInt8(String(decoding: digits[index..<index + 2], as: UTF8.self), radix: 16) else { return nil }
+            bytes.append(byte)
+        }
+        return bytes
+    }
+
     /// Throws unless the dump was whole.
     func finish(_ environment: Pool.Environment) throws(PoolError) -> Restored {
         guard hasEnded, var superblock, !headers.isEmpty else { throw .malformed(line: number + 1) }
@@ -205,7 +228,7 @@ struct DumpReader {
             (entry.record, nodes[entry.root].map { NodeReference.memory($0) } ?? .hole(entry.record.root.generation))
         }
         let nodeBlocks = nodes.values.reduce(0) { $0 + NodePointer.copies(level: $1.level) }
-        return Restored(superblock: superblock, headers: headers, versions: roots, blocks: blocks, nodeBlocks: nodeBlocks)
+        return Restored(superblock: superblock, headers: headers, versions: roots, blocks: blocks, nodeBlocks: nodeBlocks, properties: properties)
     }
 }
 
@@ -218,6 +241,8 @@ extension DumpReader.Restored {
         for (record, root) in versions {
             guard let version = state.versions[record.id] else { continue }
             version.root = root
+            version.properties = properties[record.id] ?? [:]
+            if !version.properties.isEmpty { state.touchProperties(version) }
             state.markDirty(version)
         }
         state.rewritesBitmap = true

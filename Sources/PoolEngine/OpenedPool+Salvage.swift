@@ -16,6 +16,18 @@ extension OpenedPool {
         }
         let (records, hasDamage) = try readableRecords(&state, &report)
         try state.takeOver(Self.consistent(records, superblock, &report), isRepair: true)
+        let reader = NodeReader(device: device, map: map, pool: superblock.uuid.low)
+        for version in state.versions.values where !version.record.properties.isNone {
+            do throws(PoolError) {
+                (version.properties, version.propertyNodes) = try PropertyChain.read(
+                    version.record.properties, of: version.id, reader, geometry: superblock.geometry)
+            } catch {
+                guard case .corrupt = error else { throw error }
+                report.findings.append(.lostProperties(version: version.id))
+                version.record.properties = .none
+                state.markDirty(version)
+            }
+        }
         state.giveVolumesToSnapshots(&report, environment)
         if hasDamage { for version in state.versions.values { state.markDirty(version) } }
         return state

@@ -252,5 +252,9 @@ struct OpenedPool {
         }
         state.counters.nodesFromCopy = fromCopy
         try state.takeOver(records)
+        for version in state.versions.values where !version.record.properties.isNone {
+            (version.properties, version.propertyNodes) = try PropertyChain.read(
+                version.record.properties, of: version.id, reader, geometry: superblock.geometry)
+        }
     }
 }

@@ -108,6 +108,7 @@ private final class Checker {
         let catalog = pool.state.withLock { state in
             var nodes: [NodePointer] = []
             state.catalog.forEach { nodes.append($0) }
+            for version in state.versions.values { nodes += version.propertyNodes }
             return nodes
         }
         for node in catalog { reachNode(node, key: 0, version: 0, first: 0) }

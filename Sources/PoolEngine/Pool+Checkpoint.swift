@@ -24,6 +24,8 @@ struct Frozen: Sendable {
     var catalog: [Catalog.Planned] = []
     /// Records of the catalog's planned leaves, with the roots as they were.
     var records: [UInt64: [(record: VersionRecord, root: NodeReference)]] = [:]
+    /// Properties to be written, by version.
+    var chains: [UInt64: PropertyChain] = [:]
     var roots: [(version: Version, node: Node)] = []
     /// For the space log, or else whole pages.
     var delta: [UInt64] = []
@@ -68,6 +70,7 @@ extension Pool {
     /// Writes everything a frozen state needs, a barrier, the superblock, a barrier (rule R6).
     private func store(_ frozen: inout Frozen, _ buffers: borrowing CheckpointBuffers) throws(PoolError) {
         try writeNodes(frozen, buffers.batch.bytes)
+        try writeProperties(&frozen, buffers.block.bytes)
         try writeCatalog(&frozen, buffers.block.bytes)
         if let pages = frozen.pages {
             try writePages(pages, frozen.superblock, buffers.block.bytes)
@@ -103,6 +106,29 @@ extension Pool {
         }
     }
 
+    /// Last node first: each knows the checksum of the one behind it. Their records learn the first one's.
+    private func writeProperties(_ frozen: inout Frozen, _ block: UnsafeMutableRawBufferPointer) throws(PoolError) {
+        for var chain in frozen.chains.values {
+            var next = NodePointer.none
+            for index in chain.chunks.indices.reversed() {
+                block.clear()
+                block.part(NodeLayout.headerSize..<NodeLayout.headerSize + chain.chunks[index].count).copyBytes(from: chain.chunks[index])
+                let place = chain.places[index]
+                let checksum = NodeLayout.seal(
+                    block,
+                    as: NodeLayout.Identity(
+                        address: place.address, pool: poolID, level: 0, tree: .properties, count: chain.chunks[index].count, family: 0,
+                        writer: chain.version, generation: 0, epoch: frozen.superblock.epoch, first: UInt64(index), next: next))
+                next = NodePointer(address: place.address, generation: 0, checksum: checksum, distance: place.distance)
+                chain.places[index] = next
+                for copy in [next.address, next.copy] where copy != .none {
+                    try device.write(UnsafeRawBufferPointer(block), at: map.offset(of: copy))
+                }
+            }
+            frozen.chains[chain.version] = chain
+        }
+    }
+
     /// The catalog in memory is only changed under the lock; the checksums come from here.
     private func writeCatalog(_ frozen: inout Frozen, _ block: UnsafeMutableRawBufferPointer) throws(PoolError) {
         let epoch = frozen.superblock.epoch
@@ -116,6 +142,7 @@ extension Pool {
                     case .disk(let pointer, let mapped): (record.root, record.rootMapped) = (pointer, mapped)
                     case .memory(let node): (record.root, record.rootMapped) = (node.pointer, node.level == 0 ? node.count : 0)
                     }
+                    if let chain = frozen.chains[record.id] { record.properties = chain.places.first ?? .none }
                     return record
                 }
                 state.withLock { state in
@@ -183,6 +210,13 @@ extension Pool {
                 if case .memory(let root) = version.root, root === node {
                     version.root = .disk(node.pointer, mapped: node.level == 0 ? node.count : 0)
                 }
+            }
+            for chain in frozen.chains.values {
+                guard let version = state.versions[chain.version], version.propertyNodes.map(\.address) == chain.places.map(\.address) else {
+                    continue
+                }
+                version.propertyNodes = chain.places
+                version.record.properties = chain.places.first ?? .none
             }
             state.superblock = frozen.superblock
             state.superblockChecksum = frozen.checksum
@@ -310,6 +344,15 @@ extension PoolState {
 
     /// Copies the records of every catalog leaf that has a changed one, and gives the catalog's nodes their addresses.
     private mutating func captureRecords(into frozen: inout Frozen) throws(PoolError) {
+        for id in dirtyVersions.sorted() {
+            guard let version = versions[id], version.hasDirtyProperties else { continue }
+            for node in version.propertyNodes { releaseNode(node) }
+            var chain = PropertyChain(version: id, properties: version.properties, blockSize: geometry.blockSize)
+            chain.places = try placePairs(chain.chunks.count).map { NodePointer(address: $0.address, generation: 0, checksum: 0, distance: $0.distance) }
+            frozen.placedBlocks += 2 * chain.chunks.count
+            (version.propertyNodes, version.hasDirtyProperties) = (chain.places, false)
+            frozen.chains[id] = chain
+        }
         let dirtyLeaves = Set(dirtyVersions.map { catalog.leafIndex(of: $0) })
         let perLeaf = UInt64(catalog.recordsPerLeaf)
         for leaf in dirtyLeaves {

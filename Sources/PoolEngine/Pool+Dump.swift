@@ -20,6 +20,9 @@ extension Pool {
         for version in versions {
             try dump(version.root, level: version.level, first: 0, above: version.isHidden ? version.record.reapCursor : 0, &told, line)
             line(Self.line(of: version))
+            for (name, value) in version.properties.sorted(by: { $0.key < $1.key }) {
+                line("property \(version.id) \(Self.digits(Array(name.utf8))) \(Self.digits(value))")
+            }
         }
         line("end")
     }
@@ -31,6 +34,10 @@ extension Pool {
             + "level=\(r.level) size=\(r.size) referenced=\(r.referenced) cursor=\(r.reapCursor) created=\(r.created) "
             + "modified=\(r.modified) changed=\(r.changed) mode=\(a.mode) uid=\(a.uid) gid=\(a.gid) "
             + "origin_version=\(r.originVersion) origin_volume=\(r.originVolume) uuid=\(r.uuid.text) root=\(root) name=\(r.name)"
+    }
+
+    private static func digits(_ bytes: [UInt8]) -> String {
+        "x" + bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
     /// Children before parents.

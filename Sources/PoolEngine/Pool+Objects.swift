@@ -248,7 +248,7 @@ extension Pool {
 
     /// Makes administrative records, all or none, applies them, and returns when they are durable. `versions` is how many
     /// version records they change, each of which costs the next checkpoint a path of the catalog.
-    private func change(
+    func change(
         _ tier: PoolState.Tier, versions: Int, extraBlocks: Int = 0,
         _ body: (inout PoolState, Environment) throws(PoolError) -> (UInt64, [JournalRecord])
     ) throws(PoolError) -> UInt64 {

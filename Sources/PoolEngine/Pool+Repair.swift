@@ -127,6 +127,7 @@ extension Pool {
         }
         let changed = mender
         try state.withLock { state throws(PoolError) in
+            for version in state.versions.values { for node in version.propertyNodes { survey.mark(node) } }
             try state.countSpace(survey.reached, &report)
             for (version, root) in roots {
                 version.root = root

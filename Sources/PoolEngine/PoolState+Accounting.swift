@@ -8,6 +8,7 @@ extension PoolState {
         var reach = Reach(map: space.map)
         catalog.forEach { reach.mark($0) }
         for version in versions.values {
+            for node in version.propertyNodes { reach.mark(node) }
             let cursor = version.isHidden ? version.record.reapCursor : 0
             try walk(version.root, level: version.level, first: 0, above: cursor, reader, &reach)
         }

@@ -30,7 +30,8 @@ extension PoolState {
             record.volume > 0, record.volume < nextID, record.reapCursor == 0 || record.state == .hidden,
             isSound(size: record.size, level: record.level), record.referenced <= span(record.level),
             record.rootMapped <= geometry.fanout, isSound(record.name, record.state),
-            record.root.isNone || space.map.isSound(record.root, isLeaf: record.level == 0)
+            record.root.isNone || space.map.isSound(record.root, isLeaf: record.level == 0),
+            record.properties.isNone || record.state != .hidden
         else { return false }
         guard let parent else { return true }
         return parent.generation < record.generation && parent.level <= record.level && parent.state != .volume
@@ -71,6 +72,8 @@ extension PoolState {
             case .attributes(let version, _, _, _): versions[version]?.record.state == .volume
             case .swap(let first, let second, _):
                 first != second && [first, second].allSatisfy { versions[$0]?.record.state == .volume }
+            case .property(let version, let name, let value, _):
+                versions[version].map { !$0.isHidden } ?? false && name.utf8.count <= 255 && value?.count ?? 0 <= PropertyChain.maximumSize / 8
             case .write, .hole: true
             }
         if !isPossible { throw .corrupt(.journal, position: nextID, .mapping) }

@@ -33,6 +33,7 @@ extension PoolState {
             version.record.modified = modified
             version.record.changed = changed
             markDirty(version)
+        case .property(let version, let name, let value, let time): setProperty(try known(version), name, value, time: time)
         case .write, .hole: preconditionFailure("a record of data")
         }
     }
@@ -66,6 +67,7 @@ extension PoolState {
         let snapshot = Version(record: record, parentGeneration: source.parentGeneration)
         snapshot.root = source.root
         insert(snapshot)
+        if state == .snapshot { inheritProperties(snapshot, from: source) }
         source.record.generation = nextGeneration
         source.record.written = 0
         setParent(of: source, to: snapshot.id)
@@ -85,6 +87,7 @@ extension PoolState {
         }
         branch(from: parent, creation, volume: creation.id)
         guard let clone = versions[creation.id] else { return }
+        inheritProperties(clone, from: source)
         clone.record.originVolume = source.record.volume
         clone.record.originVersion = hidden == 0 ? source.id : 0
     }
@@ -102,6 +105,7 @@ extension PoolState {
         record.modified = creation.time
         record.changed = creation.time
         record.attributes = creation.attributes
+        record.properties = .none
         record.reapCursor = 0
         return record
     }
@@ -120,9 +124,13 @@ extension PoolState {
     }
 
     private mutating func rollback(_ head: Version, to snapshot: Version, _ creation: JournalRecord.Creation) {
+        // They are the volume's, not what it holds.
+        let properties = head.properties
         hide(head)
         branch(from: snapshot, creation, volume: head.record.volume)
         guard let version = versions[creation.id] else { return }
+        version.properties = properties
+        if !properties.isEmpty { touchProperties(version) }
         version.record.originVolume = head.record.originVolume
         version.record.originVersion = head.record.originVersion
         version.record.created = head.record.created

@@ -124,6 +124,7 @@ struct PoolState: ~Copyable {
             if snapshotNames[version.record.volume]?.isEmpty == true { snapshotNames[version.record.volume] = nil }
         case .hidden: preconditionFailure("hidden twice")
         }
+        dropProperties(version)
         version.record.state = .hidden
         hidden.insert(version.id)
         markDirty(version)

@@ -24,6 +24,7 @@ public struct RepairReport: Sendable {
         case lostCatalogNode(PoolError)
         /// The record of a volume is lost; it is there again under this name, as its youngest snapshot was.
         case lostVolume(String)
+        case lostProperties(version: UInt64)
         /// A record that contradicts others: its version is left out.
         case badRecord(version: UInt64)
         /// Which blocks are in use was counted again from the maps, because the stored count could not be read or differs:

@@ -44,6 +44,7 @@ private final class Scrub {
         let nodes = pool.state.withLock { state in
             var nodes: [NodePointer] = []
             state.catalog.forEach { nodes.append($0) }
+            for version in state.versions.values { nodes += version.propertyNodes }
             return nodes
         }
         for node in nodes where isNew(node.address) {
@@ -164,7 +165,7 @@ private final class Scrub {
             let mayWrite = pool.state.withLock { state in
                 guard !state.isReadOnly && !state.isSuspended else { return false }
                 switch place {
-                case .catalog: return state.catalog.contains(node)
+                case .catalog: return state.catalog.contains(node) || state.versions.values.contains { $0.propertyNodes.contains(node) }
                 case .tree(let node, let version): return state.has(node, in: version)
                 }
             }

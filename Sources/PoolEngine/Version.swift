@@ -8,6 +8,10 @@ final class Version: @unchecked Sendable {
     /// Generation of the parent, 0 without one. References of a higher generation are this version's own.
     var parentGeneration: UInt32
     var children: Set<UInt64> = []
+    /// Names and values, and the nodes of the chain that has them on disk.
+    var properties: [String: [UInt8]] = [:]
+    var propertyNodes: [NodePointer] = []
+    var hasDirtyProperties = false
     /// LSN of the last record that changed it.
     var lastLSN: UInt64 = 0
 

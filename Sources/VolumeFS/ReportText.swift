@@ -68,6 +68,7 @@ package enum ReportText {
         case .lostNode(let error): "a node is lost: \(reason(for: error))"
         case .lostCatalogNode(let error): "a node of the catalog is lost, and the volumes in it: \(reason(for: error))"
         case .lostVolume(let name): "a volume's record is lost; it is there as its youngest snapshot was, called \(name)"
+        case .lostProperties(let version): "the properties of version \(version) are lost"
         case .badRecord(let version): "the record of version \(version) contradicts others and is left out"
         case .space(let error?, _, _): "the blocks in use cannot be read and are counted anew: \(reason(for: error))"
         case .space(nil, let leaked, let missing):

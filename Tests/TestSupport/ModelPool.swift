@@ -10,6 +10,8 @@ package struct ModelPool: Equatable, Sendable {
     package struct Contents: Equatable, Sendable {
         package static let blockSize = 1024
         package var size: Int
+        /// Lengths of the values: what they are follows from name and length.
+        package var properties: [String: Int] = [:]
         private(set) var blocks: [Int: [UInt8]] = [:]
 
         package init(size: Int) { self.size = size }
@@ -55,6 +57,7 @@ package struct ModelPool: Equatable, Sendable {
 
         /// The first thing in which it differs from what was expected.
         package func difference(from expected: Contents) -> String? {
+            if properties != expected.properties { return "properties \(properties), expected \(expected.properties)" }
             if size != expected.size { return "\(size) bytes, expected \(expected.size)" }
             let wrong = Set(blocks.keys).union(expected.blocks.keys).filter { blocks[$0] != expected.blocks[$0] }.sorted()
             guard let first = wrong.first else { return nil }

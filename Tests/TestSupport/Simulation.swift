@@ -162,6 +162,11 @@ package final class Simulation: @unchecked Sendable {
         disk.setMark(mark)
     }
 
+    /// What a property of that name and length has.
+    private static func value(_ name: String, _ count: Int) -> [UInt8] {
+        (0..<count).map { UInt8(truncatingIfNeeded: $0 &+ name.utf8.count &* 31 &+ count) }
+    }
+
     private func execute(_ step: Step, _ bytes: [UInt8]) throws {
         func id(_ name: String) throws(PoolError) -> UInt64 {
             let parts = name.split(separator: "@").map(String.init)
@@ -180,6 +185,8 @@ package final class Simulation: @unchecked Sendable {
         case .rename(let volume, let name): try pool.rename(id(volume), to: name)
         case .swap(let first, let second): try pool.swap(id(first), id(second))
         case .snapshotAll(let name): try pool.createSnapshots(name, of: pool.volumes().map(\.id))
+        case .property(let volume, let name, let count):
+            try pool.setProperty(id(volume), "user.\(name)", count == 0 ? nil : Self.value(name, count))
         case .flush: try pool.flush()
         case .checkpoint: try pool.checkpoint()
         case .reap(let budget): _ = try pool.reap(budget: budget)
@@ -352,6 +359,10 @@ package final class Simulation: @unchecked Sendable {
     private func contents(_ pool: Pool, _ info: ObjectInfo) throws -> ModelPool.Contents {
         let unit = options.geometry.blockSize
         var contents = ModelPool.Contents(size: Int(info.size))
+        for (name, value) in try pool.properties(info.id) {
+            // Any other bytes are a difference.
+            contents.properties[name] = value == Self.value(String(name.dropFirst(5)), value.count) ? value.count : -1
+        }
         var at: UInt64 = 0
         while let extent = try pool.extent(info.id, at: at) {
             if extent.isData {
@@ -382,7 +393,7 @@ extension Step {
     /// What it changes is durable when it has returned.
     var isDurable: Bool {
         switch self {
-        case .create, .snapshot, .clone, .delete, .rollback, .rename, .swap, .snapshotAll, .resize: true
+        case .create, .snapshot, .clone, .delete, .rollback, .rename, .swap, .snapshotAll, .property, .resize: true
         default: false
         }
     }

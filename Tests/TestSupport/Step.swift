@@ -15,6 +15,8 @@ package enum Step: Equatable, Sendable {
     case swap(String, String)
     /// Of all volumes, at one moment.
     case snapshotAll(String)
+    /// Of a volume: so many bytes under a name of a few; 0 removes it.
+    case property(String, name: String, count: Int)
     case flush
     case checkpoint
     case reap(budget: Int)
@@ -38,6 +40,7 @@ package enum Step: Equatable, Sendable {
         case .rename(let volume, let name): "rename \(volume) \(name)"
         case .swap(let first, let second): "swap \(first) \(second)"
         case .snapshotAll(let name): "snapshot-all \(name)"
+        case .property(let volume, let name, let count): "property \(volume) \(name) \(count)"
         case .flush: "flush"
         case .checkpoint: "checkpoint"
         case .reap(let budget): "reap \(budget)"
@@ -70,6 +73,7 @@ package enum Step: Equatable, Sendable {
         case ("rename", 3): self = .rename(words[1], words[2])
         case ("swap", 3): self = .swap(words[1], words[2])
         case ("snapshot-all", 2): self = .snapshotAll(words[1])
+        case ("property", 4): guard let count = number(3) else { return nil }; self = .property(words[1], name: words[2], count: count)
         case ("flush", 1): self = .flush
         case ("checkpoint", 1): self = .checkpoint
         case ("reap", 2): guard let budget = number(1) else { return nil }; self = .reap(budget: budget)
@@ -164,7 +168,8 @@ extension ModelPool {
                 model.volumes[name] = nil
             }
         case .rollback(let volume, let name):
-            guard let contents = snapshots[volume]?[name] else { return nil }
+            guard var contents = snapshots[volume]?[name] else { return nil }
+            contents.properties = volumes[volume]?.properties ?? [:]
             model.volumes[volume] = contents
         case .rename(let volume, let name):
             guard volumes[volume] != nil, volumes[name] == nil else { return nil }
@@ -177,6 +182,9 @@ extension ModelPool {
         case .snapshotAll(let name):
             guard !volumes.isEmpty, volumes.keys.allSatisfy({ snapshots[$0]?[name] == nil }) else { return nil }
             for (volume, contents) in volumes { model.snapshots[volume, default: [:]][name] = contents }
+        case .property(let volume, let name, let count):
+            guard volumes[volume] != nil, count > 0 || volumes[volume]?.properties["user.\(name)"] != nil else { return nil }
+            model.volumes[volume]?.properties["user.\(name)"] = count == 0 ? nil : count
         case .flush, .checkpoint, .reap, .maintain, .reopen: return []
         }
         return [model]

@@ -67,7 +67,9 @@ package struct StepGenerator {
             let offset = random.below(size)
             return .discard(volume, offset: offset, count: 1 + random.below(random.oneIn(2) ? max(1, size - offset) : 5000))
         case 9: return .flush
-        case 10: return .checkpoint
+        case 10:
+            guard random.oneIn(3) else { return .checkpoint }
+            return .property(volume, name: "p\(random.below(4))", count: random.oneIn(4) ? 0 : 1 + random.below(random.oneIn(3) ? 450 : 40))
         case 11: return .reap(budget: 1 + random.below(24))
         case 12: return .maintain
         case 13: return .reopen

@@ -33,6 +33,8 @@ enum JournalRecord: Equatable, Sendable {
     /// Two volumes exchange their names.
     case swap(UInt64, UInt64, time: UInt64)
     case attributes(version: UInt64, Attributes, modified: UInt64, changed: UInt64)
+    /// A property is set, or with nil removed.
+    case property(version: UInt64, name: String, value: [UInt8]?, time: UInt64)
 
     /// What a new version is given.
     struct Creation: Equatable, Sendable {
@@ -53,7 +55,7 @@ enum JournalRecord: Equatable, Sendable {
 
     private enum Kind: UInt8 {
         case write = 1, hole = 2, create = 3, snapshot = 4, clone = 5, delete = 6, rollback = 7, resize = 8, rename = 9
-        case attributes = 10, swap = 11
+        case attributes = 10, swap = 11, property = 12
     }
 
     /// Bytes a write record of that many runs and blocks takes.
@@ -108,6 +110,13 @@ enum JournalRecord: Equatable, Sendable {
             out.put(first)
             out.put(second)
             out.put(time)
+        case .property(let version, let name, let value, let time):
+            out.put(version)
+            out.put(time)
+            out.put(UInt64(value == nil ? 0 : 1))
+            out.put(UInt64(value?.count ?? 0))
+            out.put(value ?? [])
+            out.put(name)
         case .attributes(let version, let attributes, let modified, let changed):
             out.put(version)
             out.put(attributes)
@@ -175,6 +184,11 @@ enum JournalRecord: Equatable, Sendable {
         case .swap:
             guard let first = input.u64(), let second = input.u64(), let time = input.u64() else { return nil }
             return .swap(first, second, time: time)
+        case .property:
+            guard let version = input.u64(), let time = input.u64(), let hasValue = input.u64(), let value = input.value(),
+                let name = input.string()
+            else { return nil }
+            return .property(version: version, name: name, value: hasValue == 0 ? nil : value, time: time)
         case .attributes:
             guard let version = input.u64(), let attributes = input.attributes(), let modified = input.u64(),
                 let changed = input.u64()
@@ -195,6 +209,7 @@ enum JournalRecord: Equatable, Sendable {
         case .resize: .resize
         case .rename: .rename
         case .swap: .swap
+        case .property: .property
         case .attributes: .attributes
         }
     }
@@ -216,6 +231,8 @@ private struct RecordWriter {
     mutating func put<T: FixedWidthInteger>(_ value: T) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
+
+    mutating func put(_ value: [UInt8]) { bytes += value }
 
     mutating func put(_ name: String) {
         put(UInt64(name.utf8.count))
@@ -265,6 +282,13 @@ private struct RecordReader {
     mutating func u16() -> UInt16? { take(UInt16.self) }
     mutating func u32() -> UInt32? { take(UInt32.self) }
     mutating func u64() -> UInt64? { take(UInt64.self) }
+
+    /// A count and so many bytes.
+    mutating func value() -> [UInt8]? {
+        guard let count = u64(), count <= UInt64(bytes.count), offset + Int(count) <= bytes.count else { return nil }
+        defer { offset += Int(count) }
+        return Array(bytes.part(offset..<offset + Int(count)))
+    }
 
     mutating func string() -> String? {
         guard let count = u64(), count <= 255, offset + Int(count) <= bytes.count else { return nil }

@@ -7,7 +7,7 @@ internal import BlockStorage
 ///          8     8  address       the node's own: a misdirected write is seen
 ///         16     8  pool          low half of the pool's uuid
 ///         24     1  level         0 is a leaf
-///         25     1  tree          0 volume map, 1 catalog, 2 reflink counts, 3 segment map
+///         25     1  tree          0 volume map, 1 catalog, 2 reflink counts, 3 segment map, 4 properties
 ///         26     2  version       of this layout, 1
 ///         28     4  count         entries that are not holes; in a catalog leaf, records
 ///         32     8  family        the first version of the lineage, by id
@@ -16,19 +16,20 @@ internal import BlockStorage
 ///         52     4  reserved
 ///         56     8  epoch         the checkpoint that wrote it
 ///         64     8  first         first logical block below it; in the catalog, the first version id
-///         72   184  reserved, zero
+///         72    16  next          of a chain of properties: the node behind it
+///         88   168  reserved, zero
 ///        256        u32 address low [fanout], u32 generation [fanout], u32 checksum [fanout],
 ///                   u16 descriptor [fanout], u8 address high [fanout]
 ///
-/// A catalog leaf has 512-byte version records at 256 instead.
+/// A catalog leaf has 512-byte version records at 256 instead, a node of properties `count` bytes of them.
 enum NodeLayout {
     static let headerSize = 256
     static let magic = SealedBlock.magic("VFND")
     static let version: UInt16 = 1
-    enum Tree: UInt8 { case volume = 0, catalog = 1, reflink = 2, segmentMap = 3 }
+    enum Tree: UInt8 { case volume = 0, catalog = 1, reflink = 2, segmentMap = 3, properties = 4 }
     enum Offset {
         static let address = 8, pool = 16, level = 24, tree = 25, version = 26, count = 28, family = 32, writer = 40
-        static let generation = 48, epoch = 56, first = 64
+        static let generation = 48, epoch = 56, first = 64, next = 72
     }
 
     /// What a header says a node is.
@@ -43,6 +44,7 @@ enum NodeLayout {
         var generation: UInt32
         var epoch: UInt64
         var first: UInt64
+        var next = NodePointer.none
     }
 
     /// Writes the header and seals `block`, whose entries are final. Returns the checksum a parent keeps.
@@ -59,6 +61,7 @@ enum NodeLayout {
         block.store(id.generation, at: Offset.generation)
         block.store(id.epoch, at: Offset.epoch)
         block.store(id.first, at: Offset.first)
+        id.next.encode(into: block, at: Offset.next)
         SealedBlock.seal(block, magic: magic)
         return crc32c(UnsafeRawBufferPointer(block))
     }
@@ -78,7 +81,8 @@ enum NodeLayout {
             level: Int(block.integer(at: Offset.level, as: UInt8.self)), tree: tree,
             count: Int(block.integer(at: Offset.count, as: UInt32.self)), family: block.integer(at: Offset.family),
             writer: block.integer(at: Offset.writer), generation: block.integer(at: Offset.generation),
-            epoch: block.integer(at: Offset.epoch), first: block.integer(at: Offset.first))
+            epoch: block.integer(at: Offset.epoch), first: block.integer(at: Offset.first),
+            next: NodePointer(decoding: block, at: Offset.next))
         guard id.address == pointer.address, id.pool == pool, id.generation == pointer.generation else {
             throw .corrupt(.node, position: position, .identity)
         }

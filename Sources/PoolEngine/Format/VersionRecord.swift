@@ -27,7 +27,7 @@ internal import BlockStorage
 ///        144    16  origin version, origin volume: what a clone was made from, or 0
 ///        160    16  uuid
 ///        176    16  reservation, quota: bytes
-///        192    16  properties      root of its property tree, none yet
+///        192    16  properties      the first node of their chain, or none
 ///        208    48  reserved
 ///        256   255  name, UTF-8
 struct VersionRecord: Equatable, Sendable {
@@ -51,6 +51,7 @@ struct VersionRecord: Equatable, Sendable {
     var level: Int
     var root: NodePointer
     var rootMapped: Int
+    var properties = NodePointer.none
     var size: UInt64
     var referenced: UInt64
     var written: UInt64
@@ -68,7 +69,7 @@ struct VersionRecord: Equatable, Sendable {
         static let id = 0, volume = 8, parent = 16, family = 24, state = 32, generation = 40, level = 44, layout = 45
         static let nameLength = 46, root = 48, rootMapped = 64, size = 72, referenced = 80, written = 88, cursor = 96
         static let created = 104, modified = 112, changed = 120, mode = 128, uid = 132, gid = 136
-        static let originVersion = 144, originVolume = 152, uuid = 160, name = 256
+        static let originVersion = 144, originVolume = 152, uuid = 160, properties = 192, name = 256
     }
 
     func encode(into bytes: UnsafeMutableRawBufferPointer) {
@@ -83,6 +84,7 @@ struct VersionRecord: Equatable, Sendable {
         bytes.store(Self.layout, at: Offset.layout)
         bytes.store(UInt8(name.utf8.count), at: Offset.nameLength)
         root.encode(into: bytes, at: Offset.root)
+        properties.encode(into: bytes, at: Offset.properties)
         bytes.store(UInt32(rootMapped), at: Offset.rootMapped)
         bytes.store(size, at: Offset.size)
         bytes.store(referenced, at: Offset.referenced)
@@ -112,6 +114,7 @@ struct VersionRecord: Equatable, Sendable {
         generation = bytes.integer(at: Offset.generation)
         level = Int(bytes.integer(at: Offset.level, as: UInt8.self))
         root = NodePointer(decoding: bytes, at: Offset.root)
+        properties = NodePointer(decoding: bytes, at: Offset.properties)
         rootMapped = Int(bytes.integer(at: Offset.rootMapped, as: UInt32.self))
         size = bytes.integer(at: Offset.size)
         referenced = bytes.integer(at: Offset.referenced)
