@@ -27,6 +27,12 @@ public enum PoolError: Error, Equatable, Sendable {
     case suspended
     /// A line of a text that does not say what belongs there. Nothing has changed.
     case malformed(line: Int)
+    /// A property that is not set.
+    case noProperty
+    /// As many as a property of the volume allows.
+    case tooMany(limit: UInt64)
+    /// A snapshot that is held.
+    case held
     /// Somebody asked the work to stop.
     case cancelled
     /// Another process has the pool open; `process` is 0 where its number cannot be known.
@@ -47,7 +53,7 @@ public enum PoolError: Error, Equatable, Sendable {
     }
     public enum Corruption: Sendable { case magic, checksum, identity, mapping, missing, accounting }
     public enum SystemCall: Sendable {
-        case open, fstat, pread, pwrite, fdatasync, fallocate, ftruncate, flock, ioctl, mount, thread, spawn
+        case open, fstat, pread, pwrite, fdatasync, fallocate, ftruncate, flock, ioctl, mount, thread, spawn, setxattr
     }
 
     /// The one place a failure becomes an errno. Exhaustive: a new case does not compile until it is mapped.
@@ -66,6 +72,9 @@ public enum PoolError: Error, Equatable, Sendable {
         case .notPermitted: EPERM
         case .notSupported: EOPNOTSUPP
         case .malformed: EINVAL
+        case .noProperty: ENODATA
+        case .tooMany: EMLINK
+        case .held: EBUSY
         case .cancelled: EINTR
         case .suspended, .corrupt, .truncated: EIO
         case .notAPool, .unsupportedFormat: EMEDIUMTYPE

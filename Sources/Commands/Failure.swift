@@ -109,6 +109,9 @@ package struct Failure: Error, Equatable, Sendable {
         case .notSupported: "not supported"
         case .suspended: "an earlier write to the pool failed; unmount it and mount it again to recover"
         case .malformed(let line): "line \(line) is not what a dump has there; nothing was written"
+        case .noProperty: "no such property is set"
+        case .tooMany(let limit): "snapshot_limit allows \(limit) snapshots; remove one or raise it"
+        case .held: "it is held; first: echo > .ctl/snap/VOL/SNAP/prop/hold"
         case .cancelled: "was cancelled"
         case .locked(let process):
             "in use by \(holder(process)); unmount it first"

@@ -36,6 +36,7 @@ func makeOperations() -> fuse_lowlevel_ops {
     addNameOperations(&operations)
     addFileOperations(&operations)
     addDirectoryOperations(&operations)
+    addAttributeOperations(&operations)
     operations.statfs = { request, _ in
         serve(request, "statfs", nil, logs: false) { files, _ throws(PoolError) in
             var status = statusOfPool(files)
@@ -186,6 +187,49 @@ private func addDirectoryOperations(_ operations: inout fuse_lowlevel_ops) {
         fuse_reply_err(request, 0)
     }
     operations.fsyncdir = { request, _, _, _ in fuse_reply_err(request, 0) }
+}
+
+private func addAttributeOperations(_ operations: inout fuse_lowlevel_ops) {
+    operations.getxattr = { request, number, name, size in
+        serve(request, "getxattr", nil, logs: false) { files, _ throws(PoolError) in
+            replyBytes(request, try files.attribute(try inode(number), string(name)), size)
+        }
+    }
+    operations.listxattr = { request, number, size in
+        serve(request, "listxattr", nil, logs: false) { files, _ throws(PoolError) in
+            replyBytes(request, try files.attributeNames(try inode(number)).flatMap { Array($0.utf8) + [0] }, size)
+        }
+    }
+    operations.setxattr = { request, number, name, value, size, flags in
+        serve(request, "setxattr", name, number) { files, _ throws(PoolError) in
+            let create: Int32 = 1, replace: Int32 = 2
+            let bytes = Array(UnsafeRawBufferPointer(start: value, count: size))
+            // What is too long for an attribute has an error of its own.
+            if bytes.count > 3072 { throw .system(.setxattr, errno: E2BIG) }
+            try files.setAttribute(
+                try inode(number), string(name), bytes, mustBeNew: flags & create != 0, mustExist: flags & replace != 0)
+            fuse_reply_err(request, 0)
+        }
+    }
+    operations.removexattr = { request, number, name in
+        serve(request, "removexattr", name, number) { files, _ throws(PoolError) in
+            try files.setAttribute(try inode(number), string(name), nil)
+            fuse_reply_err(request, 0)
+        }
+    }
+}
+
+/// With a size of 0 the caller only asks how many there are.
+private func replyBytes(_ request: fuse_req_t?, _ bytes: [UInt8], _ size: Int) {
+    if size == 0 {
+        fuse_reply_xattr(request, bytes.count)
+    } else if bytes.count > size {
+        fuse_reply_err(request, ERANGE)
+    } else {
+        bytes.withUnsafeBytes { raw in
+            _ = raw.withMemoryRebound(to: CChar.self) { fuse_reply_buf(request, $0.baseAddress, $0.count) }
+        }
+    }
 }
 
 /// lseek(2)'s SEEK_DATA and SEEK_HOLE, which Glibc's overlay leaves out.

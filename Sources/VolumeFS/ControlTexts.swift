@@ -7,6 +7,7 @@ extension VolumeFileSystem {
     func contents(of inode: Inode) throws(PoolError) -> String {
         switch inode {
         case .readme: return Self.readme
+        case .property(let pair): return try propertyText(pair >> 8, pair & 255)
         case .poolSize: return "\(pool.deviceSize)\n"
         case .state: return stateName + "\n"
         case .statistics: return statisticsText()
@@ -39,6 +40,7 @@ extension VolumeFileSystem {
           ln -s VOL@SNAP .ctl/clone/NEW       a writable clone, at once; VOL alone clones it as it is now
           readlink .ctl/clone/NEW             what it was cloned from
           echo SNAP > .ctl/vol/VOL/rollback   back to a snapshot; what there is now is kept as VOL@pre-rollback-TIME
+          echo TEXT > .ctl/vol/VOL/prop/comment  also fixed, shrink, quota, snapshot_limit; of a snapshot: hold
           echo BYTES > .ctl/size              make the pool larger
           cat .ctl/diff/VOL/A..B              ranges that differ: offset, length, z if a hole now; B may be head
           mkdir .ctl/group/all/snap/SNAP      all volumes at one moment

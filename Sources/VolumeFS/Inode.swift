@@ -10,6 +10,8 @@ public enum Inode: Hashable, Sendable {
     case volumeRollback(UInt64)
     /// `.ctl/group`, its one group `all`, and that group's snapshots.
     case groups, groupAll, groupSnapshots
+    /// `prop` of a volume or a snapshot; in it the property whose number is in the low eight bits.
+    case propertyDirectory(UInt64), property(UInt64)
     /// `.ctl/size`: bytes the pool has; a larger number written to it makes it grow.
     case poolSize
     /// `.ctl/diff`, `.ctl/diff/VOL`, and `A..B` in it: two ids of 28 bits each.
@@ -47,6 +49,8 @@ public enum Inode: Hashable, Sendable {
         case .groupSnapshot(let id): id << 8 | 13
         case .diffDirectory(let id): id << 8 | 14
         case .diff(let pair): pair << 8 | 15
+        case .propertyDirectory(let id): id << 8 | 16
+        case .property(let pair): pair << 8 | 17
         // The fixed ones have numbers from 1, the root's; an object's id is never 0.
         default: UInt64((Self.fixed.firstIndex(of: self) ?? 0) + 1)
         }
@@ -55,7 +59,7 @@ public enum Inode: Hashable, Sendable {
     /// A control file that is written to.
     var takesWords: Bool {
         switch self {
-        case .volumeRollback, .poolSize: true
+        case .volumeRollback, .poolSize, .property: true
         default: false
         }
     }
@@ -84,6 +88,8 @@ public enum Inode: Hashable, Sendable {
         case 13: self = .groupSnapshot(id)
         case 14: self = .diffDirectory(id)
         case 15: self = .diff(id)
+        case 16: self = .propertyDirectory(id)
+        case 17: self = .property(id)
         default: return nil
         }
     }
@@ -94,7 +100,7 @@ public enum Inode: Hashable, Sendable {
         switch self {
         case .root, .control, .volumeDirectories, .snapshotDirectories, .clones, .volumeDirectory, .snapshotDirectory,
             .snapshot, .jobs, .job, .groups, .groupAll, .groupSnapshots, .groupSnapshot,
-            .diffs, .diffDirectory:
+            .diffs, .diffDirectory, .propertyDirectory:
             .directory
         case .clone, .volumeOrigin: .link
         default: .file

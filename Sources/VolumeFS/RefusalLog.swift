@@ -39,6 +39,9 @@ func reason(for error: PoolError) -> String {
     case .notSupported: "this kind of request is not supported"
     case .suspended: "an earlier write to the pool's file failed; unmount and mount again to recover"
     case .malformed(let line): "line \(line) of the text is wrong"
+    case .noProperty: "no such property is set"
+    case .tooMany(let limit): "snapshot_limit allows \(limit) snapshots; remove one or raise it"
+    case .held: "it is held; first: echo > .ctl/snap/VOL/SNAP/prop/hold"
     case .cancelled: "it was cancelled"
     case .corrupt(let structure, let position, let problem):
         "damaged \(structure) at byte \(position) of the pool's file (\(problem)); run volfs check"

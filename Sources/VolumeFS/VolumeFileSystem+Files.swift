@@ -13,6 +13,7 @@ extension VolumeFileSystem {
             let info = try pool.info(id)
             if (request.writes || request.truncates) && (info.isSnapshot || options.isReadOnly) { throw .readOnly }
             if request.truncates && info.size > 0 {
+                if try !limits(of: id).mayShrink { throw .notPermitted }
                 try waitUntilClosed(id, others: 1)
                 try pool.resize(id, to: 0)
             }
@@ -101,14 +102,16 @@ extension VolumeFileSystem {
         _ inode: Inode, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, isSynchronous: Bool = false
     ) throws(PoolError) {
         if inode.takesWords {
-            guard bytes.count <= 512, let text = String(validating: bytes, as: UTF8.self) else { throw .invalid(.value) }
+            guard bytes.count <= 4096, let text = String(validating: bytes, as: UTF8.self) else { throw .invalid(.value) }
             switch inode {
             case .volumeRollback(let volume): return try rollback(volume, text)
+            case .property(let pair): return try setProperty(pair >> 8, pair & 255, text)
             default: return try enlarge(text)
             }
         }
         guard case .file(let id) = inode else { throw .notPermitted }
         if options.isReadOnly { throw .readOnly }
+        try refuseByLimits(id, at: offset, count: bytes.count)
         try pool.write(id, at: offset, bytes, growing: true)
         if isSynchronous || options.isSynchronous { try pool.flush(id) }
     }
@@ -133,7 +136,10 @@ extension VolumeFileSystem {
         }
         // The larger size first: if it is refused, nothing has been zeroed.
         let (end, overflow) = offset.addingReportingOverflow(count)
-        if mode == zeroRange, overflow || end > size { try pool.resize(id, to: overflow ? .max : end) }
+        if mode == zeroRange, overflow || end > size {
+            if try limits(of: id).isFixed { throw .outOfSpace(needed: overflow ? .max : end - size, free: 0) }
+            try pool.resize(id, to: overflow ? .max : end)
+        }
         try pool.discard(id, at: offset, count: count)
     }
 
@@ -160,7 +166,10 @@ extension VolumeFileSystem {
         let info = try pool.info(id)
         if info.isSnapshot || options.isReadOnly { throw .readOnly }
         if let size = changes.size, size != info.size {
-            if size < info.size { try waitUntilClosed(id, others: hasHandle ? 1 : 0) }
+            if size < info.size {
+                if try !limits(of: id).mayShrink { throw .notPermitted }
+                try waitUntilClosed(id, others: hasHandle ? 1 : 0)
+            }
             try pool.resize(id, to: size)
         }
         if changes.mode != nil || changes.uid != nil || changes.gid != nil || changes.modified != nil {

@@ -14,6 +14,7 @@ extension VolumeFileSystem {
             // Every volume, at one moment: root's to make.
             guard caller.uid == 0 else { throw .notPermitted }
             let volumes = pool.volumes().map(\.id)
+            for volume in volumes { try refuseSnapshotByLimits(volume) }
             try pool.createSnapshots(name, of: volumes)
             for volume in volumes { touchSnapshots(of: volume) }
             return try lookup(parent, name)
@@ -31,6 +32,7 @@ extension VolumeFileSystem {
             try requireOwner(of: volume, caller)
         default: throw .notPermitted
         }
+        try refuseSnapshotByLimits(volume)
         let id = try pool.createSnapshot(snapshot, of: volume)
         touchSnapshots(of: volume)
         return .snapshot(id)
@@ -43,6 +45,7 @@ extension VolumeFileSystem {
         if case .groupSnapshot = inode { return try removeGroupSnapshot(name, by: caller) }
         guard case .snapshot(let id) = inode else { throw .notPermitted }
         try refuseIfReadOnly()
+        if try limits(of: id).isHeld { throw .held }
         let info = try pool.info(id)
         if parent == .snapshotDirectories { try requireOwner(of: info.volume, caller) }
         try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
@@ -54,6 +57,7 @@ extension VolumeFileSystem {
         guard caller.uid == 0 else { throw .notPermitted }
         for volume in pool.volumes() {
             guard let id = try? pool.find(snapshot: name, of: volume.id) else { continue }
+            if try limits(of: id).isHeld { throw .held }
             try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
             touchSnapshots(of: volume.id)
         }

@@ -12,6 +12,7 @@ public final class VolumeFileSystem: Sendable {
     let refusals = RefusalLog()
     let open = Mutex(OpenTable())
     let jobs: Jobs
+    let limits = Mutex<[UInt64: Limits]>([:])
     /// When a volume's snapshots last changed, for its directory's time.
     let snapshotTimes = Mutex<[UInt64: UInt64]>([:])
 
@@ -120,6 +121,9 @@ public final class VolumeFileSystem: Sendable {
             return .snapshot(try pool.find(snapshot: name, of: id))
         case .snapshot(let id): return try member(name, of: snapshotMembers(id))
         case .diffs: return .diffDirectory(try pool.find(name))
+        case .propertyDirectory(let id):
+            guard try propertyNames(id).contains(name), let index = Self.propertyIndex(name) else { throw .notFound }
+            return .property(id << 8 | index)
         case .diffDirectory(let id): return try diff(name, of: id)
         case .jobs, .job, .groups, .groupAll, .groupSnapshots: return try member(name, of: try list(parent))
         default: throw .notFound
@@ -135,6 +139,8 @@ public final class VolumeFileSystem: Sendable {
     /// Everything a directory lists, without `.` and `..`.
     public func list(_ directory: Inode) throws(PoolError) -> [DirectoryEntry] {
         switch directory {
+        case .propertyDirectory(let id):
+            return try propertyNames(id).map { DirectoryEntry(name: $0, inode: .property(id << 8 | (Self.propertyIndex($0) ?? 0))) }
         case .diffs: return pool.volumes().map { DirectoryEntry(name: $0.name, inode: .diffDirectory($0.id)) }
         // Any two can be compared: they are looked up, not listed.
         case .diffDirectory(let id):
@@ -214,7 +220,7 @@ public final class VolumeFileSystem: Sendable {
     private func volumeMembers(_ id: UInt64) throws(PoolError) -> [DirectoryEntry] {
         var entries: [DirectoryEntry] = [
             .init(name: "info", inode: .volumeInfo(id)), .init(name: "info.json", inode: .volumeInfoJSON(id)),
-            .init(name: "users", inode: .volumeUsers(id)), .init(name: "rollback", inode: .volumeRollback(id)),
+            .init(name: "users", inode: .volumeUsers(id)), .init(name: "prop", inode: .propertyDirectory(id)), .init(name: "rollback", inode: .volumeRollback(id)),
         ]
         if try pool.info(id).origin != nil { entries.append(.init(name: "origin", inode: .volumeOrigin(id))) }
         return entries
@@ -223,7 +229,7 @@ public final class VolumeFileSystem: Sendable {
     private func snapshotMembers(_ id: UInt64) -> [DirectoryEntry] {
         [
             .init(name: "info", inode: .snapshotInfo(id)), .init(name: "info.json", inode: .snapshotInfoJSON(id)),
-            .init(name: "data", inode: .file(id)),
+            .init(name: "data", inode: .file(id)), .init(name: "prop", inode: .propertyDirectory(id)),
         ]
     }
 
@@ -257,6 +263,9 @@ public final class VolumeFileSystem: Sendable {
             result.size = info.size
             result.allocated = info.referenced
             take(info, &result)
+        case .property(let pair):
+            take(try pool.info(pair >> 8), &result)
+            result.mode = Settable(rawValue: Self.propertyName(pair & 255)) == nil ? 0o444 : 0o644
         case .poolSize:
             result.mode = 0o644
             result.modified = options.now()
@@ -266,7 +275,7 @@ public final class VolumeFileSystem: Sendable {
             result.mode = 0o200
         case .volumeDirectory(let id), .volumeInfo(let id), .volumeInfoJSON(let id), .volumeOrigin(let id),
             .volumeUsers(let id), .clone(let id), .snapshot(let id), .snapshotInfo(let id), .snapshotInfoJSON(let id), .diffDirectory(let id),
-            .groupSnapshot(let id):
+            .propertyDirectory(let id), .groupSnapshot(let id):
             take(try pool.info(id), &result)
         case .snapshotDirectory(let id):
             take(try pool.info(id), &result)

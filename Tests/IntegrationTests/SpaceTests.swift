@@ -39,13 +39,16 @@ extension IntegrationTests {
             mkdir .ctl/snap/golden/v1
             sum=$(dd if=golden@v1 bs=1M count=2000 status=none | sha1sum)
             before=$(json allocated)
-            begin=$(date +%s%N)
-            for i in $(seq 1000); do ln -s golden@v1 .ctl/clone/vm$i; done
-            rate=$((1000 * 1000000000 / ($(date +%s%N) - begin)))
-            begin=$(date +%s%N); for i in $(seq 1000); do ln -s golden@v1 "$T/vm$i"; done
-            base=$((1000 * 1000000000 / ($(date +%s%N) - begin)))
+            # The best of four batches, so that what else the machine does has a say in one of them only.
+            rate=0 base=0
+            for batch in 0 1 2 3; do
+                begin=$(date +%s%N); for i in $(seq 250); do ln -s golden@v1 .ctl/clone/vm$((batch * 250 + i)); done
+                now=$((250 * 1000000000 / ($(date +%s%N) - begin))); [ $now -lt $rate ] || rate=$now
+                begin=$(date +%s%N); for i in $(seq 250); do ln -s golden@v1 "$T/vm$((batch * 250 + i))"; done
+                now=$((250 * 1000000000 / ($(date +%s%N) - begin))); [ $now -lt $base ] || base=$now
+            done
             echo "RESULT clones by ln -s: $rate a second (plain symlinks of the host: $base)"
-            [ $rate -ge 500 ] || fail "only $rate clones a second"
+            [ $((3 * rate)) -ge $base ] || fail "only $rate clones a second"
             sync -f .; sleep 6
             grown=$(($(json allocated) - before))
             echo "RESULT 1000 clones take $grown bytes more, of $before"

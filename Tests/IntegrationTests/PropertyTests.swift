@@ -1,0 +1,46 @@
+internal import TestSupport
+import Testing
+
+extension IntegrationTests {
+    /// Extended attributes as tools use them, and what properties forbid.
+    @Test func propertiesAndExtendedAttributes() throws {
+        try scenario(
+            """
+            cat > "$T/x.py" <<'END'
+            # x.py get|set|list|remove FILE [NAME [VALUE]]
+            import os, sys
+            try:
+                if sys.argv[1] == "get": print(os.getxattr(sys.argv[2], sys.argv[3]).decode())
+                if sys.argv[1] == "set": os.setxattr(sys.argv[2], sys.argv[3], sys.argv[4].encode())
+                if sys.argv[1] == "list": print(" ".join(os.listxattr(sys.argv[2])))
+                if sys.argv[1] == "remove": os.removexattr(sys.argv[2], sys.argv[3])
+            except OSError as e: sys.exit(os.strerror(e.errno))
+            END
+            x() { python3 "$T/x.py" "$@"; }
+            pool 512M; head -c 1M /dev/urandom > "$M/v"
+            x set "$M/v" user.note hello; x set "$M/v" trusted.libvirt.security.dac +0:+0; same "$(x get "$M/v" user.note)" hello
+            same "$(x list "$M/v")" "trusted.libvirt.security.dac user.note"
+            same "$(x get "$M/v" user.volfs.referenced)" 1048576; fails 1 x set "$M/v" user.volfs.referenced 5; says 'not permitted'
+            fails 1 x get "$M/v" user.none; says 'No data'; fails 1 x set "$M/v" system.posix_acl_access x
+            fails 1 x set "$M/v" user.big "$(head -c 4000 /dev/zero | tr '\\0' a)"; says 'too long'
+            mkdir "$M/.ctl/snap/v/s"; same "$(x list "$M/v@s")" user.note; fails 1 x set "$M/v@s" user.note other; says 'Read-only'
+            ln -s v@s "$M/.ctl/clone/c"; same "$(x get "$M/c" user.note)" hello
+            x remove "$M/v" user.note; fails 1 x remove "$M/v" user.note; kill -9 $(daemon); sleep 0.3; mount_pool
+            same "$(x list "$M/v")" trusted.libvirt.security.dac; same "$(x get "$M/c" user.note)" hello
+            # Properties as files, the same ones.
+            P1=$M/.ctl/vol/v/prop; echo 'the root disk' > $P1/comment; same "$(x get "$M/v" user.volfs.comment)" 'the root disk'
+            same "$(cat $P1/size)" 1048576; fails 1 bash -c "echo 5 > $P1/size"; fails 1 bash -c "echo maybe > $P1/fixed"; says 'Invalid'
+            echo on > $P1/fixed; fails 1 bash -c "echo more >> '$M/v'"; says 'No space'; echo > $P1/fixed; echo more >> "$M/v"
+            echo off > $P1/shrink; fails 1 truncate -s 0 "$M/v"; says 'not permitted'; fails 1 bash -c ": > '$M/v'"; echo on > $P1/shrink
+            echo 2 > $P1/snapshot_limit; mkdir "$M/.ctl/snap/v/t"; fails 1 mkdir "$M/.ctl/snap/v/u"; says 'Too many links'
+            tail -1 "$M/.ctl/errors" | grep -q 'snapshot_limit allows 2' || fail "$(tail -1 "$M/.ctl/errors")"
+            echo keep > "$M/.ctl/snap/v/t/prop/hold"; fails 1 rmdir "$M/.ctl/snap/v/t"; says busy; echo > "$M/.ctl/snap/v/t/prop/hold"; rmdir "$M/.ctl/snap/v/t"
+            echo 2000000 > $P1/quota; fails 1 dd if=/dev/urandom of="$M/v" bs=1M seek=1 count=2 conv=notrunc; says 'No space'
+            dd if=/dev/urandom of="$M/v" bs=1M count=1 conv=notrunc status=none; echo > $P1/quota
+            dd if=/dev/urandom of="$M/v" bs=1M seek=1 count=2 conv=notrunc status=none
+            same "$(ls $P1 | tr '\n' ' ')" "$(echo comment created fixed generation guid open quota referenced shrink size snapshot_limit snapshots '')"
+            unmount_pool; clean; "$V" dump "$P" > d; "$V" restore "$P" d --force; mount_pool; same "$(x get "$M/c" user.note)" hello
+            unmount_pool; clean
+            """)
+    }
+}
