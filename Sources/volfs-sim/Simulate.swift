@@ -5,11 +5,13 @@ internal import TestSupport
 /// Long simulations; not installed. Histories of tiny pools, stopped in every way a disk allows: see `--help`.
 let usage = """
     Usage: volfs-sim [--images N] [--seconds S] [--threads T] [--first-seed N] [--break RULE]
+           volfs-sim --sequences N [--threads T]
            volfs-sim --seed N [--break RULE]
 
     Runs seeded histories of a tiny pool, and every short sequence of steps, with crashes before each operation of the disk,
     until N distinct crash images were judged or S seconds have passed, and prints a table of them. With --seed runs that
-    one history, and if it fails finds the shortest one that does. --break 1 to 12 breaks an ordering rule of volfs-pool(5).
+    one history, and if it fails finds the shortest one that does. --sequences runs the first N of the short sequences, the
+    shortest first, in every image there is. --break 1 to 12 breaks an ordering rule of volfs-pool(5).
 
     Exit status: 0 if every image opened to a state of its history, 1 if not, 2 for wrong usage.
 
@@ -17,7 +19,7 @@ let usage = """
 
 struct Arguments {
     var values: [String: Int] = [:]
-    static let names = ["images", "seconds", "threads", "first-seed", "seed", "break"]
+    static let names = ["images", "seconds", "threads", "first-seed", "seed", "break", "sequences"]
 
     /// Nil if the words are not as `usage` says.
     init?(_ words: ArraySlice<String>) {
@@ -58,7 +60,8 @@ func run(seed: UInt64, rule: OrderingRule?) -> Int32 {
 func campaign(_ arguments: Arguments, rule: OrderingRule?) -> Int32 {
     var settings = Campaign.Settings()
     if let seconds = arguments.values["seconds"] { settings.seconds = Double(seconds) }
-    settings.images = arguments.values["images"] ?? (arguments.values["seconds"] == nil ? 100_000 : .max)
+    settings.sequences = arguments.values["sequences"]
+    settings.images = arguments.values["images"] ?? (arguments.values["seconds"] == nil && settings.sequences == nil ? 100_000 : .max)
     settings.threads = arguments.values["threads"] ?? 2
     settings.firstSeed = UInt64(arguments.values["first-seed"] ?? 0)
     settings.brokenRule = rule

@@ -12,6 +12,8 @@ package final class Campaign: Sendable {
         package var firstSeed: UInt64 = 0
         package var threads = 2
         package var brokenRule: OrderingRule?
+        /// Only the short sequences, up to this many.
+        package var sequences: Int?
         /// Called about every second with the campaign so far.
         package var progress: (@Sendable (Progress) -> Void)?
         package init() {}
@@ -79,6 +81,11 @@ package final class Campaign: Sendable {
         let isLate = Double(wallClock() - began) / 1e9 >= settings.seconds
         return progress.withLock { progress in
             guard progress.failure == nil, !isLate, progress.coverage.images < settings.images else { return nil }
+            if let limit = settings.sequences {
+                guard progress.sequences < min(limit, ShortSequences.count) else { return nil }
+                progress.sequences += 1
+                return .sequence(progress.sequences - 1)
+            }
             // One sequence in three, while there are any.
             if (progress.histories + progress.sequences) % 3 == 2, progress.sequences < ShortSequences.count {
                 progress.sequences += 1
