@@ -93,6 +93,31 @@ final class ControlledPool: PoolAccess {
         return text
     }
 
+    private func propertyDirectory(_ name: String) -> String {
+        let (volume, snapshot) = split(name)
+        return snapshot.map { "snap/\(volume)/\($0)/prop" } ?? "vol/\(volume)/prop"
+    }
+
+    func properties(_ name: String) throws(Failure) -> [(name: String, value: String)] {
+        let directory = propertyDirectory(name)
+        guard let stream = opendir("\(mountpoint)/.ctl/\(directory)") else { throw Failure(errno: errno, object: name, reason: nil) }
+        defer { closedir(stream) }
+        var found: [(name: String, value: String)] = []
+        while let entry = Glibc.readdir(stream) {
+            let property = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if property.hasPrefix(".") { continue }
+            let text = try read("\(directory)/\(property)")
+            if !text.isEmpty { found.append((property, String(text.dropLast()))) }
+        }
+        return found
+    }
+
+    func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure) {
+        try command("\(propertyDirectory(name))/\(property)", value + "\n", object: "\(name) \(property)")
+    }
+
     func size() throws(Failure) -> UInt64 { UInt64(try read("size").filter { !$0.isWhitespace }) ?? 0 }
 
     func grow(to size: UInt64) throws(Failure) { try command("size", "\(size)\n", object: mountpoint) }

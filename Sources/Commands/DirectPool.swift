@@ -64,7 +64,10 @@ final class DirectPool: PoolAccess {
     }
 
     func makeSnapshot(_ volume: String, _ name: String) throws(Failure) {
-        try run("\(volume)@\(name)") { () throws(PoolError) in try pool.createSnapshot(name, of: find(volume)) }
+        try run("\(volume)@\(name)") { () throws(PoolError) in
+            try files.refuseSnapshotByLimits(find(volume))
+            try pool.createSnapshot(name, of: find(volume))
+        }
     }
 
     func makeClone(_ source: String, _ name: String) throws(Failure) {
@@ -73,7 +76,10 @@ final class DirectPool: PoolAccess {
     }
 
     func destroy(_ object: ObjectLine) throws(Failure) {
-        try run(object.name) { () throws(PoolError) in try pool.delete(object.id) }
+        try run(object.name) { () throws(PoolError) in
+            try files.refuseDeletionByLimits(object.id)
+            try pool.delete(object.id)
+        }
     }
 
     func rename(_ object: ObjectLine, to name: String) throws(Failure) {
@@ -100,6 +106,24 @@ final class DirectPool: PoolAccess {
             let id = try find(volume)
             return try DiffText.text(
                 pool, from: pool.find(snapshot: from, of: id), to: try to.map { name throws(PoolError) in try pool.find(snapshot: name, of: id) } ?? id)
+        }
+    }
+
+    /// What a mount would show.
+    private var files: VolumeFileSystem {
+        VolumeFileSystem(pool: pool, options: .init(now: { wallClock() }, pause: { pause(milliseconds: $0) }))
+    }
+
+    func properties(_ name: String) throws(Failure) -> [(name: String, value: String)] {
+        try run(name) { () throws(PoolError) in try files.allProperties(find(name)) }
+    }
+
+    func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure) {
+        try run("\(name) \(property)") { () throws(PoolError) in
+            let inode = Inode.file(try find(name))
+            do throws(PoolError) {
+                try files.setAttribute(inode, "user.volfs.\(property)", value.isEmpty ? nil : Array(value.utf8))
+            } catch .noProperty where value.isEmpty {}
         }
     }
 

@@ -82,6 +82,8 @@ public struct CommandLineTool {
         case "import": return try TransferCommands.importImage(arguments)
         case "export": return try TransferCommands.exportImage(arguments)
         case "diff": return try DiffCommand.run(arguments)
+        case "get": return try PropertyCommands.get(arguments)
+        case "set": return try PropertyCommands.set(arguments)
         case "grow": return try ChangeCommands.grow(arguments)
         case "swap": return try ChangeCommands.swap(arguments)
         case "rename": return try ChangeCommands.rename(arguments)

@@ -18,6 +18,10 @@ protocol PoolAccess: AnyObject {
     func stream(_ name: String, writing: Bool) throws(Failure) -> any VolumeStream
     /// Lines `OFFSET LENGTH`, with ` z` behind what is a hole now; `to` is a snapshot, or nil for the volume as it is.
     func differences(_ volume: String, from: String, to: String?) throws(Failure) -> String
+    /// What is set or computed of a volume or a snapshot.
+    func properties(_ name: String) throws(Failure) -> [(name: String, value: String)]
+    /// An empty value removes it.
+    func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure)
     /// Bytes of the pool's file or device that it uses.
     func size() throws(Failure) -> UInt64
     /// Makes the pool that many bytes large.

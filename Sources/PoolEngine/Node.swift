@@ -66,17 +66,9 @@ final class Node: @unchecked Sendable {
     }
 
     /// A dirty copy of `other` that takes its place in every version: for repair, which changes what nobody owns alone.
-    init(replacing other: Node, geometry g: Geometry) {
-        page = .allocate(byteCount: g.blockSize, alignment: AlignedBuffer.alignment)
-        page.copyMemory(from: other.page, byteCount: g.blockSize)
-        level = other.level
-        first = other.first
-        family = other.family
-        writer = other.writer
-        generation = other.generation
-        count = other.count
-        children = level == 0 || !other.children.isEmpty ? other.children : [Node?](repeating: nil, count: g.fanout)
-        blockSize = g.blockSize
+    convenience init(replacing other: Node, geometry g: Geometry) {
+        let identity = VersionIdentity(id: other.writer, family: other.family, generation: other.generation)
+        self.init(copying: other, version: identity, geometry: g)
     }
 
     /// A clean node from its block, whose header has been checked. Throws if an entry cannot be right.

@@ -167,6 +167,7 @@ struct OpenedPool {
         of superblock: Superblock, on device: any BlockDevice, isRepair: Bool = false
     ) throws(PoolError) -> (headers: [ZoneHeader], retold: [ZoneHeader]) {
         let g = superblock.geometry
+        guard superblock.zoneCount <= ZoneMap.maximumZones else { throw .corrupt(.superblock, position: 0, .mapping) }
         var headers: [ZoneHeader] = [], retold: [ZoneHeader] = []
         var offset = g.firstZoneOffset
         var segment: UInt64 = 1

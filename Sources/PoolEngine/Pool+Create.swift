@@ -19,7 +19,7 @@ extension Pool {
             offset = header.end(geometry)
             segment += header.segments
         }
-        guard !headers.isEmpty, segment * UInt64(geometry.segmentBlocks) < 1 << UInt64(BlockAddress.bits) else {
+        guard !headers.isEmpty, headers.count <= ZoneMap.maximumZones, segment * UInt64(geometry.segmentBlocks) < 1 << UInt64(BlockAddress.bits) else {
             throw .invalid(.size)
         }
         let uuid = UUIDBytes(randomHigh: environment.random(), randomLow: environment.random())

@@ -43,7 +43,7 @@ extension Pool {
             headers.append(header)
             last = header
         }
-        guard !headers.isEmpty, map.zones.count + headers.count < 1 << 16 else { throw .invalid(.size) }
+        guard !headers.isEmpty, map.zones.count + headers.count <= ZoneMap.maximumZones else { throw .invalid(.size) }
         return headers
     }
 }

@@ -6,6 +6,8 @@ internal import Synchronization
 struct ZoneMap: Sendable {
     let geometry: Geometry
     private let table: ZoneTable
+    /// 256 TiB in whole zones; and as often can a pool grow.
+    static let maximumZones = 4096
 
     var zones: UnsafeBufferPointer<Zone> { table.zones }
     var blockCount: Int { zones.last.map { $0.firstBlock + $0.blockCount } ?? 0 }
@@ -118,9 +120,7 @@ struct ZoneMap: Sendable {
 ///
 /// Sendable: an element is written once, before the count that makes it visible.
 private final class ZoneTable: @unchecked Sendable {
-    /// 2^40 blocks in the smallest zones a standard pool grows by are fewer.
-    static let capacity = 1 << 16
-    private let storage = UnsafeMutableBufferPointer<ZoneMap.Zone>.allocate(capacity: capacity)
+    private let storage = UnsafeMutableBufferPointer<ZoneMap.Zone>.allocate(capacity: ZoneMap.maximumZones)
     /// Released after the element it counts is written, acquired before it is read.
     private let count = Atomic(0)
 
@@ -132,7 +132,7 @@ private final class ZoneTable: @unchecked Sendable {
 
     func append(_ zone: ZoneMap.Zone) {
         let index = count.load(ordering: .relaxed)
-        precondition(index < Self.capacity, "more zones than a pool can have")
+        precondition(index < ZoneMap.maximumZones, "more zones than a pool can have")
         storage.initializeElement(at: index, to: zone)
         count.store(index + 1, ordering: .releasing)
     }

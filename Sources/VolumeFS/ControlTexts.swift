@@ -7,6 +7,7 @@ extension VolumeFileSystem {
     func contents(of inode: Inode) throws(PoolError) -> String {
         switch inode {
         case .readme: return Self.readme
+        case .metrics: return metricsText()
         case .property(let pair): return try propertyText(pair >> 8, pair & 255)
         case .poolSize: return "\(pool.deviceSize)\n"
         case .state: return stateName + "\n"
@@ -76,12 +77,31 @@ extension VolumeFileSystem {
     }
 
     private func statisticsJSON() -> String {
-        let usage = pool.usage(), s = pool.statistics()
-        var fields: [(String, JSON)] = [
+        let fields: [(String, JSON)] = [
             ("schema", .text("volfs.pool/1")), ("uuid", .text(pool.uuid.text)), ("source", .text(options.source)),
             ("pid", .number(Int64(options.process))), ("state", .text(stateName)),
         ]
-        let numbers: [(String, UInt64)] = [
+        return JSON.object(fields + statisticsNumbers.map { ($0.0, .size($0.1)) }) + "\n"
+    }
+
+    /// The Prometheus text format: what only goes up is a counter.
+    private func metricsText() -> String {
+        let counters: Set<String> = [
+            "reads", "read_bytes", "writes", "written_bytes", "flushes", "discards", "discarded_bytes", "checkpoints", "punched_bytes",
+            "checksum_errors", "nodes_from_copy",
+        ]
+        let label = "{pool=\"\(pool.uuid.text)\"}"
+        var text = ""
+        for (name, value) in statisticsNumbers {
+            let isCounter = counters.contains(name), full = "volfs_\(name)" + (isCounter ? "_total" : "")
+            text += "# TYPE \(full) \(isCounter ? "counter" : "gauge")\n\(full)\(label) \(value)\n"
+        }
+        return text + "# TYPE volfs_ready gauge\nvolfs_ready\(label) \(stateName == "ready" ? 1 : 0)\n"
+    }
+
+    private var statisticsNumbers: [(String, UInt64)] {
+        let usage = pool.usage(), s = pool.statistics()
+        return [
             ("block_size", UInt64(usage.blockSize)), ("capacity", usage.capacity), ("allocated", usage.allocated),
             ("free", usage.free), ("available", usage.available), ("quarantined", usage.quarantined),
             ("reserve", usage.reserve), ("volumes", UInt64(s.volumes)), ("snapshots", UInt64(s.snapshots)),
@@ -92,8 +112,6 @@ extension VolumeFileSystem {
             ("cached_nodes", UInt64(s.cachedNodes)), ("dirty_blocks", UInt64(s.dirtyBlocks)), ("nodes_from_copy", s.nodesFromCopy),
             ("journal_used", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
         ]
-        fields += numbers.map { ($0.0, .size($0.1)) }
-        return JSON.object(fields) + "\n"
     }
 
     /// One line an object, tab-separated, for programs: type, name, id, size, referenced, created, uuid, origin or -,

@@ -13,7 +13,7 @@ public enum Inode: Hashable, Sendable {
     /// `prop` of a volume or a snapshot; in it the property whose number is in the low eight bits.
     case propertyDirectory(UInt64), property(UInt64)
     /// `.ctl/size`: bytes the pool has; a larger number written to it makes it grow.
-    case poolSize
+    case poolSize, metrics
     /// `.ctl/diff`, `.ctl/diff/VOL`, and `A..B` in it: two ids of 28 bits each.
     case diffs, diffDirectory(UInt64), diff(UInt64)
     /// One of those, by the snapshot that the oldest volume has of that name.
@@ -29,7 +29,7 @@ public enum Inode: Hashable, Sendable {
 
     private static let fixed: [Inode] = [
         .root, .control, .readme, .state, .statistics, .statisticsJSON, .errors, .list, .volumeDirectories,
-        .snapshotDirectories, .clones, .jobs, .groups, .groupAll, .groupSnapshots, .diffs, .poolSize,
+        .snapshotDirectories, .clones, .jobs, .groups, .groupAll, .groupSnapshots, .diffs, .poolSize, .metrics,
     ] + Jobs.Kind.allCases.flatMap { [.job($0), .jobState($0), .jobProgress($0), .jobReport($0), .jobReportJSON($0)] }
 
     public var number: UInt64 {

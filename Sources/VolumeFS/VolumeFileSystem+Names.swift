@@ -45,7 +45,7 @@ extension VolumeFileSystem {
         if case .groupSnapshot = inode { return try removeGroupSnapshot(name, by: caller) }
         guard case .snapshot(let id) = inode else { throw .notPermitted }
         try refuseIfReadOnly()
-        if try limits(of: id).isHeld { throw .held }
+        try refuseDeletionByLimits(id)
         let info = try pool.info(id)
         if parent == .snapshotDirectories { try requireOwner(of: info.volume, caller) }
         try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
@@ -57,7 +57,7 @@ extension VolumeFileSystem {
         guard caller.uid == 0 else { throw .notPermitted }
         for volume in pool.volumes() {
             guard let id = try? pool.find(snapshot: name, of: volume.id) else { continue }
-            if try limits(of: id).isHeld { throw .held }
+            try refuseDeletionByLimits(id)
             try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
             touchSnapshots(of: volume.id)
         }

@@ -23,6 +23,9 @@ extension VolumeFileSystem {
         }
     }
 
+    /// What `volfs set` can set.
+    package static let settableNames = Settable.allCases.map(\.rawValue)
+
     private static let computed = ["size", "referenced", "created", "guid", "origin", "generation", "snapshots", "open"]
 
     // MARK: Extended attributes
@@ -117,6 +120,16 @@ extension VolumeFileSystem {
         (computed + Settable.allCases.map(\.rawValue)).firstIndex(of: name).map { UInt64($0) }
     }
 
+    /// Name and value of all that an object has: computed, and set.
+    package func allProperties(_ id: UInt64) throws(PoolError) -> [(name: String, value: String)] {
+        var all: [(name: String, value: String)] = []
+        for name in try propertyNames(id) {
+            let text = try propertyText(id, Self.propertyIndex(name) ?? 0)
+            if !text.isEmpty { all.append((name, String(text.dropLast()))) }
+        }
+        return all
+    }
+
     // MARK: What they forbid
 
     /// What properties say about a volume, looked up once.
@@ -155,7 +168,9 @@ extension VolumeFileSystem {
         throw .outOfSpace(needed: UInt64(count), free: limits.quota > info.referenced ? limits.quota - info.referenced : 0)
     }
 
-    func refuseSnapshotByLimits(_ volume: UInt64) throws(PoolError) {
+    package func refuseDeletionByLimits(_ id: UInt64) throws(PoolError) { if try limits(of: id).isHeld { throw .held } }
+
+    package func refuseSnapshotByLimits(_ volume: UInt64) throws(PoolError) {
         let limit = try limits(of: volume).snapshots
         if limit != .max, try UInt64(pool.info(volume).snapshotCount) >= limit { throw .tooMany(limit: limit) }
     }

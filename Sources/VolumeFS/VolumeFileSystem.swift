@@ -181,6 +181,7 @@ public final class VolumeFileSystem: Sendable {
         .init(name: "errors", inode: .errors), .init(name: "list", inode: .list),
         .init(name: "vol", inode: .volumeDirectories), .init(name: "snap", inode: .snapshotDirectories),
         .init(name: "clone", inode: .clones), .init(name: "diff", inode: .diffs), .init(name: "size", inode: .poolSize),
+        .init(name: "metrics", inode: .metrics),
         .init(name: "group", inode: .groups), .init(name: "job", inode: .jobs),
     ]
 

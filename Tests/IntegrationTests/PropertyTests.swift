@@ -43,4 +43,29 @@ extension IntegrationTests {
             unmount_pool; clean
             """)
     }
+
+    /// The same from the command line, mounted or not; and what a collector of metrics reads.
+    @Test func propertyCommandsAndMetrics() throws {
+        try scenario(
+            """
+            pool 512M; head -c 1M /dev/urandom > "$M/v"; mkdir "$M/.ctl/snap/v/s"
+            "$V" set "$P" v comment='the root disk' fixed=on; same "$("$V" get "$P" v comment)" 'the root disk'; same "$(cat "$M/.ctl/vol/v/prop/fixed")" on
+            "$V" set "$P" v@s hold=backup; fails 6 "$V" destroy "$P" v@s -y; says 'held'; fails 2 "$V" set "$P" v nothing=1; says "cannot be set"; fails 1 "$V" set "$P" v fixed=maybe
+            fails 2 "$V" set "$P" v comment; fails 4 "$V" get "$P" v none; "$V" get "$P" v | grep -q '^referenced  *1048576'
+            "$V" get "$P" v --json | python3 -c 'import json,sys; assert json.load(sys.stdin)["properties"]["fixed"] == "on"'
+            python3 - "$M/.ctl/metrics" <<'END'
+            import re, sys
+            types, values = {}, {}
+            for line in open(sys.argv[1]):
+                if line.startswith("# TYPE"): _, _, name, kind = line.split(); types[name] = kind
+                else:
+                    name, value = re.fullmatch(r'([a-z_]+)\\{pool="[0-9a-f-]+"\\} ([0-9]+)\\n', line).groups(); values[name] = int(value)
+            assert types.keys() == values.keys() and types["volfs_writes_total"] == "counter" and types["volfs_allocated"] == "gauge", types
+            assert values["volfs_ready"] == 1 and values["volfs_snapshots"] == 1 and values["volfs_written_bytes_total"] >= 1 << 20, values
+            END
+            unmount_pool
+            same "$("$V" get "$P" v@s hold)" backup; "$V" set "$P" v@s hold= comment=done; same "$("$V" get "$P" v@s comment)" 'done'; fails 4 "$V" get "$P" v@s hold
+            "$V" destroy "$P" v@s -y; clean
+            """)
+    }
 }
