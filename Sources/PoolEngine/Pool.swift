@@ -41,9 +41,9 @@ public final class Pool: Sendable {
         public var warmSegments = 32
         /// For tests: the rule that is not kept.
         package var brokenRule: OrderingRule?
-        /// Whether each checkpoint compares the blocks in use with what all trees reach. Reads every node: for tests, and
-        /// for debug builds where the pool is small.
-        package var verifiesAccounting = false
+        /// Whether each checkpoint compares the blocks in use with what all trees reach. Reads every node, under the lock:
+        /// for tests. Nil is yes in a debug build where the pool is small, no in any other.
+        package var verifiesAccounting: Bool?
 
         public init() {}
     }
@@ -166,13 +166,12 @@ public final class Pool: Sendable {
         }
     }
 
-    /// Whether a checkpoint compares the blocks in use with those that are reached: in debug builds for pools of up to 256
-    /// MiB of 4 KiB blocks.
+    /// Small is up to 256 MiB of 4 KiB blocks.
     var verifiesAccounting: Bool {
         #if DEBUG
-        return configuration.verifiesAccounting || map.blockCount <= 1 << 16
+        return configuration.verifiesAccounting ?? (map.blockCount <= 1 << 16)
         #else
-        return configuration.verifiesAccounting
+        return configuration.verifiesAccounting ?? false
         #endif
     }
 
