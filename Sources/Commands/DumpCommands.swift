@@ -9,9 +9,11 @@ enum DumpCommands {
         let path = Path.absolute(arguments.operands[0])
         let table = MountTable()
         if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { throw mountedFailure(mount.source, mount) }
-        let pool = try DirectPool.opened(path, mode: .readOnly)
+        // For writing: what only the journal has becomes nodes first, which a dump can name.
+        let pool = try DirectPool.opened(path, mode: .readWrite)
         do throws(PoolError) {
             try pool.dump { say($0) }
+            try pool.close()
         } catch {
             throw Failure(error, object: path, pool: path)
         }

@@ -76,12 +76,53 @@ enum TransferCommands {
         let pool = try access(toPool: arguments.operands[0], writing: false)
         let input = try pool.stream(name, writing: false)
         if target == "-" && isatty(1) == 1 { throw .usage("-", "the terminal is no place for an image; redirect it") }
-        let output: Int32 = target == "-" ? 1 : volfs_open(target, O_WRONLY | O_CREAT | O_CLOEXEC | (arguments.has("force") ? O_TRUNC : O_EXCL), 0o666)
-        guard output >= 0 else {
-            if errno == EEXIST { throw Failure(.exists, target, "exists already; --force replaces it", errno: EEXIST) }
+        // A file is written beside its place, and takes it when it is whole.
+        let partial = "\(target).export-\(getpid())"
+        var isFile = false
+        if target != "-" { isFile = try isReplaceable(target, force: arguments.has("force")) }
+        let output: Int32 = target == "-" ? 1 : isFile ? volfs_open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) : open(target, O_WRONLY | O_CLOEXEC)
+        guard output >= 0 else { throw Failure(.failed, target, String(cString: strerror(errno)), errno: errno) }
+        do throws(Failure) {
+            try copy(input, to: output, target, isFile: isFile, arguments)
+        } catch {
+            if isFile { unlink(partial) }
+            throw error
+        }
+        guard !isFile || rename(partial, target) == 0 else {
+            unlink(partial)
             throw Failure(.failed, target, String(cString: strerror(errno)), errno: errno)
         }
-        let isFile = lseek(output, 0, SEEK_CUR) >= 0 && target != "-"
+        return 0
+    }
+
+    /// True for a regular file or none. Throws for one that is there already without `force`, and for a pool in any case.
+    private static func isReplaceable(_ path: String, force: Bool) throws(Failure) -> Bool {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return true }
+        guard status.st_mode & S_IFMT == S_IFREG else { return false }
+        let isMounted = MountTable().mounts.contains { mount in
+            var source = stat()
+            return stat(mount.source, &source) == 0 && source.st_dev == status.st_dev && source.st_ino == status.st_ino
+        }
+        let isPool = try holdsPool(path)
+        if isMounted || isPool {
+            throw Failure(.exists, path, "is a pool, which an export never replaces; choose another name", errno: EEXIST)
+        }
+        if !force { throw Failure(.exists, path, "exists already; --force replaces it", errno: EEXIST) }
+        return true
+    }
+
+    private static func holdsPool(_ path: String) throws(Failure) -> Bool {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure(.failed, path, String(cString: strerror(errno)), errno: errno) }
+        defer { close(descriptor) }
+        var magic: [UInt8] = [0, 0, 0, 0]
+        return stride(from: 0, to: 2 << 20, by: 65_536).contains { pread(descriptor, &magic, 4, off_t($0)) == 4 && magic == Array("VFSB".utf8) }
+    }
+
+    private static func copy(
+        _ input: any VolumeStream, to output: Int32, _ target: String, isFile: Bool, _ arguments: Arguments
+    ) throws(Failure) {
         let size = try input.size
         let buffer = AlignedBuffer(count: chunk)
         var progress = Progress(total: size, arguments)
@@ -105,7 +146,6 @@ enum TransferCommands {
                 throw Failure(.failed, target, String(cString: strerror(errno)), errno: errno)
             }
         }
-        return 0
     }
 
     private static func fileSize(_ descriptor: Int32) -> UInt64 {

@@ -1,3 +1,4 @@
+internal import PoolEngine
 internal import VolumeFS
 
 /// `volfs version`.
@@ -6,9 +7,9 @@ enum Version {
 
     static func run(isJSON: Bool) -> Int32 {
         if isJSON {
-            say(JSON.object([("schema", .text("volfs.version/1")), ("version", .text(number)), ("format", .number(1))]))
+            say(JSON.object([("schema", .text("volfs.version/1")), ("version", .text(number)), ("format", .number(Int64(Superblock.version)))]))
         } else {
-            say("volfs \(number), pool format 1")
+            say("volfs \(number), pool format \(Superblock.version)")
         }
         return 0
     }

@@ -11,11 +11,16 @@ struct DumpReader {
     private var open: Node?
     private var openAddress = BlockAddress.none
     private var versions: [(record: VersionRecord, root: BlockAddress)] = []
-    private var blocks: Set<BlockAddress> = []
+    private var uses: [BlockAddress: Use] = [:]
     private var properties: [UInt64: [String: [UInt8]]] = [:]
     private var hasEnded = false
 
     init(device: any BlockDevice) { self.device = device }
+
+    private struct Use: Equatable {
+        var block: UInt64
+        var generation: UInt32
+    }
 
     /// What a whole dump says.
     struct Restored {
@@ -144,7 +149,9 @@ struct DumpReader {
             guard node.level == 0, words.count == 4, let generation = UInt32(words[2]), let checksum = UInt32(words[3], radix: 16),
                 generation <= node.generation, map.contains(BlockAddress(value))
             else { throw .malformed(line: number) }
-            blocks.insert(BlockAddress(value))
+            // A block is one block of one introduction, in however many leaves.
+            let use = Use(block: node.first + UInt64(from), generation: generation)
+            guard uses.updateValue(use, forKey: BlockAddress(value)) ?? use == use else { throw .malformed(line: number) }
             node.store(
                 Entry(address: BlockAddress(value), generation: generation, checksum: checksum, descriptor: .data), at: from, fanout)
             node.count += 1
@@ -228,7 +235,7 @@ struct DumpReader {
             (entry.record, nodes[entry.root].map { NodeReference.memory($0) } ?? .hole(entry.record.root.generation))
         }
         let nodeBlocks = nodes.values.reduce(0) { $0 + NodePointer.copies(level: $1.level) }
-        return Restored(superblock: superblock, headers: headers, versions: roots, blocks: blocks, nodeBlocks: nodeBlocks, properties: properties)
+        return Restored(superblock: superblock, headers: headers, versions: roots, blocks: Set(uses.keys), nodeBlocks: nodeBlocks, properties: properties)
     }
 }
 

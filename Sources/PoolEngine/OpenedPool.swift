@@ -183,8 +183,10 @@ struct OpenedPool {
                     decoding: UnsafeRawBufferPointer(buffer.bytes), index: index, offset: offset, firstSegment: segment,
                     pool: superblock.uuid.low, geometry: g, end: superblock.size)
             } catch {
-                guard isRepair, let likely = ZoneHeader(
-                    index: index, offset: offset, end: superblock.size, firstSegment: segment, geometry: g)
+                // It reaches to the zone behind it, which lies on a segment.
+                let end = isRepair && index + 1 < superblock.zoneCount
+                    ? try next(zone: index + 1, after: offset, superblock, on: device) : superblock.size
+                guard isRepair, let likely = ZoneHeader(index: index, offset: offset, end: end, firstSegment: segment, geometry: g)
                 else { throw error }
                 header = likely
                 retold.append(likely)
@@ -198,6 +200,24 @@ struct OpenedPool {
             else { throw .corrupt(.zoneHeader, position: header.offset, .mapping) }
         }
         return (headers, retold)
+    }
+
+    /// Where the header of a zone is, looked for from segment to segment; the pool's end if it is nowhere.
+    private static func next(
+        zone index: Int, after offset: UInt64, _ superblock: Superblock, on device: any BlockDevice
+    ) throws(PoolError) -> UInt64 {
+        let g = superblock.geometry, step = UInt64(superblock.geometry.segmentSize)
+        let buffer = AlignedBuffer(count: g.blockSize)
+        let block = UnsafeRawBufferPointer(buffer.bytes)
+        var at = offset + step
+        while at + UInt64(g.blockSize) <= superblock.size {
+            try device.read(into: buffer.bytes, at: at)
+            let isHeader = SealedBlock.problem(block, magic: ZoneHeader.magic) == nil && block.integer(at: 8) == superblock.uuid.low
+                && block.integer(at: 16) == UInt32(index) && block.integer(at: 24) == at
+            if isHeader { return at }
+            at += step
+        }
+        return superblock.size
     }
 
     func loadBitmap(_ space: inout Allocator) throws(PoolError) {

@@ -3,9 +3,12 @@ internal import Synchronization
 
 extension Pool {
     /// Tells all metadata as lines of text, from which `restore` can make it again: the pool, its zones, every version, and
-    /// every node once, with what each of its entries maps. For a pool that nobody uses meanwhile. Throws for a node that
-    /// cannot be read.
+    /// every node once, with what each of its entries maps. For a pool that nobody uses meanwhile. Makes a checkpoint if
+    /// anything has changed since the last, so a pool opened for reading must have been closed: else `.readOnly`. Throws for
+    /// a node that cannot be read.
     public func dump(_ line: (String) -> Void) throws(PoolError) {
+        // Nodes that are only in memory have no address to be told by.
+        if state.withLock({ $0.hasChanges }) { try checkpoint() }
         let (superblock, versions) = state.withLock { ($0.superblock, $0.versions.values.sorted { $0.id < $1.id }) }
         let g = geometry
         line("volfs-dump 1")

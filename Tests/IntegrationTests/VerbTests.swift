@@ -101,6 +101,9 @@ extension IntegrationTests {
             "$V" export "$P" disk out; cmp image out; [ $(stat -c %b out) -lt 20000 ] || fail "not sparse: $(stat -c %b out)"
             fails 5 "$V" export "$P" disk out; says force; "$V" export "$P" disk out --force
             mkdir "$M/.ctl/snap/disk/s"; "$V" export "$P" disk@s - | cmp - image
+            "$V" create other.pool --size 64M; cp other.pool before
+            fails 5 "$V" export "$P" disk "$P" --force; says 'is a pool'; fails 5 "$V" export "$P" disk other.pool --force; says 'is a pool'
+            cmp other.pool before; same "$(cat "$M/.ctl/state")" ready; ls | grep export && fail "a half image stayed"
             head -c 5000001 /dev/urandom > odd; "$V" import "$P" - piped < odd; cmp odd "$M/piped"
             fails 5 "$V" import "$P" odd piped; fails 4 "$V" import "$P" none x
             qemu-img create -q -f qcow2 q.qcow2 10M; fails 8 "$V" import "$P" q.qcow2 q; says 'qemu-img convert'

@@ -189,4 +189,26 @@ import Testing
         #expect(report.isClean && !report.isRepaired && report.checkedNodes > 20)
         #expect(disk.image == before)
     }
+
+    /// Any zone's header, also of zones that are smaller than they could be because the pool grew behind them.
+    @Test func zoneHeadersAreToldAgain() throws {
+        let disk = SimulatedDisk(size: 300 * 1024)
+        try Pool.format(disk, geometry: .tinyZones, environment: .simulated(seed: 3))
+        let pool = try Pool.openTiny(disk)
+        let volume = try pool.createVolume("v", size: 60_000, attributes: .plain)
+        try pool.write(volume, at: 0, [UInt8](repeating: 7, count: 60_000))
+        disk.grow(to: 700 * 1024)
+        try pool.grow()
+        try pool.close()
+        let zones = try pool.layout().zoneHeaders
+        #expect(zones.count > 3)
+        for zone in zones {
+            let damaged = SimulatedDisk(image: disk.image)
+            damaged.damage(at: Int(zone), [UInt8](repeating: 0x5a, count: 1024))
+            #expect(throws: PoolError.self) { try Pool.openTiny(SimulatedDisk(image: damaged.image)) }
+            let report = try Pool.repair(damaged, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false)
+            #expect(report.findings == [.zoneHeader(position: zone)] && report.losses.isEmpty, "\(report)")
+            #expect(try Pool.openTiny(damaged).contents(volume) == [UInt8](repeating: 7, count: 60_000))
+        }
+    }
 }

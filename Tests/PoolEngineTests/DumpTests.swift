@@ -86,4 +86,25 @@ import Testing
         }
         #expect(refused > text.count)
     }
+
+    /// A pool that was killed is dumped with what only its journal has; one opened for reading refuses.
+    @Test func killedPoolIsDumpedWhole() throws {
+        let disk = try makePool()
+        let pool = try Pool.openTiny(disk)
+        let volume = try pool.find("v")
+        try pool.write(volume, at: 0, [UInt8](repeating: 42, count: 200_000))
+        let fresh = try pool.createVolume("fresh", size: 90_000, attributes: .plain)
+        try pool.write(fresh, at: 5000, [UInt8](repeating: 43, count: 60_000))
+        try pool.flush()
+        let killed = disk.image
+        let reader = try Pool.openTiny(SimulatedDisk(image: killed), mode: .readOnly)
+        #expect(throws: PoolError.readOnly) { try reader.dump { _ in } }
+        let copy = SimulatedDisk(image: killed)
+        let text = try lines(try Pool.openTiny(copy))
+        try Pool.restore(copy, from: text.map { $0[...] }, configuration: .tiny, environment: .simulated(seed: 9))
+        let again = try Pool.openTiny(copy)
+        #expect(try again.contents(volume) == pool.contents(volume))
+        #expect(try again.contents(fresh) == pool.contents(fresh))
+        #expect(try again.check(readingData: true).isClean)
+    }
 }
