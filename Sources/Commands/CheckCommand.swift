@@ -12,8 +12,7 @@ package enum CheckCommand {
 
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         try judged(arguments) { path throws(Failure) in
-            let table = MountTable()
-            if let mount = table.mount(ofPool: path) ?? table.mount(at: path) {
+            if let mount = MountTable().mount(serving: path) {
                 let job = MountedJob(arguments.has("data") ? "check-data" : "check", mountpoint: mount.mountpoint)
                 return try job.run(isJSON: arguments.isJSON)
             }

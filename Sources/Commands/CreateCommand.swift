@@ -22,7 +22,8 @@ enum CreateCommand {
             let device = try FileDevice(creating: path, size: size, replacing: arguments.has("force"))
             try Pool.format(device, environment: DirectPool.environment)
         } catch .locked {
-            throw Failure(.locked(process: FileDevice.lockHolder(of: path)), object: path, pool: path)
+            // Somebody else's by now, so not ours to remove.
+            throw Failure(.locked(process: 0), object: path, pool: path)
         } catch .system(.open, errno: ENOENT) {
             throw Failure(.notFound, path, "its directory does not exist; make it first", errno: ENOENT)
         } catch .exists {

@@ -27,8 +27,6 @@ final class DirectPool: PoolAccess {
         do throws(PoolError) {
             let device = try FileDevice(opening: path, mode: mode == .readOnly ? .readOnly : .readWrite)
             return try Pool(opening: device, mode: mode, configuration: configuration, environment: environment)
-        } catch .locked {
-            throw Failure(.locked(process: FileDevice.lockHolder(of: path)), object: path, pool: path)
         } catch .notAPool where isQcow2(path) {
             throw Failure(.corrupt, path, "a qcow2 image, not a pool; convert it into a volume: qemu-img convert -O raw")
         } catch {

@@ -7,8 +7,7 @@ internal import PoolEngine
 enum DumpCommands {
     static func dump(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0])
-        let table = MountTable()
-        if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { throw mountedFailure(mount.source, mount) }
+        try refuseIfMounted(path)
         // For writing: what only the journal has becomes nodes first, which a dump can name.
         let pool = try DirectPool.opened(path, mode: .readWrite)
         do throws(PoolError) {
@@ -22,8 +21,7 @@ enum DumpCommands {
 
     static func restore(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0]), source = arguments.operands[1]
-        let table = MountTable()
-        if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { throw mountedFailure(mount.source, mount) }
+        try refuseIfMounted(path)
         guard arguments.has("force") else {
             throw .usage(path, "its metadata would be replaced by what \(source) says; if that is wanted, add --force")
         }
@@ -36,8 +34,6 @@ enum DumpCommands {
             try Pool.restore(device, from: lines, environment: DirectPool.environment)
         } catch .malformed(let line) {
             throw Failure(.failed, source, "line \(line) is not what a dump has there; nothing was written", errno: EINVAL)
-        } catch .locked {
-            throw Failure(.locked(process: FileDevice.lockHolder(of: path)), object: path, pool: path)
         } catch {
             throw Failure(error, object: path, pool: path)
         }

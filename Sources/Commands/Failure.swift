@@ -42,8 +42,9 @@ package struct Failure: Error, Equatable, Sendable {
         ])
     }
 
-    /// A failure of the pool itself, said for a person. `pool` is its path.
+    /// A failure of the pool itself, said for a person. `pool` is its path: who has locked it is looked up there.
     package init(_ error: PoolError, object: String, pool: String) {
+        let error = error == .locked(process: 0) ? .locked(process: FileDevice.lockHolder(of: pool)) : error
         self.init(Self.status(of: error), object, Self.message(error, object: object, pool: pool), errno: error.errno)
     }
 

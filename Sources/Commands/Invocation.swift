@@ -121,9 +121,13 @@ func complain(_ text: String) {
 /// The way to the pool that an operand names: a pool's file or the directory it is mounted at.
 func access(toPool operand: String, writing: Bool) throws(Failure) -> any PoolAccess {
     let path = Path.absolute(operand)
-    let table = MountTable()
-    if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { return ControlledPool(mountpoint: mount.mountpoint) }
+    if let mount = MountTable().mount(serving: path) { return ControlledPool(mountpoint: mount.mountpoint) }
     return try DirectPool(path: path, mode: writing ? .readWrite : .readOnly)
+}
+
+/// Throws for a pool that is mounted, or a directory where one is.
+func refuseIfMounted(_ path: String) throws(Failure) {
+    if let mount = MountTable().mount(serving: path) { throw mountedFailure(mount.source, mount) }
 }
 
 /// Who has the pool mounted, as a failure.

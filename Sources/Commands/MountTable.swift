@@ -16,6 +16,9 @@ package struct MountTable {
 
     /// Where a pool is mounted by a daemon that lives. A dead mount is only in the way of its mountpoint.
     func mount(ofPool path: String) -> Mount? { mounts.last { $0.source == path && !Self.isDead($0) } }
+    /// The mount that serves what an operand names: a pool's file, or the directory it is mounted at.
+    func mount(serving path: String) -> Mount? { mount(ofPool: path) ?? mount(at: path) }
+
     package func mount(at path: String) -> Mount? { mounts.last { $0.mountpoint == path } }
 
     /// What `volfs umount` is to unmount, dead or alive: the mount at a directory, or that of a pool.

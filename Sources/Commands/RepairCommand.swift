@@ -8,15 +8,12 @@ internal import VolumeFS
 enum RepairCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         try CheckCommand.judged(arguments) { path throws(Failure) in
-            let table = MountTable()
-            if let mount = table.mount(ofPool: path) ?? table.mount(at: path) { throw mountedFailure(mount.source, mount) }
+            try refuseIfMounted(path)
             let isDryRun = arguments.has("dry-run")
             let report: RepairReport
             do throws(PoolError) {
                 let device = try FileDevice(opening: path, mode: isDryRun ? .readOnly : .readWrite)
                 report = try Pool.repair(device, environment: DirectPool.environment, isDryRun: isDryRun)
-            } catch .locked {
-                throw Failure(.locked(process: FileDevice.lockHolder(of: path)), object: path, pool: path)
             } catch {
                 throw Failure(error, object: path, pool: path)
             }

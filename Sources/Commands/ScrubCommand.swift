@@ -8,8 +8,7 @@ enum ScrubCommand {
         let ways = ["start", "stop", "status", "wait"].filter { arguments.has($0) }
         guard ways.count <= 1 else { throw .usage("--\(ways[1])", "one of --start, --stop, --status and --wait") }
         return try CheckCommand.judged(arguments) { path throws(Failure) in
-            let table = MountTable()
-            if let mount = table.mount(ofPool: path) ?? table.mount(at: path) {
+            if let mount = MountTable().mount(serving: path) {
                 return try mounted(MountedJob("scrub", mountpoint: mount.mountpoint), ways.first, isJSON: arguments.isJSON)
             }
             guard ways.isEmpty else { throw Failure(.failed, path, "is not mounted; without --\(ways[0]) it is scrubbed here and now") }

@@ -268,7 +268,6 @@ struct Allocator: ~Copyable {
     /// A bit a block, set if it is live.
     func liveWords() -> [UInt64] { Array(live) }
 
-    var inFlightCount: Int { inFlight.reduce(0) { $0 + $1.count } }
     var deltaCount: Int { delta.count }
 
     private func isLive(_ index: Int) -> Bool { live[index / 64] >> UInt64(index % 64) & 1 == 1 }
