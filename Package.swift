@@ -33,6 +33,7 @@ let package = Package(
         module("FuseFrontEnd", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CFuse", "CLinux"]),
         module("VolumeFS", ["PoolEngine", "BlockStorage"]),
         module("PoolEngine", ["BlockStorage"]),
+        module("NBDProtocol", ["BlockStorage"]),
         module("LinuxIO", ["BlockStorage", "CLinux"]),
         module("BlockStorage", ["CBytes"]),
 
@@ -51,6 +52,7 @@ let package = Package(
         tests("PoolEngineTests", ["PoolEngine", "LinuxIO", "BlockStorage", "TestSupport"], excluding: ["Fixtures"]),
         tests("SimulationTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
         tests("VolumeFSTests", ["VolumeFS", "PoolEngine", "BlockStorage", "TestSupport"]),
+        tests("NBDProtocolTests", ["NBDProtocol", "BlockStorage", "TestSupport"]),
         tests("CommandsTests", ["Commands", "VolumeFS", "BlockStorage", "TestSupport"]),
         tests("IntegrationTests", ["TestSupport"]),
     ],
