@@ -205,6 +205,15 @@ extension Pool {
         }
     }
 
+    /// A clone's `origin` is nil from now on; nothing else changes, and its blocks stay shared. Durable on return.
+    public func forgetOrigin(of volume: UInt64) throws(PoolError) {
+        _ = try change(.freeing, versions: 1) { state, environment throws(PoolError) in
+            let version = try state.writableVersion(of: volume)
+            let records: [JournalRecord] = version.record.originVolume == 0 ? [] : [.forgetOrigin(version: version.id, time: environment.now())]
+            return (volume, records)
+        }
+    }
+
     /// Sets mode, owner and times. Durable on return.
     public func setAttributes(
         _ object: UInt64, _ attributes: Attributes, modified: UInt64? = nil

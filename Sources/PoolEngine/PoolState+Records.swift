@@ -69,7 +69,7 @@ extension PoolState {
                 versions[version]?.record.state == .volume && size <= geometry.maximumVolumeSize
             case .rename(let version, let name, _):
                 versions[version].map { !$0.isHidden && isSound(name, $0.record.state) && isFree(name, like: $0) } ?? false
-            case .attributes(let version, _, _, _): versions[version]?.record.state == .volume
+            case .attributes(let version, _, _, _), .forgetOrigin(let version, _): versions[version]?.record.state == .volume
             case .swap(let first, let second, _):
                 first != second && [first, second].allSatisfy { versions[$0]?.record.state == .volume }
             case .property(let version, let name, let value, _):

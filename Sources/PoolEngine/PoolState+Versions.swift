@@ -34,6 +34,11 @@ extension PoolState {
             version.record.changed = changed
             markDirty(version)
         case .property(let version, let name, let value, let time): setProperty(try known(version), name, value, time: time)
+        case .forgetOrigin(let version, let time):
+            let version = try known(version)
+            (version.record.originVolume, version.record.originVersion) = (0, 0)
+            version.record.changed = time
+            markDirty(version)
         case .write, .hole: preconditionFailure("a record of data")
         }
     }

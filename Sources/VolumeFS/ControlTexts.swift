@@ -39,7 +39,7 @@ extension VolumeFileSystem {
           rmdir .ctl/snap/VOL/SNAP            delete a snapshot; clones of it live on
           mv .ctl/snap/VOL/SNAP .ctl/snap/VOL/NEW
           ln -s VOL@SNAP .ctl/clone/NEW       a writable clone, at once; VOL alone clones it as it is now
-          readlink .ctl/clone/NEW             what it was cloned from
+          readlink .ctl/clone/NEW             what it was cloned from; rm forgets it, and nothing else
           echo SNAP > .ctl/vol/VOL/rollback   back to a snapshot; what there is now is kept as VOL@pre-rollback-TIME
           echo TEXT > .ctl/vol/VOL/prop/comment  also fixed, shrink, quota, snapshot_limit; of a snapshot: hold
           echo BYTES > .ctl/size              make the pool larger

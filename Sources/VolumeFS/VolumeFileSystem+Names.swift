@@ -95,8 +95,12 @@ extension VolumeFileSystem {
         return try find(path)
     }
 
-    /// `rm`: deletes a volume at the top; in `.ctl/clone` only the record of where a volume came from may not be removed.
+    /// `rm`: deletes a volume at the top; in `.ctl/clone` the record of where one came from, and nothing else.
     public func unlink(_ parent: Inode, _ name: String) throws(PoolError) {
+        if parent == .clones, case .clone(let id) = try lookup(parent, name) {
+            try refuseIfReadOnly()
+            return try pool.forgetOrigin(of: id)
+        }
         guard parent == .root, case .file(let id) = try lookup(parent, name) else { throw .notPermitted }
         let info = try pool.info(id)
         // Snapshots survive `rm -rf *`.

@@ -29,7 +29,7 @@ import Testing
         try pool.write(volume, at: 0, [UInt8](repeating: 8, count: 2000))
         try pool.discard(volume, at: 2048, count: 9000)
         let second = try pool.createSnapshot("t", of: volume)
-        _ = try pool.createClone("d", of: volume, attributes: .plain)
+        try pool.forgetOrigin(of: pool.createClone("d", of: volume, attributes: .plain))
         try pool.rename(second, to: "u")
         try pool.rollback(volume, to: second)
         try pool.resize(volume, to: 300_000)

@@ -41,6 +41,23 @@ import Testing
         #expect(try again.check(readingData: true).isClean)
     }
 
+    /// A forgotten origin stays forgotten: from the journal after a crash, and from the catalog after a checkpoint.
+    @Test func forgottenOriginStaysForgotten() throws {
+        let (disk, pool) = try pool()
+        let golden = try pool.createVolume("golden", size: 65_536, attributes: .plain)
+        let snapshot = try pool.createSnapshot("v1", of: golden)
+        let clone = try pool.createClone("vm", of: snapshot, attributes: .plain), live = try pool.createClone("live", of: golden, attributes: .plain)
+        try pool.forgetOrigin(of: clone)
+        try pool.forgetOrigin(of: golden)
+        #expect(throws: PoolError.readOnly) { try pool.forgetOrigin(of: snapshot) }
+        for _ in 0..<2 {
+            let crashed = try Pool.openTiny(SimulatedDisk(image: disk.image))
+            #expect(try crashed.info(clone).origin == nil && crashed.info(live).origin == "golden")
+            #expect(try crashed.check(readingData: true).isClean)
+            try pool.checkpoint()
+        }
+    }
+
     /// Anything is deleted in any order, and at the end every block is free.
     @Test(arguments: 0..<24) func deletesInAnyOrder(order: Int) throws {
         let (_, pool) = try pool()

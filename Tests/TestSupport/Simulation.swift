@@ -184,6 +184,7 @@ package final class Simulation: @unchecked Sendable {
         case .rollback(let volume, let name): try pool.rollback(id(volume), to: id("\(volume)@\(name)"))
         case .rename(let volume, let name): try pool.rename(id(volume), to: name)
         case .swap(let first, let second): try pool.swap(id(first), id(second))
+        case .forget(let volume): try pool.forgetOrigin(of: id(volume))
         case .snapshotAll(let name): try pool.createSnapshots(name, of: pool.volumes().map(\.id))
         case .property(let volume, let name, let count):
             try pool.setProperty(id(volume), "user.\(name)", count == 0 ? nil : Self.value(name, count))

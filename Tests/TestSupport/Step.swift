@@ -17,6 +17,8 @@ package enum Step: Equatable, Sendable {
     case snapshotAll(String)
     /// Of a volume: so many bytes under a name of a few; 0 removes it.
     case property(String, name: String, count: Int)
+    /// Where a volume was cloned from is remembered no more.
+    case forget(String)
     case flush
     case checkpoint
     case reap(budget: Int)
@@ -41,6 +43,7 @@ package enum Step: Equatable, Sendable {
         case .swap(let first, let second): "swap \(first) \(second)"
         case .snapshotAll(let name): "snapshot-all \(name)"
         case .property(let volume, let name, let count): "property \(volume) \(name) \(count)"
+        case .forget(let volume): "forget \(volume)"
         case .flush: "flush"
         case .checkpoint: "checkpoint"
         case .reap(let budget): "reap \(budget)"
@@ -74,6 +77,7 @@ package enum Step: Equatable, Sendable {
         case ("swap", 3): self = .swap(words[1], words[2])
         case ("snapshot-all", 2): self = .snapshotAll(words[1])
         case ("property", 4): guard let count = number(3) else { return nil }; self = .property(words[1], name: words[2], count: count)
+        case ("forget", 2): self = .forget(words[1])
         case ("flush", 1): self = .flush
         case ("checkpoint", 1): self = .checkpoint
         case ("reap", 2): guard let budget = number(1) else { return nil }; self = .reap(budget: budget)
@@ -185,6 +189,7 @@ extension ModelPool {
         case .property(let volume, let name, let count):
             guard volumes[volume] != nil, count > 0 || volumes[volume]?.properties["user.\(name)"] != nil else { return nil }
             model.volumes[volume]?.properties["user.\(name)"] = count == 0 ? nil : count
+        case .forget(let volume): return volumes[volume] == nil ? nil : []
         case .flush, .checkpoint, .reap, .maintain, .reopen: return []
         }
         return [model]

@@ -60,6 +60,7 @@ package struct StepGenerator {
             guard let name = model.snapshots[volume]?.keys.sorted().randomElement(using: &random) else { return write(volume, size) }
             return .rollback(volume, to: name)
         case 6:
+            if random.oneIn(6) { return .forget(volume) }
             let other = model.volumes.keys.sorted().randomElement(using: &random) ?? volume
             return random.oneIn(2) && other != volume ? .swap(volume, other) : .rename(volume, freshName("v"))
         case 7: return .resize(volume, size: someSize())

@@ -35,6 +35,8 @@ enum JournalRecord: Equatable, Sendable {
     case attributes(version: UInt64, Attributes, modified: UInt64, changed: UInt64)
     /// A property is set, or with nil removed.
     case property(version: UInt64, name: String, value: [UInt8]?, time: UInt64)
+    /// What a clone was made from is remembered no more.
+    case forgetOrigin(version: UInt64, time: UInt64)
 
     /// What a new version is given.
     struct Creation: Equatable, Sendable {
@@ -55,7 +57,7 @@ enum JournalRecord: Equatable, Sendable {
 
     private enum Kind: UInt8 {
         case write = 1, hole = 2, create = 3, snapshot = 4, clone = 5, delete = 6, rollback = 7, resize = 8, rename = 9
-        case attributes = 10, swap = 11, property = 12
+        case attributes = 10, swap = 11, property = 12, forgetOrigin = 13
     }
 
     /// Bytes a write record of that many runs and blocks takes.
@@ -91,7 +93,7 @@ enum JournalRecord: Equatable, Sendable {
             out.put(hidden)
             out.put(UInt64(generation))
             out.put(creation)
-        case .delete(let version, let time):
+        case .delete(let version, let time), .forgetOrigin(let version, let time):
             out.put(version)
             out.put(time)
         case .rollback(let head, let snapshot, let creation):
@@ -172,6 +174,9 @@ enum JournalRecord: Equatable, Sendable {
         case .delete:
             guard let version = input.u64(), let time = input.u64() else { return nil }
             return .delete(version: version, time: time)
+        case .forgetOrigin:
+            guard let version = input.u64(), let time = input.u64() else { return nil }
+            return .forgetOrigin(version: version, time: time)
         case .rollback:
             guard let head = input.u64(), let snapshot = input.u64(), let creation = input.creation() else { return nil }
             return .rollback(head: head, snapshot: snapshot, creation)
@@ -211,6 +216,7 @@ enum JournalRecord: Equatable, Sendable {
         case .swap: .swap
         case .property: .property
         case .attributes: .attributes
+        case .forgetOrigin: .forgetOrigin
         }
     }
 }
