@@ -23,4 +23,16 @@ public protocol BlockDevice: AnyObject, Sendable {
 
     /// Gives the range back to the layer below. It reads as zero or as before until a flush, as zero afterwards.
     func discard(at offset: UInt64, count: UInt64) throws(PoolError)
+
+    /// Makes the device `size` bytes large, if that is more. The size is durable on return; what is new reads as zero. Throws
+    /// `.notSupported` where a device cannot become larger.
+    func grow(to size: UInt64) throws(PoolError)
+
+    /// Bytes by which the device could become larger and have storage for all it then holds.
+    var room: UInt64 { get throws(PoolError) }
+}
+
+extension BlockDevice {
+    public func grow(to size: UInt64) throws(PoolError) { throw .notSupported }
+    public var room: UInt64 { get throws(PoolError) { 0 } }
 }

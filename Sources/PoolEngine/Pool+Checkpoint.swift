@@ -48,7 +48,7 @@ extension Pool {
                 if state.isSuspended { throw .suspended }
                 if reason == .forSpace, state.freeWithoutCheckpoint() { return nil }
                 // Whoever waited for the lock may find that the checkpoint before made the room.
-                if reason == .forJournal, state.dirtyBlocks <= dirtyLimit, 2 * state.journal.usedFrames < state.journal.frames {
+                if reason == .forJournal, state.dirtyBlocks <= dirtyLimit, state.space.deltaCount <= 2 * Self.deltaLimit, 2 * state.journal.usedFrames < state.journal.frames {
                     return nil
                 }
                 let isForced = reason == .closing || reason == .recovery || reason == .growing

@@ -61,7 +61,7 @@ extension Pool {
             let isOld = now &- state.superblock.written >= configuration.checkpointInterval
             return isOld || state.journal.usedFrames > state.journal.frames / 2
                 || state.dirtyBlocks * state.geometry.blockSize > configuration.dirtySize
-                || state.space.deltaCount > 1 << 20
+                || state.space.deltaCount > Self.deltaLimit
         }
     }
 

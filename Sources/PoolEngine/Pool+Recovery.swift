@@ -35,7 +35,8 @@ extension Pool {
     /// Returns the LSN of the last record replayed.
     private func replay(_ log: JournalScan, _ superblock: Superblock) throws(PoolError) -> UInt64 {
         var lastLSN = superblock.journalLSN - 1
-        for group in log.groups {
+        for (index, group) in log.groups.enumerated() {
+            environment.recovering(index, log.groups.count)
             let groupEnd = lastLSN + UInt64(group.count)
             // Up to the durable LSN a block that does not match is damage: it stays, and reading it will say so. Beyond
             // it the log ends there.

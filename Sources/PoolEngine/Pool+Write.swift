@@ -135,6 +135,7 @@ extension Pool {
         _ object: UInt64, _ need: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Int?
     ) throws(PoolError) -> Int {
         var attempt = 0, pauses = 0
+        let blocks = state.withLock { $0.space.blockCount }
         while true {
             let needed = try withNodes { state, missing throws(PoolError) -> Int? in
                 guard let needed = try need(&state, &missing), missing.isEmpty else { return nil }
@@ -159,6 +160,10 @@ extension Pool {
                 continue
             }
             if attempt == 3 || !canGain {
+                if growAutomatically(by: -needed, from: blocks) {
+                    attempt = 0
+                    continue
+                }
                 let free = state.withLock { UInt64($0.available(.growing) * $0.geometry.blockSize) }
                 throw .outOfSpace(needed: UInt64(-needed * geometry.blockSize), free: free)
             }
@@ -170,13 +175,16 @@ extension Pool {
     /// Changed nodes beyond which writers wait for a checkpoint, in blocks.
     var dirtyLimit: Int { 2 * configuration.dirtySize / geometry.blockSize }
 
+    /// Changes of free space after which a checkpoint is made; writers wait for it at twice as many.
+    static let deltaLimit = 1 << 20
+
     /// Promises journal frames for records of `bytes`, after a checkpoint if the ring is full or if changed nodes take
     /// twice the memory they should: then writers wait for the checkpoint under way. Returns the frames' number.
     func reserveJournal(bytes: Int) throws(PoolError) -> Int {
         while true {
             let reserved = try state.withLock { state throws(PoolError) -> Int? in
                 if state.isSuspended { throw .suspended }
-                if state.dirtyBlocks > dirtyLimit { return nil }
+                if state.dirtyBlocks > dirtyLimit || state.space.deltaCount > 2 * Self.deltaLimit { return nil }
                 let frames = state.journal.framesNeeded(bytes: bytes)
                 guard state.journal.hasRoom(for: frames, spare: 4) else { return nil }
                 state.journal.reserve(frames)

@@ -19,6 +19,7 @@ public final class Pool: Sendable {
 
     // Locks in the order they are taken. All but `state` are commit locks: they are held during I/O, which is what they
     // are for, one checkpoint, barrier or journal write at a time.
+    let growLock = Mutex<Void>(())
     let checkpointLock: Mutex<CheckpointBuffers>
     let flushLock = Mutex<Void>(())
     /// Frames are written from one aligned page. From memory that a page fault could split, a process that is killed in
@@ -37,6 +38,8 @@ public final class Pool: Sendable {
         public var checkpointInterval: UInt64 = 5_000_000_000
         /// Whether segments that are wholly free are given back to the host.
         public var discardsFreeSegments = true
+        /// Bytes by which a full pool makes its device larger before it refuses anything; 0 for never.
+        public var autogrow: UInt64 = 0
         /// Free segments that are kept for the next writes, as the host already has storage for them.
         public var warmSegments = 32
         /// For tests: the rule that is not kept.
@@ -55,6 +58,8 @@ public final class Pool: Sendable {
         public var random: @Sendable () -> UInt64
         /// Waits about a millisecond, for other threads.
         public var pause: @Sendable () -> Void
+        /// Told how many of how many groups of records have been replayed, while a pool is opened.
+        public var recovering: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }
 
         public init(
             now: @escaping @Sendable () -> UInt64, random: @escaping @Sendable () -> UInt64,

@@ -97,6 +97,48 @@ import Testing
         #expect(try pool.check(readingData: true).isClean)
     }
 
+    /// A full pool makes its device larger, as far as there is room, before it refuses a write; what was written is all there.
+    @Test(arguments: [0, 500, 2000]) func fullPoolGrowsByItself(kibibytes: UInt64) throws {
+        var geometry = Geometry.tiny
+        geometry.segmentBlocks = 64
+        let disk = SimulatedDisk(size: 600 * 1024)
+        try Pool.format(disk, geometry: geometry, environment: .simulated(seed: 3))
+        var configuration = Pool.Configuration.tiny
+        configuration.autogrow = 200 * 1024
+        var pool = try Pool(opening: disk, configuration: configuration, environment: .simulated(seed: 4))
+        disk.setRoom(kibibytes * 1024)
+        let volume = try pool.createVolume("v", size: 4 << 20, attributes: .plain)
+        var written = 0
+        while true {
+            do {
+                try pool.write(volume, at: UInt64(written * 4096), Self.bytes(UInt8(written % 255 + 1), 4096))
+            } catch PoolError.outOfSpace {
+                break
+            }
+            written += 1
+        }
+        let size = try disk.size, gained = size - 600 * 1024
+        #expect(gained <= kibibytes * 1024 && gained + 192 * 1024 > kibibytes * 1024)
+        #expect(UInt64(written) * 4096 > gained / 2 + 100 * 1024)
+        // As after a kill.
+        pool = try Pool(opening: disk, configuration: configuration, environment: .simulated(seed: 5))
+        for index in 0..<written { #expect(try pool.read(volume, at: UInt64(index * 4096), count: 4096) == Self.bytes(UInt8(index % 255 + 1), 4096)) }
+        #expect(try pool.check(readingData: true).isClean)
+    }
+
+    /// While a pool is opened it tells how far its recovery is.
+    @Test func recoveryTellsItsProgress() throws {
+        let disk = SimulatedDisk(size: 900 * 1024)
+        let pool = try Self.makePool(disk)
+        let volume = try pool.find("v")
+        for step in 0..<10 { try pool.write(volume, at: UInt64(step * 9000), Self.bytes(9, 100)) }
+        let heard = Mutex<[[Int]]>([])
+        var environment = Pool.Environment.simulated(seed: 9)
+        environment.recovering = { done, total in heard.withLock { $0.append([done, total]) } }
+        _ = try Pool(opening: SimulatedDisk(image: disk.image), configuration: .tiny, environment: environment)
+        #expect(heard.withLock { $0 } == (0..<10).map { [$0, 10] })
+    }
+
     /// A cancelled scrub ends at once.
     @Test func cancelledScrubStops() throws {
         let pool = try Self.makePool(SimulatedDisk(size: 900 * 1024))

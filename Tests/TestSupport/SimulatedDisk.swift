@@ -20,6 +20,8 @@ package final class SimulatedDisk: BlockDevice {
         var mark = CrashPoint.Mark()
         var points: [CrashPoint] = []
         var hook: (@Sendable (_ offset: UInt64) -> Void)?
+        /// Bytes it can grow by.
+        var room: UInt64 = 0
     }
     private let state: Mutex<State>
 
@@ -96,6 +98,17 @@ package final class SimulatedDisk: BlockDevice {
             state.durable += [UInt8](repeating: 0, count: size - state.durable.count)
         }
     }
+
+    /// Of a device that has storage for no more than `setRoom` said.
+    package func grow(to size: UInt64) throws(PoolError) {
+        let old = try self.size
+        guard size > old else { return }
+        grow(to: Int(size))
+        state.withLock { $0.room -= min($0.room, size - old) }
+    }
+
+    package var room: UInt64 { get throws(PoolError) { state.withLock { $0.room } } }
+    package func setRoom(_ room: UInt64) { state.withLock { $0.room = room } }
 
     // MARK: Crashes
 

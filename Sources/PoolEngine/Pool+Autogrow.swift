@@ -1,0 +1,27 @@
+internal import BlockStorage
+internal import Synchronization
+
+extension Pool {
+    /// Makes a full pool larger, if it may be and the layer below has room: by `configuration.autogrow`, or by what `needed`
+    /// blocks take if that is more. `blocks` is how many there were when space was found short: if others have made the pool
+    /// larger since, that is enough. False if nothing was gained. Called with no other lock held.
+    func growAutomatically(by needed: Int, from blocks: Int) -> Bool {
+        guard configuration.autogrow > 0 else { return false }
+        return growLock.withLock { _ in
+            if state.withLock({ $0.space.blockCount > blocks }) { return true }
+            // Whole segments, and two more for the new zone's own pages.
+            let segment = UInt64(geometry.segmentSize)
+            let asked = max(configuration.autogrow, UInt64(needed * geometry.blockSize) + 2 * segment)
+            do throws(PoolError) {
+                let step = min(asked, try device.room) / segment * segment
+                guard step >= 2 * segment else { return false }
+                try device.grow(to: try device.size + step)
+                try grow()
+                return true
+            } catch {
+                // Whatever the reason, the pool is as full as it was.
+                return false
+            }
+        }
+    }
+}
