@@ -4,9 +4,13 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <malloc.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <syslog.h>
+#include <unistd.h>
 
 int volfs_open(const char *path, int flags, unsigned int mode) { return open(path, flags, (mode_t)mode); }
 
@@ -24,3 +28,22 @@ int volfs_become_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 int volfs_exchange(const char *first, const char *second) {
     return renameat2(AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE);
 }
+
+int volfs_set_direct(int descriptor) {
+    int flags = fcntl(descriptor, F_GETFL);
+    return flags == -1 ? -1 : fcntl(descriptor, F_SETFL, flags | O_DIRECT);
+}
+
+void volfs_syslog(int priority, const char *name, const char *text) {
+    syslog(LOG_DAEMON | priority, "%s: %s", name, text);
+}
+
+int volfs_enter_mount_namespace(const char *path) {
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor == -1) return -1;
+    int result = setns(descriptor, CLONE_NEWNS);
+    close(descriptor);
+    return result;
+}
+
+void volfs_limit_arenas(int count) { mallopt(M_ARENA_MAX, count); }

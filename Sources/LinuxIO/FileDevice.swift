@@ -1,6 +1,7 @@
 public import BlockStorage
 internal import CLinux
 internal import Glibc
+internal import Synchronization
 
 /// A regular file or a block device as a `BlockDevice`. Holds an exclusive lock on it as long as it lives, unless
 /// opened read-only beside a writer.
@@ -8,16 +9,23 @@ public final class FileDevice: BlockDevice {
     public let path: String
     private let descriptor: FileDescriptor
     private let isBlockDevice: Bool
+    /// Memory for what O_DIRECT cannot take as it is; nil without O_DIRECT.
+    private let bounce: BounceBuffers?
+    /// Held during I/O: who changes a part of a block with O_DIRECT reads and writes the whole of it.
+    private let partLock = Mutex<Void>(())
 
     public enum Mode: Sendable { case readOnly, readWrite }
 
-    /// Opens an existing pool file. Throws `.locked` with the holder's process number if another process has it,
-    /// `.system(.open, EISDIR)` for a directory.
-    public init(opening path: String, mode: Mode) throws(PoolError) {
+    /// Opens an existing pool file, past the kernel's page cache if `isDirect`. Throws `.locked` with the holder's process number if another process has it, `.system(.open, EISDIR)` for a
+    /// directory, `.system(.open, EINVAL)` where its filesystem has no direct I/O.
+    public init(opening path: String, mode: Mode, isDirect: Bool = false) throws(PoolError) {
         self.path = path
         descriptor = try FileDescriptor(opening: path, flags: mode == .readOnly ? O_RDONLY : O_RDWR)
-        isBlockDevice = try Self.kind(of: descriptor.raw)
-        try Self.lock(descriptor.raw, exclusive: mode == .readWrite)
+        let raw = descriptor.raw
+        isBlockDevice = try Self.kind(of: raw)
+        bounce = isDirect ? BounceBuffers() : nil
+        if isDirect { _ = try systemCall(.open) { volfs_set_direct(raw) } }
+        try Self.lock(raw, exclusive: mode == .readWrite)
     }
 
     /// Makes a new sparse file of `size` bytes. Throws `.exists` if `path` is there already, unless `replacing`.
@@ -31,6 +39,7 @@ public final class FileDevice: BlockDevice {
             throw .exists
         }
         isBlockDevice = try Self.kind(of: descriptor.raw)
+        bounce = nil
         let raw = descriptor.raw
         try Self.lock(raw, exclusive: true)
         if !isBlockDevice {
@@ -60,6 +69,20 @@ public final class FileDevice: BlockDevice {
         _ = try systemCall(.fdatasync) { fsync(raw) }
     }
 
+    /// What the host's filesystem has free, without what the holes of the file may still take. A block device has what it has.
+    public var room: UInt64 {
+        get throws(PoolError) {
+            if isBlockDevice { return 0 }
+            let raw = descriptor.raw
+            var status = statvfs()
+            _ = try systemCall(.fstat) { fstatvfs(raw, &status) }
+            let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
+            let (size, allocated) = (try self.size, try allocatedSize)
+            let holes = size > allocated ? size - allocated : 0
+            return free > holes ? free - holes : 0
+        }
+    }
+
     /// Bytes of host storage the file occupies now; 0 for a block device.
     public var allocatedSize: UInt64 {
         get throws(PoolError) {
@@ -71,6 +94,9 @@ public final class FileDevice: BlockDevice {
     }
 
     public func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError) {
+        if let bounce, !BounceBuffers.isAligned(UnsafeRawBufferPointer(bytes), offset) {
+            return try readAround(bytes, at: offset, bounce)
+        }
         let raw = descriptor.raw
         var done = 0
         while done < bytes.count {
@@ -84,6 +110,70 @@ public final class FileDevice: BlockDevice {
     }
 
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError) {
+        if let bounce, !BounceBuffers.isAligned(bytes, offset) { return try writeAround(bytes, at: offset, bounce) }
+        try put(bytes, at: offset)
+    }
+
+    /// For O_DIRECT: reads the whole blocks around a range, and of them what was asked for.
+    private func readAround(
+        _ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64, _ bounce: BounceBuffers
+    ) throws(PoolError) {
+        let raw = descriptor.raw
+        let unit = UInt64(AlignedBuffer.alignment)
+        try bounce.withBuffer { buffer throws(PoolError) in
+            var done = 0
+            while done < bytes.count {
+                let at = offset + UInt64(done)
+                let start = at / unit * unit
+                let within = Int(at - start)
+                let wanted = min(buffer.count - within, bytes.count - done)
+                let length = (within + wanted + Int(unit) - 1) / Int(unit) * Int(unit)
+                // At the end of the file there is less than whole blocks.
+                let count = try systemCall(.pread) { pread(raw, buffer.baseAddress, length, off_t(start)) }
+                guard count > within else { throw .outOfRange(offset: offset, count: UInt64(bytes.count), size: start + UInt64(count)) }
+                let part = min(wanted, count - within)
+                bytes.part(done..<done + part).copyMemory(from: UnsafeRawBufferPointer(buffer.part(within..<within + part)))
+                done += part
+            }
+        }
+    }
+
+    /// For O_DIRECT: writes from memory that is not aligned. Where the range has parts of blocks, their rest is read first; one
+    /// such write at a time, which is rare: a pool writes whole blocks.
+    private func writeAround(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, _ bounce: BounceBuffers) throws(PoolError) {
+        let unit = UInt64(AlignedBuffer.alignment)
+        try bounce.withBuffer { buffer throws(PoolError) in
+            if offset % unit != 0 || bytes.count % Int(unit) != 0 {
+                return try partLock.withLock { _ throws(PoolError) in try writeParts(bytes, at: offset, buffer) }
+            }
+            var done = 0
+            while done < bytes.count {
+                let part = bytes.part(done..<min(bytes.count, done + buffer.count))
+                buffer.part(0..<part.count).copyMemory(from: part)
+                try put(UnsafeRawBufferPointer(buffer.part(0..<part.count)), at: offset + UInt64(done))
+                done += part.count
+            }
+        }
+    }
+
+    private func writeParts(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, _ buffer: UnsafeMutableRawBufferPointer
+    ) throws(PoolError) {
+        let unit = UInt64(AlignedBuffer.alignment)
+        var done = 0
+        while done < bytes.count {
+            let start = (offset + UInt64(done)) / unit * unit
+            let within = Int(offset + UInt64(done) - start)
+            let count = min(buffer.count - within, bytes.count - done)
+            let whole = buffer.part(0..<(within + count + Int(unit) - 1) / Int(unit) * Int(unit))
+            try read(into: whole, at: start)
+            whole.part(within..<within + count).copyMemory(from: bytes.part(done..<done + count))
+            try put(UnsafeRawBufferPointer(whole), at: start)
+            done += count
+        }
+    }
+
+    private func put(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError) {
         let raw = descriptor.raw
         var done = 0
         while done < bytes.count {

@@ -2,6 +2,32 @@ internal import Glibc
 
 /// Tells a service manager how a daemon fares (sd_notify(3)); without one listening it does nothing.
 public enum ServiceManager {
+    public static var isListening: Bool { getenv("NOTIFY_SOCKET") != nil }
+
+    /// Nanoseconds within which a sign of life is expected, if one is (WATCHDOG_USEC, for this process).
+    public static var watchdogInterval: UInt64? {
+        guard let text = getenv("WATCHDOG_USEC"), let microseconds = UInt64(String(cString: text)), microseconds > 0, microseconds < 1 << 40
+        else { return nil }
+        if let process = getenv("WATCHDOG_PID"), String(cString: process) != "\(getpid())" { return nil }
+        return microseconds * 1000
+    }
+
+    /// Whether standard error goes to journald: JOURNAL_STREAM names its device and inode.
+    public static var hasJournal: Bool {
+        var status = stat()
+        guard let stream = getenv("JOURNAL_STREAM"), fstat(2, &status) == 0 else { return false }
+        return String(cString: stream) == "\(status.st_dev):\(status.st_ino)"
+    }
+
+    /// Whether a service manager started this very process, as a daemon that stays: not a program that it started, as mount(8)
+    /// of a mount unit, which starts us and waits.
+    public static var isService: Bool {
+        if isListening { return true }
+        guard getenv("JOURNAL_STREAM") != nil else { return false }
+        guard let process = getenv("SYSTEMD_EXEC_PID") else { return true }
+        return String(cString: process) == "\(getpid())"
+    }
+
     /// Sends lines as `READY=1` or `STATUS=…` to the socket that NOTIFY_SOCKET names: a path, or behind `@` an abstract name.
     public static func notify(_ text: String) {
         guard let variable = getenv("NOTIFY_SOCKET") else { return }

@@ -6,7 +6,7 @@ import Testing
 
 /// What every `BlockDevice` must do.
 @Suite struct DeviceConformanceTests {
-    enum Kind: CaseIterable { case file, simulated }
+    enum Kind: CaseIterable { case file, direct, simulated }
 
     private func withDevice(_ kind: Kind, _ body: (any BlockDevice) throws -> Void) throws {
         switch kind {
@@ -15,6 +15,11 @@ import Testing
             let path = FileManager.default.temporaryDirectory.appendingPathComponent("volfs-\(UUID().uuidString)").path
             defer { unlink(path) }
             try body(try FileDevice(creating: path, size: 1 << 20))
+        case .direct:
+            let path = FileManager.default.temporaryDirectory.appendingPathComponent("volfs-\(UUID().uuidString)").path
+            defer { unlink(path) }
+            do { _ = try FileDevice(creating: path, size: 1 << 20) }
+            try body(try FileDevice(opening: path, mode: .readWrite, isDirect: true))
         }
     }
 
@@ -59,6 +64,32 @@ import Testing
     @Test(arguments: Kind.allCases) func refusesReadsBeyondTheEnd(kind: Kind) throws {
         try withDevice(kind) { device throws in
             #expect(throws: PoolError.self) { try read(device, (1 << 20) - 10, 20) }
+        }
+    }
+
+    /// Whatever memory and offsets are, direct I/O moves the same bytes.
+    @Test(arguments: [(0, 4096, 0), (0, 8192, 1), (4096, 4096, 80), (100, 9000, 0), (1, 4095, 3), (8191, 2, 1), (0, 1 << 20, 16), (77, (1 << 20) - 77, 5)])
+    func directWritesFromAnyMemory(offset: Int, count: Int, shift: Int) throws {
+        try withDevice(.direct) { device throws in
+            let memory = AlignedBuffer(count: count + shift)
+            for index in 0..<count { memory.bytes[shift + index] = UInt8(truncatingIfNeeded: index &* 31 &+ 7) }
+            let part = UnsafeRawBufferPointer(rebasing: memory.bytes[shift...])
+            try device.write(part, at: UInt64(offset))
+            #expect(try read(device, UInt64(offset), count) == Array(part))
+            if offset > 0 { #expect(try read(device, UInt64(offset) - 1, 1) == [0]) }
+            if offset + count < 1 << 20 { #expect(try read(device, UInt64(offset + count), 1) == [0]) }
+            #expect(try device.size == 1 << 20)
+        }
+    }
+
+    @Test func fileGrowsAsFarAsTheHostHasRoom() throws {
+        try withDevice(.file) { device throws in
+            #expect(try device.room > 1 << 20)
+            try device.grow(to: 3 << 20)
+            #expect(try device.size == 3 << 20)
+            #expect(try read(device, 2 << 20, 100) == [UInt8](repeating: 0, count: 100))
+            try device.grow(to: 1 << 20)
+            #expect(try device.size == 3 << 20)
         }
     }
 

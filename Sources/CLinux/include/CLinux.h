@@ -20,4 +20,16 @@ int64_t volfs_block_device_size(int descriptor);
 /// prctl(2) with PR_SET_IO_FLUSHER: this process is needed to write memory back, and must not wait for that itself.
 int volfs_become_io_flusher(void);
 
+/// Makes reads and writes of an open file go past the kernel's page cache (O_DIRECT).
+int volfs_set_direct(int descriptor);
+
+/// syslog(3) with the facility of daemons; `name` is what each line begins with.
+void volfs_syslog(int priority, const char *name, const char *text);
+
+/// setns(2) into the mount namespace that the file `path` stands for.
+int volfs_enter_mount_namespace(const char *path);
+
+/// Keeps malloc(3) to few arenas, so that what one thread has freed is used by the others.
+void volfs_limit_arenas(int count);
+
 #endif
