@@ -3,8 +3,12 @@ internal import VolumeFS
 /// Every command there is.
 package enum CommandTable {
     private static let json = Option(name: "json", letter: nil, value: nil, help: "print JSON; errors too")
-    private static let options = Option(name: "options", letter: "o", value: "OPT,…", help: "mount options, see MOUNT OPTIONS")
+    private static let options = Option(name: "options", letter: "o", value: "OPT,…", help: "mount options, see mount.volfs(8)")
     private static let foreground = Option(name: "foreground", letter: "f", value: nil, help: "stay in the foreground")
+    private static let background = Option(
+        name: "background", letter: nil, value: nil, help: "go to the background, also below a service manager")
+    private static let configuration = Option(name: "config", letter: nil, value: "FILE", help: "read options, pool and mountpoint from FILE")
+    private static let fake = Option(name: "dry-run", letter: "n", value: nil, help: "only find out whether it could be mounted")
     private static let debug = Option(name: "debug", letter: "d", value: nil, help: "foreground, and print every request")
 
     package static let commands: [Command] = [
@@ -16,13 +20,14 @@ package enum CommandTable {
             ], count: 1...1),
         Command(
             name: "mount", operands: "MOUNTPOINT", help: "mount a pool; the word `mount` may be left out",
-            options: [options, foreground, debug], count: 2...2),
+            options: [options, configuration, foreground, background, debug, fake], count: 0...2),
         Command(
             name: "umount", aliases: ["unmount"], operands: "", help: "unmount, and wait until everything is stored",
             options: [
                 Option(name: "lazy", letter: "l", value: nil, help: "detach now; what is open is served until it is closed"),
-                Option(name: "wait", letter: nil, value: "SEC", help: "how long to wait (default 60)"),
-            ], count: 1...1),
+                Option(name: "config", letter: nil, value: "FILE", help: "unmount what FILE says"),
+                Option(name: "wait", letter: nil, value: "SEC", help: "how long to wait for the daemon (default: until it ends)"),
+            ], count: 0...1),
         Command(
             name: "list", aliases: ["ls"], operands: "[NAME…]", help: "list volumes and snapshots",
             options: [
@@ -106,6 +111,7 @@ package enum CommandTable {
         if let command { return help(of: command) }
         var text = """
             Usage: volfs POOL MOUNTPOINT [-o OPT,…] [-f] [-d]
+                   volfs --config FILE [-o OPT,…] [-f] [-d]
                    volfs COMMAND …
 
             Copy-on-write volumes as plain files. POOL is a pool's file, or where it is mounted; the environment's
@@ -118,7 +124,7 @@ package enum CommandTable {
             let form = command.synopsis.dropFirst("volfs ".count).split(separator: "[OPTION]")[0]
             text += "  " + form.padded(to: 34) + command.help + "\n"
         }
-        return text + "\nvolfs help COMMAND tells a command's options. See volfs(1) and volfs-ctl(7).\n"
+        return text + "\nvolfs help COMMAND tells a command's options. See volfs(1), mount.volfs(8) and volfs-ctl(7).\n"
     }
 
     private static func help(of command: Command) -> String {

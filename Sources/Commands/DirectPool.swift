@@ -22,11 +22,14 @@ final class DirectPool: PoolAccess {
 
     /// Opens a pool's file; a failure names what is wrong with it.
     static func opened(
-        _ path: String, mode: Pool.Mode, configuration: Pool.Configuration = .init()
+        _ path: String, mode: Pool.Mode, configuration: Pool.Configuration = .init(), isDirect: Bool = false,
+        environment: Pool.Environment = environment
     ) throws(Failure) -> Pool {
         do throws(PoolError) {
-            let device = try FileDevice(opening: path, mode: mode == .readOnly ? .readOnly : .readWrite)
+            let device = try FileDevice(opening: path, mode: mode == .readOnly ? .readOnly : .readWrite, isDirect: isDirect)
             return try Pool(opening: device, mode: mode, configuration: configuration, environment: environment)
+        } catch .system(.open, errno: EINVAL) where isDirect {
+            throw Failure(.failed, path, "its filesystem has no direct I/O; mount without direct", errno: EINVAL)
         } catch .notAPool where isQcow2(path) {
             throw Failure(.corrupt, path, "a qcow2 image, not a pool; convert it into a volume: qemu-img convert -O raw")
         } catch {

@@ -9,10 +9,15 @@ public struct CommandLineTool {
     /// is the helper that mount(8) or umount(8) wants.
     public static func run(_ words: [String], program: String = "volfs") -> Int32 {
         var isJSON = words.contains("--json")
+        let helper = MountHelper(program: program)
         do throws(Failure) {
-            let name = program.split(separator: "/").last.map(String.init) ?? program
-            return try dispatch((try MountHelper.translated(name, words) ?? words)[...], &isJSON)
+            if let helper { return helper.status(try dispatch(try helper.translated(words)[...], &isJSON)) }
+            return try dispatch(words[...], &isJSON)
         } catch {
+            if let helper {
+                complain(error.text)
+                return helper.status(of: error)
+            }
             complain(isJSON ? error.json : error.text)
             // check has the numbers of fsck(8), where 2 would ask for a reboot.
             let isCheck = words.first.flatMap { CommandTable.find($0) }.map { CheckCommand.Status.commands.contains($0.name) }
@@ -35,18 +40,16 @@ public struct CommandLineTool {
             if rest.prefix(while: { $0 != "--" }).contains(where: { $0 == "--help" || $0 == "-h" }) { return printHelp(command) }
             var arguments = try Arguments(rest, for: command)
             isJSON = arguments.isJSON
-            try supplyPool(&arguments, command)
+            // A mount has a configuration file to look into as well.
+            if command.name != "mount" && !arguments.has("config") { try supplyPool(&arguments, command) }
             return try run(command, arguments)
         }
         // The mount form: volfs POOL MOUNTPOINT. A word that is no file was meant as a command.
-        if words.count == 1 && !first.contains("/") && access(first, F_OK) != 0 {
+        if words.count == 1 && !first.contains("/") && !first.hasPrefix("-") && access(first, F_OK) != 0 {
             throw .usage(first, "no such command, and no such file; see: volfs help")
         }
         guard let mount = CommandTable.find("mount") else { preconditionFailure("the table has no mount") }
-        let arguments = try Arguments(words, for: mount)
-        if arguments.operands.count == 1 { throw .usage(first, "give a mountpoint too: volfs \(first) DIRECTORY") }
-        guard arguments.operands.count == 2 else { throw .usage(first, "give a pool and a mountpoint; see: volfs help mount") }
-        return try MountCommand.run(arguments)
+        return try MountCommand.run(try Arguments(words, for: mount))
     }
 
     /// VOLFS_POOL stands in for a pool that is left out.

@@ -14,50 +14,29 @@ enum MountCommand {
         if let number = getenv(readyVariable) {
             let descriptor = atoi(number)
             unsetenv(readyVariable)
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
             return try serve(arguments, readyOn: descriptor)
         }
+        let isForeground = !arguments.has("background")
+            && (arguments.has("foreground") || arguments.has("debug") || ServiceManager.isService)
         do throws(Failure) {
-            let settings = try checked(arguments)
-            if arguments.has("foreground") || arguments.has("debug") { return try serve(arguments, readyOn: nil) }
-            return try startDaemon(settings)
+            if arguments.has("dry-run") { return try tryOut(arguments) }
+            if isForeground { return try serve(arguments, readyOn: nil) }
+            return try startDaemon(try MountRequest(arguments).checked())
         } catch {
-            // mount(8) has its own numbers.
             if error.status == .usage { throw error }
+            // mount(8) has its own numbers; a service manager wants to know that it was the start that failed.
             var failure = error
-            failure.status = .mount
+            failure.status = isForeground ? .failed : .mount
             throw failure
         }
     }
 
-    /// Everything that can be said before a daemon is started.
-    private static func checked(_ arguments: Arguments) throws(Failure) -> MountSettings {
-        let source = Path.absolute(arguments.operands[0]), mountpoint = Path.absolute(arguments.operands[1])
-        var settings = try MountSettings(arguments["options"] ?? "", mountpoint: mountpoint, source: source)
-        settings.options.debugs = arguments.has("debug")
-        // Virtual machines run as somebody else.
-        if getuid() == 0 { settings.options.allowsOthers = true }
-        try detachDead(mountpoint)
-        let table = MountTable()
-        if let mount = table.mount(ofPool: source) { throw mountedFailure(source, mount) }
-        var status = stat()
-        guard stat(mountpoint, &status) == 0 else {
-            throw Failure(.mount, mountpoint, "no such directory; make it first: mkdir \(mountpoint)", errno: errno)
-        }
-        guard status.st_mode & S_IFMT == S_IFDIR else { throw Failure(.mount, mountpoint, "is not a directory; mount on a directory") }
-        if let other = table.mount(at: mountpoint) { throw Failure(.mount, mountpoint, "has \(other.source) mounted on it already; choose another directory") }
-        guard Glibc.access("/dev/fuse", R_OK | W_OK) == 0 else {
-            throw Failure(.mount, "/dev/fuse", errno == ENOENT ? "is not there; load it: modprobe fuse" : "no permission to use it; run as root, or give your user access", errno: errno)
-        }
-        return settings
-    }
-
-    /// A mount of ours whose daemon is gone is only in the way.
-    private static func detachDead(_ mountpoint: String) throws(Failure) {
-        var status = stat()
-        guard stat(mountpoint, &status) != 0, errno == ENOTCONN, MountTable().mount(at: mountpoint) != nil else { return }
-        guard umount2(mountpoint, Int32(MNT_DETACH)) == 0 || Spawn.run(["fusermount3", "-uz", mountpoint]) == 0 else {
-            throw Failure(.mount, mountpoint, "has a dead mount on it that cannot be detached; try: umount -l \(mountpoint)")
-        }
+    /// All that can be found out without mounting.
+    private static func tryOut(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let settings = try MountRequest(arguments).checked()
+        _ = try DirectPool.opened(settings.options.source, mode: .readOnly)
+        return 0
     }
 
     // MARK: The parent
@@ -78,16 +57,17 @@ enum MountCommand {
         while count == -1 && errno == EINTR { count = Glibc.read(ends[0], &byte, 1) }
         close(ends[0])
         if count == 1 {
+            // A mount that other users may not use answers to its own user only.
             var status = stat()
-            guard stat(settings.options.mountpoint, &status) == 0 else {
+            guard settings.user != nil || stat(settings.options.mountpoint, &status) == 0 else {
                 throw Failure(.mount, settings.options.mountpoint, "does not answer: \(String(cString: strerror(errno)))", errno: errno)
             }
             return 0
         }
         // It has said why on the standard error it shares with us, unless it could not.
-        let signal = Spawn.wait(child) & 0x7f
-        if signal != 0 {
-            throw Failure(.mount, settings.options.source, "the daemon was ended by signal \(signal) before the mount was ready")
+        let ended = Spawn.wait(child)
+        if ended & 0x7f != 0 {
+            throw Failure(.mount, settings.options.source, "the daemon was ended by signal \(ended & 0x7f) before the mount was ready")
         }
         return Failure.Status.mount.rawValue
     }
@@ -95,47 +75,43 @@ enum MountCommand {
     // MARK: The daemon
 
     private static func serve(_ arguments: Arguments, readyOn descriptor: Int32?) throws(Failure) -> Int32 {
-        var settings = try checked(arguments)
-        if let descriptor { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
-        let path = settings.options.source
-        let log = try settings.log.map { path throws(Failure) in try openLog(path) }
-        let pool = try openPool(path, settings)
-        settings.options.enlarge = { size throws(PoolError) in try (pool.device as? FileDevice)?.grow(to: size) }
+        let request = try MountRequest(arguments)
+        var settings = try request.checked()
+        try settings.become()
+        let isBackground = descriptor != nil
+        let log = Log(name: "volfs[\(settings.options.source.split(separator: "/").last ?? "")]", level: settings.logLevel)
+        settings.options.log = log
+        let target = settings.logTarget(isBackground: isBackground)
+        // What goes wrong before the mount is ready is for who waits for it; but a log that cannot be written is that, too.
+        if case .file(let path) = target {
+            let problem = log.open(target)
+            guard problem == 0 else {
+                throw Failure(.mount, path, "the log cannot be opened: \(String(cString: strerror(problem)))", errno: problem)
+            }
+        } else {
+            _ = log.open(isBackground ? .standardError : target)
+        }
+        volfs_limit_arenas(2)
+        let reporter = ServiceReporter()
+        defer { reporter.end() }
+        settings.options.reporter = reporter
+        let pool = try PoolOpening(settings: settings, reporter: reporter).open()
+        settings.options.enlarge = { size throws(PoolError) in try pool.device.grow(to: size) }
+        settings.options.reload = { request.reloaded(log, isBackground: isBackground) }
         do throws(PoolError) {
             return try MountedPool.run(pool: pool, options: settings.options) {
-                if let log { dup2(log, 2) }
+                _ = log.open(target)
+                let options = settings.options
+                log.write(.info, "serving", ["pool": options.source, "mountpoint": options.mountpoint, "pid": "\(getpid())"])
                 guard let descriptor else { return }
                 var byte: UInt8 = 1
-                leaveTerminal(keepingErrors: log != nil)
+                leaveTerminal(keepingErrors: target == .standardError || target == .journal)
                 _ = Glibc.write(descriptor, &byte, 1)
                 close(descriptor)
             }
         } catch {
-            throw Failure(error, object: settings.options.mountpoint, pool: path)
+            throw Failure(error, object: settings.options.mountpoint, pool: settings.options.source)
         }
-    }
-
-    private static func openPool(_ path: String, _ settings: MountSettings) throws(Failure) -> Pool {
-        let mode: Pool.Mode = settings.options.isReadOnly ? .readOnly : .readWrite
-        var waited = 0
-        while true {
-            do throws(Failure) {
-                return try DirectPool.opened(path, mode: mode, configuration: settings.configuration)
-            } catch {
-                guard error.status == .busy, waited < settings.lockWait * 10 else { throw error }
-                if waited == 10 { complain("volfs: \(path): \(error.message); waiting up to \(settings.lockWait) s") }
-                pause(milliseconds: 100)
-                waited += 1
-            }
-        }
-    }
-
-    /// A descriptor of the log, "" being standard error, for the life of the process.
-    private static func openLog(_ path: String) throws(Failure) -> Int32 {
-        if path.isEmpty { return 2 }
-        let log = volfs_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
-        guard log >= 0 else { throw Failure(.mount, path, "the log cannot be opened: \(String(cString: strerror(errno)))", errno: errno) }
-        return log
     }
 
     /// Nothing of the terminal or the caller's directory is held by a daemon.

@@ -1,56 +1,89 @@
+internal import CLinux
+internal import Glibc
+
 /// What mount(8) and umount(8) run for this type of filesystem: the same program, called by another name.
-enum MountHelper {
-    /// The command line that `words` mean for the program `name`; nil if that is no helper. `mount.volfs SOURCE DIRECTORY
-    /// [-sfnvrw] [-t TYPE] [-o OPTIONS]`, `umount.volfs DIRECTORY [-flnrv] [-t TYPE]`.
-    static func translated(_ name: String, _ words: [String]) throws(Failure) -> [String]? {
-        switch name {
-        case "mount.volfs", "mount.fuse.volfs": try mount(words)
-        case "umount.volfs", "umount.fuse.volfs": try unmount(words)
-        default: nil
+package struct MountHelper {
+    private let unmounts: Bool
+
+    /// Nil if the program's name is that of no helper.
+    package init?(program: String) {
+        switch program.split(separator: "/").last {
+        case "mount.volfs", "mount.fuse.volfs": unmounts = false
+        case "umount.volfs", "umount.fuse.volfs": unmounts = true
+        default: return nil
         }
     }
 
-    private static func mount(_ words: [String]) throws(Failure) -> [String] {
-        var operands: [String] = [], options: [String] = []
-        var isSloppy = false, isFake = false
+    /// The command line that `words` mean: `mount.volfs SOURCE DIRECTORY [-sfnvrw] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]` or
+    /// `umount.volfs DIRECTORY [-flnrv] [-N NAMESPACE] [-t TYPE]`. Enters the namespace, if one is given.
+    package func translated(_ words: [String]) throws(Failure) -> [String] { unmounts ? try unmount(words) : try mount(words) }
+
+    /// mount(8)'s number for a command's exit status.
+    package func status(_ status: Int32) -> Int32 { status == 0 ? 0 : 32 }
+
+    /// 1 for wrong usage and missing permission, 2 for what the system lacks, 32 for a mount that failed.
+    package func status(of failure: Failure) -> Int32 {
+        switch (failure.status, failure.errno) {
+        case (.usage, _), (.permission, _), (_, EPERM), (_, EACCES): 1
+        case (_, ENOMEM), (_, EMFILE), (_, ENFILE), (_, EAGAIN): 2
+        default: 32
+        }
+    }
+
+    private func mount(_ words: [String]) throws(Failure) -> [String] {
+        var operands: [String] = [], options: [String] = [], flags: [String] = []
+        var isSloppy = false
         var rest = words[...]
         while let word = rest.popFirst() {
             switch word {
-            case "-o": options += (rest.popFirst() ?? "").split(separator: ",").map(String.init)
+            case "-o": options.append(rest.popFirst() ?? "")
             case "-t": _ = rest.popFirst()
+            case "-N": try Self.enter(rest.popFirst() ?? "")
             case _ where word.hasPrefix("-") && word.count > 1:
                 for letter in word.dropFirst() {
                     switch letter {
                     case "s": isSloppy = true
-                    case "f": isFake = true
+                    case "f": flags = ["--dry-run"]
                     case "r": options.append("ro")
                     case "n", "v", "w": break
-                    default: throw .usage("-\(letter)", "mount.volfs takes -s -f -n -v -r -w, -t TYPE and -o OPTIONS")
+                    default: throw .usage("-\(letter)", "mount.volfs takes -s -f -n -v -r -w, -N NAMESPACE, -t TYPE and -o OPTIONS")
                     }
                 }
             default: operands.append(word)
             }
         }
         guard operands.count == 2 else { throw .usage("mount.volfs", "give a pool and a directory") }
-        if isSloppy { options = options.filter { (try? MountSettings($0, mountpoint: "/", source: "/")) != nil } }
-        if isFake { return ["info", operands[0]] }
-        return ["mount", operands[0], operands[1]] + (options.isEmpty ? [] : ["-o", options.joined(separator: ",")])
+        var list = options.filter { !$0.isEmpty }.joined(separator: ",")
+        if isSloppy {
+            list = MountWord.list(list).filter { (try? MountSettings([$0], mountpoint: "/", source: "/")) != nil }
+                .map { word in word.value.map { "\(word.name)=\"\($0)\"" } ?? word.name }.joined(separator: ",")
+        }
+        // mount(8) waits for us, also where its own unit is below a service manager.
+        return ["mount", operands[0], operands[1], "--background"] + flags + (list.isEmpty ? [] : ["-o", list])
     }
 
-    private static func unmount(_ words: [String]) throws(Failure) -> [String] {
+    private func unmount(_ words: [String]) throws(Failure) -> [String] {
         var operands: [String] = [], isLazy = false
         var rest = words[...]
         while let word = rest.popFirst() {
-            if word == "-t" {
-                _ = rest.popFirst()
-            } else if word.hasPrefix("-") {
+            switch word {
+            case "-t": _ = rest.popFirst()
+            case "-N": try Self.enter(rest.popFirst() ?? "")
+            case _ where word.hasPrefix("-"):
                 // A forced unmount of a mount that works is a lazy one.
                 if word.contains("l") || word.contains("f") { isLazy = true }
-            } else {
-                operands.append(word)
+            default: operands.append(word)
             }
         }
         guard operands.count == 1 else { throw .usage("umount.volfs", "give a directory") }
         return ["umount", operands[0]] + (isLazy ? ["--lazy"] : [])
+    }
+
+    /// A process, or a file that stands for a namespace.
+    private static func enter(_ namespace: String) throws(Failure) {
+        let path = UInt32(namespace) == nil ? namespace : "/proc/\(namespace)/ns/mnt"
+        guard volfs_enter_mount_namespace(path) == 0 else {
+            throw Failure(.mount, "-N \(namespace)", "cannot be entered: \(String(cString: strerror(errno)))", errno: errno)
+        }
     }
 }

@@ -1,72 +1,142 @@
 internal import FuseFrontEnd
+internal import Glibc
+package import LinuxIO
 internal import PoolEngine
-internal import VolumeFS
 
-/// What `-o` says.
-package struct MountSettings {
+/// What command line, environment and configuration file say about a mount. A later word overrides an earlier one.
+package struct MountSettings: Sendable {
     var options: MountOptions
     var configuration = Pool.Configuration()
     /// Seconds to wait for a pool that another process is about to release.
-    var lockWait = 30
-    /// Where the daemon's messages go: an absolute path, "" for the standard error it was started with, nil for nowhere.
+    package private(set) var lockWait = 30
+    /// What `log=` names; nil leaves it to where the daemon runs.
     package private(set) var log: String?
+    package private(set) var logLevel = Log.Level.info
+    /// O_DIRECT on the pool's file.
+    package private(set) var isDirect = false
+    /// Whom the daemon runs as, if not as who started it.
+    package private(set) var user: UInt32?
+    /// Seconds for which removed volumes are kept.
+    package var trashSeconds: UInt64 { options.trashSeconds }
+    package var autogrow: UInt64 { configuration.autogrow }
 
-    /// Words that mean something to mount(8) or systemd, or are what volfs does anyway.
-    private static let accepted: Set<String> = [
-        "rw", "nodev", "dev", "nosuid", "suid", "noexec", "exec", "noatime", "relatime", "atime", "dirsync",
-        "user", "users", "nouser", "nousers", "auto", "noauto", "nofail", "_netdev", "defaults", "default_permissions", "loop",
+    /// The words of `-o` alone.
+    package init(_ text: String, mountpoint: String, source: String) throws(Failure) {
+        try self.init(MountWord.list(text), mountpoint: mountpoint, source: source)
+    }
+
+    /// Throws a usage failure that names a word nobody knows, or a wrong value, and where it stands.
+    package init(_ words: [MountWord], mountpoint: String, source: String) throws(Failure) {
+        options = MountOptions(mountpoint: mountpoint, source: source)
+        for word in words { try take(word) }
+    }
+
+    /// The switches that turn others off, for a configuration file's `NAME = no`.
+    package static let opposites = [
+        "ro": "rw", "sync": "async", "discard": "nodiscard", "dev": "nodev", "suid": "nosuid", "exec": "noexec",
     ]
 
-    /// Throws a usage failure that names a word nobody knows: a typo must not mount silently.
-    package init(_ text: String, mountpoint: String, source: String) throws(Failure) {
-        options = MountOptions(mountpoint: mountpoint, source: source)
-        for word in text.split(separator: ",") {
-            let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-            try take(String(word), parts[0], parts.count == 2 ? parts[1] : nil)
+    private mutating func take(_ word: MountWord) throws(Failure) {
+        guard let option = MountOptionTable.find(word.name) else { throw word.wrong("no such mount option; see mount.volfs(8)") }
+        switch option.group {
+        case .refused: throw word.wrong(option.reason)
+        case .generic:
+            try word.check(against: option)
+            takeGeneric(word)
+        case .ownership: try takeOwnership(word)
+        case .behaviour:
+            try word.check(against: option)
+            try takeBehaviour(word)
+        case .resources:
+            // What data is worth is not an option.
+            if word.name == "checksum" && word.value == "off" { throw word.wrong("is not possible: what volfs stores it can verify; leave it out") }
+            if word.name == "checksum" && word.value != "on" { throw word.wrong("needs on, which it always is") }
+            try word.check(against: option)
+            try takeResources(word)
+        case .diagnostics:
+            try word.check(against: option)
+            try takeDiagnostics(word)
+        case .fuse:
+            try word.check(against: option)
+            try takeFuse(word)
         }
     }
 
-    private mutating func take(_ word: String, _ name: String, _ value: String?) throws(Failure) {
-        switch (name, value) {
-        case ("ro", nil): options.isReadOnly = true
-        case ("sync", nil): options.isSynchronous = true
-        case ("async", nil): options.isSynchronous = false
-        case ("allow_other", nil): options.allowsOthers = true
-        case ("snapshots", "visible"), ("snapshots", "hidden"): options.showsSnapshots = value == "visible"
-        case ("ctl", "hidden"), ("ctl", "visible"), ("ctl", "off"):
-            options.showsControl = value == "visible"
-            options.hasControl = value != "off"
-        case ("threads", let value?): options.threads = Int(try number(value, word, 1...64))
-        case ("cache", let value?): configuration.cacheSize = Int(try size(value, word, least: 1 << 20))
-        case ("dirty", let value?): configuration.dirtySize = Int(try size(value, word, least: 1 << 20))
-        case ("lock_wait", let value?): lockWait = Int(try number(value, word, 0...86_400))
-        case ("log", "stderr"): log = ""
-        case ("log", let value?):
-            // These are words for later, not files.
-            guard !["", "journal", "syslog"].contains(value) else {
-                throw .usage("-o \(word)", "needs stderr or a file, as log=/var/log/volfs.log")
-            }
-            log = Path.absolute(value)
-        case ("nodiscard", nil): configuration.discardsFreeSegments = false
-        case ("discard", nil): configuration.discardsFreeSegments = true
-        case ("fsname", _?), ("subtype", "volfs"), ("comment", _?), ("context", _?): break
-        case (_, nil) where Self.accepted.contains(name) || name.hasPrefix("x-") || name.hasPrefix("X-"): break
-        case (_, _?) where name.hasPrefix("x-") || name.hasPrefix("X-"): break
-        default: throw .usage("-o \(word)", "no such mount option; see volfs(1)")
+    private mutating func takeOwnership(_ word: MountWord) throws(Failure) {
+        switch word.name {
+        case "uid": options.owner = try word.user()
+        case "gid": options.group = try word.group()
+        case "umask": options.umask = try word.mode(0o777)
+        case "file_mode": options.fileMode = try word.mode(0o777)
+        case "dir_mode": options.directoryMode = try word.mode(0o7777)
+        case "clone_mode": options.cloneMode = try word.mode(0o7777)
+        case "setuid": user = try word.user()
+        default: preconditionFailure("an option of the table that nobody takes: \(word.name)")
         }
     }
 
-    private func size(_ text: String, _ word: String, least: UInt64) throws(Failure) -> UInt64 {
-        guard let size = Size.parse(text), size >= least, size <= 1 << 40 else {
-            throw .usage("-o \(word)", "needs a size of \(Wording.size(least)) or more, as 256M")
+    private mutating func takeBehaviour(_ word: MountWord) throws(Failure) {
+        switch word.name {
+        case "ro", "rw": options.isReadOnly = word.name == "ro"
+        case "sync", "async": options.isSynchronous = word.name == "sync"
+        case "snapshots": options.showsSnapshots = word.value == "visible"
+        case "ctl":
+            options.showsControl = word.value == "visible"
+            options.hasControl = word.value != "off"
+        case "discard", "nodiscard": configuration.discardsFreeSegments = word.name == "discard"
+        case "fallocate": options.reservesOnAllocate = word.value == "reserve"
+        case "fixed": options.makesFixed = true
+        case "trash": options.trashSeconds = try word.seconds()
+        case "autogrow": configuration.autogrow = try word.size(least: 16 << 20)
+        case "lock_wait": lockWait = Int(try word.number(0...86_400))
+        default: preconditionFailure("an option of the table that nobody takes: \(word.name)")
         }
-        return size
     }
 
-    private func number(_ text: String, _ word: String, _ range: ClosedRange<UInt64>) throws(Failure) -> UInt64 {
-        guard let number = UInt64(text), range.contains(number) else {
-            throw .usage("-o \(word)", "needs a number from \(range.lowerBound) to \(range.upperBound)")
+    private mutating func takeResources(_ word: MountWord) throws(Failure) {
+        switch word.name {
+        case "cache": configuration.cacheSize = Int(try word.size(least: 1 << 20))
+        case "dirty": configuration.dirtySize = Int(try word.size(least: 1 << 20))
+        case "threads": options.threads = Int(try word.number(1...64))
+        case "max_idle_threads": options.idleThreads = Int(try word.number(1...64))
+        case "max_read": options.maximumRead = UInt32(try word.number(4096...1_048_576))
+        case "direct": isDirect = true
+        default: break
         }
-        return number
+    }
+
+    private mutating func takeDiagnostics(_ word: MountWord) throws(Failure) {
+        switch word.name {
+        case "log":
+            let target = try word.text()
+            log = ["journal", "syslog", "stderr"].contains(target) ? target : Path.absolute(target)
+        case "loglevel": logLevel = Log.Level(name: try word.text()) ?? .info
+        case "metrics": options.metrics = Path.absolute(try word.text())
+        case "debug": options.debugs = true
+        // Read before all other words.
+        default: break
+        }
+    }
+
+    private mutating func takeFuse(_ word: MountWord) throws(Failure) {
+        switch word.name {
+        case "allow_other": options.access = .everybody
+        case "allow_root": options.access = .root
+        case "subtype": guard word.value == "volfs" else { throw word.wrong("is volfs, so that its mounts can be found") }
+        case "attr_timeout", "entry_timeout", "negative_timeout":
+            // Accepted for the sake of old fstab lines; why they have no effect is in mount.volfs(8).
+            guard let seconds = Double(word.value ?? ""), seconds >= 0 else { throw word.wrong("needs seconds") }
+        default: break
+        }
+    }
+
+    /// Those that mean something for the mount itself go to the kernel.
+    private mutating func takeGeneric(_ word: MountWord) {
+        let passed = ["dev", "nodev", "suid", "nosuid", "exec", "noexec", "dirsync"]
+        if passed.contains(word.name) { options.kernelOptions.append(word.name) }
+        // mount(8) leaves these out where there is no SELinux, as the kernel would refuse them.
+        if word.name.hasSuffix("context"), let value = word.value, access("/sys/fs/selinux", F_OK) == 0 {
+            options.kernelOptions.append("\(word.name)=\(value)")
+        }
     }
 }

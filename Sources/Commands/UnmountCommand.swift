@@ -5,26 +5,43 @@ internal import LinuxIO
 /// `volfs umount`: unlike umount(8), returns when the daemon has stored everything and released the pool.
 enum UnmountCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let path = Path.absolute(arguments.operands[0])
+        let path = try path(arguments)
         let table = MountTable()
         guard let mount = table.mount(atOrOf: path) else {
             throw Failure(.notFound, path, "is not mounted, and nothing of volfs is mounted there", errno: EINVAL)
         }
         let isLazy = arguments.has("lazy")
-        let seconds = try wait(arguments)
+        let seconds = try seconds(arguments)
         if !isLazy, let users = stillOpen(mount), !users.isEmpty {
             throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: "; ")); close them, or use --lazy", errno: EBUSY)
         }
         // Who holds the pool until everything is stored.
         let daemon = FileDevice.lockHolder(of: mount.source)
         try unmount(mount.mountpoint, isLazy)
-        if isLazy { return 0 }
-        for attempt in 0...seconds * 20 {
-            if attempt > 0 { pause(milliseconds: 50) }
-            if daemon == 0 || FileDevice.lockHolder(of: mount.source) != daemon { return 0 }
+        if !isLazy { try wait(for: daemon, of: mount.source, seconds) }
+        return 0
+    }
+
+    /// The pool or mountpoint that was given, or else those of a configuration.
+    private static func path(_ arguments: Arguments) throws(Failure) -> String {
+        if let operand = arguments.operands.first { return Path.absolute(operand) }
+        guard let name = arguments["config"] else { throw .usage("umount", "give a pool or a mountpoint; see: volfs help umount") }
+        let file = try ConfigurationFile(path: Path.absolute(name))
+        guard let path = file.mountpoint ?? file.pool else { throw .usage(file.path, "has no mountpoint") }
+        return Path.absolute(path)
+    }
+
+    /// Returns when the daemon has released the pool.
+    private static func wait(for daemon: Int32, of pool: String, _ seconds: Int?) throws(Failure) {
+        var attempt = 0
+        while daemon != 0 && FileDevice.lockHolder(of: pool) == daemon {
+            if let seconds, attempt >= seconds * 20 {
+                throw Failure(.busy, pool, "unmounted, but \(Failure.holder(daemon)) still stores changes; wait for it", errno: EBUSY)
+            }
+            if attempt == 100 { complain("volfs: \(pool): unmounted; waiting for \(Failure.holder(daemon)) to store what was changed") }
+            attempt += 1
+            pause(milliseconds: 50)
         }
-        let holder = Failure.holder(daemon)
-        throw Failure(.busy, mount.source, "unmounted, but \(holder) still stores changes; wait for it", errno: EBUSY)
     }
 
     /// Who has something open. close(2) returns before the daemon hears of it, so for two seconds that is not taken for an
@@ -34,11 +51,22 @@ enum UnmountCommand {
             guard let users = try? ControlledPool(mountpoint: mount.mountpoint).users(), !users.isEmpty else { return nil }
             pause(milliseconds: 50)
         }
-        return try? ControlledPool(mountpoint: mount.mountpoint).users()
+        guard let users = try? ControlledPool(mountpoint: mount.mountpoint).users() else { return nil }
+        // A process may have ended that opened a loop device's file, or handed on what it opened.
+        return users.map(described) + MountHolders(mountpoint: mount.mountpoint).loopDevices()
     }
 
-    private static func wait(_ arguments: Arguments) throws(Failure) -> Int {
-        guard let text = arguments["wait"] else { return 60 }
+    /// A line of `users` with the program's name behind it.
+    private static func described(_ user: String) -> String {
+        guard let word = user.split(separator: " ").first(where: { $0.hasPrefix("pid=") }), let process = Int32(word.dropFirst(4)),
+            !user.contains("comm=")
+        else { return user }
+        return "\(user) by \(MountHolders.name(process))"
+    }
+
+    /// Nil for as long as it takes.
+    private static func seconds(_ arguments: Arguments) throws(Failure) -> Int? {
+        guard let text = arguments["wait"] else { return nil }
         guard let seconds = Int(text), (0...86_400).contains(seconds) else { throw .usage("--wait \(text)", "needs seconds, 0 to 86400") }
         return seconds
     }
@@ -46,8 +74,12 @@ enum UnmountCommand {
     private static func unmount(_ mountpoint: String, _ isLazy: Bool) throws(Failure) {
         if umount2(mountpoint, isLazy ? Int32(MNT_DETACH) : 0) == 0 { return }
         let number = errno
-        if number == EPERM && Spawn.run(["fusermount3", isLazy ? "-uz" : "-u", mountpoint]) == 0 { return }
-        let why = number == EBUSY ? "is in use: a shell's directory, or an open file; close it, or use --lazy" : String(cString: strerror(number))
-        throw Failure(errno: number, object: mountpoint, reason: why)
+        if number == EPERM && Spawn.run(["fusermount3", isLazy ? "-uz" : "-u", "-q", mountpoint]) == 0 { return }
+        let holders = MountHolders(mountpoint: mountpoint).all()
+        if number == EBUSY || (number == EPERM && !holders.isEmpty) {
+            let who = holders.isEmpty ? "a shell's directory, an open file, or a mount below it" : holders.joined(separator: "; ")
+            throw Failure(errno: EBUSY, object: mountpoint, reason: "is in use: \(who); close it, or use --lazy")
+        }
+        throw Failure(errno: number, object: mountpoint, reason: number == EPERM ? "cannot be unmounted; run as who mounted it, or as root" : String(cString: strerror(number)))
     }
 }

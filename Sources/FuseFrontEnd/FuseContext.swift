@@ -1,21 +1,32 @@
 internal import BlockStorage
 internal import CFuse
+internal import LinuxIO
 internal import Synchronization
 internal import VolumeFS
 
 /// What libfuse hands back with each request: the file system, and memory for replies.
 final class FuseContext: Sendable {
     let files: VolumeFileSystem
+    let log: Log
+    /// Bytes of the largest read, or 0.
+    let maximumRead: UInt32
     private let idle = Mutex<[ReplyBuffer]>([])
+    /// Buffers that are kept while nobody uses them: one for each of the usual threads.
+    private let kept: Int
     /// The largest request we accept: what the kernel offers at most.
     static let maximumTransfer = 1 << 20
 
-    init(files: VolumeFileSystem) { self.files = files }
+    init(files: VolumeFileSystem, options: MountOptions) {
+        self.files = files
+        log = options.log
+        maximumRead = options.maximumRead
+        kept = options.threads
+    }
 
     /// Lends a buffer of `maximumTransfer` bytes to `body`.
     func withBuffer(_ body: (UnsafeMutableRawBufferPointer) throws(PoolError) -> Void) throws(PoolError) {
         let buffer = idle.withLock { $0.popLast() } ?? ReplyBuffer()
-        defer { idle.withLock { $0.append(buffer) } }
+        defer { idle.withLock { if $0.count < kept { $0.append(buffer) } } }
         try body(buffer.memory.bytes)
     }
 

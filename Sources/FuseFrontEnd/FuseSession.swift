@@ -10,20 +10,23 @@ internal import VolumeFS
 final class FuseSession: @unchecked Sendable {
     private let session: OpaquePointer
     private let context: Unmanaged<FuseContext>
+    private let log: Log
 
     /// Mounts. Throws `.system(.mount, …)` if libfuse or the kernel refuses.
     init(files: VolumeFileSystem, options: MountOptions) throws(PoolError) {
         var mountOptions = [
             "fsname=\(Self.escaped(options.source))", "subtype=volfs", "default_permissions", "noatime",
             options.isReadOnly ? "ro" : "rw",
-        ]
-        if options.allowsOthers { mountOptions.append("allow_other") }
+        ] + options.kernelOptions.map(Self.escaped)
+        if options.access != .owner { mountOptions.append(options.access == .root ? "allow_root" : "allow_other") }
+        if options.maximumRead > 0 { mountOptions.append("max_read=\(options.maximumRead)") }
         var words = ["volfs", "-o", mountOptions.joined(separator: ",")]
         if options.debugs { words.append("-d") }
         var pointers: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
         defer { for pointer in pointers { free(pointer) } }
-        let context = Unmanaged.passRetained(FuseContext(files: files))
+        let context = Unmanaged.passRetained(FuseContext(files: files, options: options))
         self.context = context
+        log = options.log
         var operations = makeOperations()
         let count = Int32(pointers.count)
         let created = pointers.withUnsafeMutableBufferPointer { buffer in
@@ -58,7 +61,7 @@ final class FuseSession: @unchecked Sendable {
             case -EINTR, -EAGAIN: continue
             default:
                 // Out of memory, say. To give up would end the mount under everything that uses it.
-                logLine("cannot receive requests: \(String(cString: strerror(-Int32(count)))); trying again")
+                log.write(.error, "cannot receive requests; trying again", ["reason": String(cString: strerror(-Int32(count)))])
                 pause(milliseconds: 100)
             }
         }

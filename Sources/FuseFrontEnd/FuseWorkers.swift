@@ -7,7 +7,9 @@ internal import Synchronization
 final class FuseWorkers: Sendable {
     private let session: FuseSession
     private let usual: Int
-    private static let maximum = 64
+    /// Beyond the usual number, a thread ends when more than so many wait for requests.
+    private let idle: Int
+    static let maximum = 64
     private let state = Mutex(State())
 
     private struct State {
@@ -23,9 +25,10 @@ final class FuseWorkers: Sendable {
         var servedBefore: UInt64 = 0
     }
 
-    /// Starts `count` threads.
-    init(_ session: FuseSession, count: Int) throws(PoolError) {
+    /// Starts `count` threads; of those that are added later up to `idle` stay.
+    init(_ session: FuseSession, count: Int, idle: Int) throws(PoolError) {
         self.session = session
+        self.idle = idle
         usual = count
         for _ in 0..<count { try add() }
     }
@@ -54,7 +57,7 @@ final class FuseWorkers: Sendable {
                     state.busy -= 1
                     state.served += 1
                     // Enough others are waiting for requests.
-                    return state.count > usual && state.count - state.busy > 2
+                    return state.count > usual && state.count - state.busy > idle
                 }
             })
         state.withLock { state in

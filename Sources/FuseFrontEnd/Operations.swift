@@ -11,7 +11,7 @@ internal import VolumeFS
 /// `userdata` is the session's `FuseContext`, which outlives the threads.
 func makeOperations() -> fuse_lowlevel_ops {
     var operations = fuse_lowlevel_ops()
-    operations.`init` = { _, connection in configure(connection) }
+    operations.`init` = { userdata, connection in configure(connection, userdata) }
     operations.lookup = { request, parent, name in
         serve(request, "lookup", name, logs: false) { files, _ throws(PoolError) in
             replyEntry(request, try files.attributes(try files.lookup(try inode(parent), string(name))))
@@ -255,7 +255,14 @@ private func serve(
     do throws(PoolError) {
         try body(files, caller)
     } catch {
-        if logs { files.refused(operation, name.map { String(cString: $0) } ?? files.name(ofNumber: UInt64(number)), by: caller, error) }
+        if logs {
+            let object = name.map { String(cString: $0) } ?? files.name(ofNumber: UInt64(number))
+            let line = files.refused(operation, object, by: caller, error)
+            let log = context(request).log
+            log.write(.debug, "refused", ["operation": "\(operation)", "object": object, "reason": line])
+            // What cannot be read is for the log of every level.
+            if case .corrupt = error { log.write(.error, "damage", ["operation": "\(operation)", "object": object, "reason": line]) }
+        }
         fuse_reply_err(request, error.errno)
     }
 }
@@ -381,8 +388,11 @@ private func fill(
     return used
 }
 
-private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>?) {
-    guard let connection else { return }
+private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>?, _ userdata: UnsafeMutableRawPointer?) {
+    guard let connection, let userdata else { return }
+    let maximumRead = Unmanaged<FuseContext>.fromOpaque(userdata).takeUnretainedValue().maximumRead
+    // The mount has it as an option too: libfuse wants both to be the same.
+    if maximumRead > 0 { connection.pointee.max_read = maximumRead }
     connection.pointee.max_write = UInt32(FuseContext.maximumTransfer)
     connection.pointee.max_background = 64
     connection.pointee.congestion_threshold = 48

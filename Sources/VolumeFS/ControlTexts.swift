@@ -54,7 +54,7 @@ extension VolumeFileSystem {
 
         """
 
-    private var stateName: String {
+    var stateName: String {
         let statistics = pool.statistics()
         if open.withLock({ $0.isStopping }) { return "stopping" }
         if statistics.isSuspended { return "degraded" }
@@ -85,7 +85,7 @@ extension VolumeFileSystem {
     }
 
     /// The Prometheus text format: what only goes up is a counter.
-    private func metricsText() -> String {
+    func metricsText() -> String {
         let counters: Set<String> = [
             "reads", "read_bytes", "writes", "written_bytes", "flushes", "discards", "discarded_bytes", "checkpoints", "punched_bytes",
             "checksum_errors", "nodes_from_copy",
@@ -99,7 +99,7 @@ extension VolumeFileSystem {
         return text + "# TYPE volfs_ready gauge\nvolfs_ready\(label) \(stateName == "ready" ? 1 : 0)\n"
     }
 
-    private var statisticsNumbers: [(String, UInt64)] {
+    var statisticsNumbers: [(String, UInt64)] {
         let usage = pool.usage(), s = pool.statistics()
         return [
             ("block_size", UInt64(usage.blockSize)), ("capacity", usage.capacity), ("allocated", usage.allocated),
@@ -111,6 +111,7 @@ extension VolumeFileSystem {
             ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors),
             ("cached_nodes", UInt64(s.cachedNodes)), ("dirty_blocks", UInt64(s.dirtyBlocks)), ("nodes_from_copy", s.nodesFromCopy),
             ("journal_used", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
+            ("memory_bound", memoryBound),
         ]
     }
 

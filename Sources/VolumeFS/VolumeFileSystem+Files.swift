@@ -65,8 +65,15 @@ extension VolumeFileSystem {
     ) throws(PoolError) -> (inode: Inode, file: OpenFile) {
         guard parent == .root, !name.contains("@") else { throw .notPermitted }
         try refuseIfReadOnly()
-        let attributes = Attributes(mode: mode & 0o7777, uid: caller.uid, gid: caller.gid)
-        let id = try pool.createVolume(name, size: 0, attributes: attributes)
+        let id = try pool.createVolume(name, size: 0, attributes: newAttributes(mode, caller))
+        if options.makesFixed {
+            do throws(PoolError) {
+                try pool.setProperty(id, "user.volfs.fixed", Array("on".utf8))
+            } catch {
+                try? pool.delete(id)
+                throw error
+            }
+        }
         return (.file(id), try open(.file(id), request, by: caller))
     }
 
@@ -132,6 +139,8 @@ extension VolumeFileSystem {
         if isSnapshot { throw .readOnly }
         switch mode {
         case punchHole | keepSize, zeroRange | keepSize, zeroRange: break
+        case keepSize where !options.reservesOnAllocate: return
+        case 0 where !options.reservesOnAllocate: return try enlarge(id, toReach: offset, count)
         default: throw .notSupported
         }
         // The larger size first: if it is refused, nothing has been zeroed.
@@ -141,6 +150,15 @@ extension VolumeFileSystem {
             try pool.resize(id, to: overflow ? .max : end)
         }
         try pool.discard(id, at: offset, count: count)
+    }
+
+    /// What is left of fallocate(2) if nothing is reserved: the size.
+    private func enlarge(_ id: UInt64, toReach offset: UInt64, _ count: UInt64) throws(PoolError) {
+        let (end, overflow) = offset.addingReportingOverflow(count)
+        let size = try pool.size(id).bytes
+        guard overflow || end > size else { return }
+        if try limits(of: id).isFixed { throw .outOfSpace(needed: overflow ? .max : end - size, free: 0) }
+        try pool.resize(id, to: overflow ? .max : end)
     }
 
     /// lseek(2) with SEEK_DATA or SEEK_HOLE: where the next data or hole at or after `offset` begins. Throws

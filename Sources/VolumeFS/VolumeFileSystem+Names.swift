@@ -73,9 +73,15 @@ extension VolumeFileSystem {
         let info = try pool.info(source)
         guard mayRead(info, caller) else { throw .system(.open, errno: 13) }
         let mode = info.attributes.mode & 0o777 | 0o600
-        let id = try pool.createClone(
-            name, of: source, attributes: Attributes(mode: mode, uid: caller.uid, gid: caller.gid))
+        let id = try pool.createClone(name, of: source, attributes: newAttributes(mode, caller))
         return .clone(id)
+    }
+
+    /// What a new volume of mode `mode` has.
+    func newAttributes(_ mode: UInt32, _ caller: Caller) -> Attributes {
+        Attributes(
+            mode: options.fileMode ?? mode & 0o7777 & ~options.umask, uid: options.newOwner ?? caller.uid,
+            gid: options.newGroup ?? caller.gid)
     }
 
     /// The volume or snapshot that a symlink's target names: as a bare name, relative to `.ctl/clone`, or below the

@@ -31,6 +31,25 @@ public final class VolumeFileSystem: Sendable {
         public var gid: UInt32 = 0
         public var process: Int32 = 0
         public var source = ""
+        /// Owner of new volumes, if not who makes them.
+        public var newOwner: UInt32?
+        public var newGroup: UInt32?
+        /// Taken from the modes of new volumes.
+        public var umask: UInt32 = 0
+        /// Mode of new volumes, whatever their maker asks for.
+        public var fileMode: UInt32?
+        /// Mode of the mount's root and of volumes' directories; of `.ctl/clone`.
+        public var directoryMode: UInt32 = 0o755
+        public var cloneMode: UInt32 = 0o755
+        /// New volumes have the property fixed=on.
+        public var makesFixed = false
+        /// fallocate(2) without flags reserves; else it is accepted and does nothing.
+        public var reservesOnAllocate = true
+        /// Seconds for which removed volumes are kept; 0 for not at all.
+        public var trashSeconds: UInt64 = 0
+        /// The most threads that call, and the bytes of the largest request: for the bound on memory.
+        public var threads = 1
+        public var transfer = 1 << 20
         /// Nanoseconds since 1970.
         public var now: @Sendable () -> UInt64
         /// Waits about that many milliseconds.
@@ -79,10 +98,13 @@ public final class VolumeFileSystem: Sendable {
     }
 
     /// Notes a refused operation for `.ctl/errors`.
-    public func refused(_ operation: StaticString, _ name: String, by caller: Caller, _ error: PoolError) {
-        let time = Wording.time(options.now())
+    /// Returns the reason.
+    @discardableResult
+    public func refused(_ operation: StaticString, _ name: String, by caller: Caller, _ error: PoolError) -> String {
+        let time = Wording.time(options.now()), reason = reason(for: error)
         refusals.add(
-            "\(time) pid=\(caller.process) uid=\(caller.uid) \(operation) \(Self.printable(name)) errno=\(error.errno): \(reason(for: error))")
+            "\(time) pid=\(caller.process) uid=\(caller.uid) \(operation) \(Self.printable(name)) errno=\(error.errno): \(reason)")
+        return reason
     }
 
     /// Why something failed, for the log.
@@ -254,7 +276,7 @@ public final class VolumeFileSystem: Sendable {
 
     public func attributes(_ inode: Inode) throws(PoolError) -> FileAttributes {
         var result = FileAttributes(
-            inode: inode.number, kind: inode.kind, mode: inode.kind == .directory ? 0o755 : 0o444, uid: options.uid,
+            inode: inode.number, kind: inode.kind, mode: inode.kind == .directory ? directoryMode(inode) : 0o444, uid: options.uid,
             gid: options.gid)
         if inode.kind == .link { result.mode = 0o777 }
         switch inode {
@@ -293,6 +315,14 @@ public final class VolumeFileSystem: Sendable {
         // A clone whose origin has just been deleted is a link no more, but was one when it was made.
         if inode.kind == .link { result.size = UInt64((try? readLink(inode))?.utf8.count ?? 0) }
         return result
+    }
+
+    private func directoryMode(_ inode: Inode) -> UInt32 {
+        switch inode {
+        case .root, .volumeDirectory, .snapshotDirectory: options.directoryMode
+        case .clones: options.cloneMode
+        default: 0o755
+        }
     }
 
     private func take(_ info: ObjectInfo, _ result: inout FileAttributes) {

@@ -6,7 +6,7 @@ import Testing
         "threads=8,cache=1G,dirty=64M,lock_wait=0", "allow_other,default_permissions,fsname=x,subtype=volfs"])
     func knownOptions(text: String) throws { _ = try MountSettings(text, mountpoint: "/m", source: "/p") }
 
-    @Test(arguments: ["snapshot=visible", "RO", "threads=0", "threads=x", "cache=1", "cache=10s", "ctl=on", "log=journal", "log=", "lock_wait=-1", "ro=1", "log"])
+    @Test(arguments: ["snapshot=visible", "RO", "threads=0", "threads=x", "cache=1", "cache=10s", "ctl=on", "log=", "lock_wait=-1", "ro=1", "log"])
     func wrongOptionsAreNamed(word: String) {
         let failure = #expect(throws: Failure.self) { try MountSettings("noatime,\(word)", mountpoint: "/m", source: "/p") }
         #expect(failure?.status == .usage && failure?.object == "-o \(word)")

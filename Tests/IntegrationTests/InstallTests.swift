@@ -9,7 +9,7 @@ extension IntegrationTests {
         try scenario(
             """
             "$1/scripts/install" --prefix "$T/usr" >/dev/null
-            for file in bin/volfs sbin/mount.volfs sbin/umount.fuse.volfs share/man/man1/volfs.1 share/man/man5/volfs-pool.5 \\
+            for file in bin/volfs sbin/mount.volfs sbin/umount.fuse.volfs share/man/man1/volfs.1 share/man/man5/volfs-pool.5 share/man/man8/mount.volfs.8 \\
                 share/bash-completion/completions/volfs share/zsh/site-functions/_volfs lib/systemd/system/volfs@.service; do
                 [ -e "$T/usr/$file" ] || fail "not installed: $file"
             done
@@ -18,36 +18,11 @@ extension IntegrationTests {
             "$T/usr/sbin/mount.volfs" "$P" "$M" -n -v -o rw,noatime,_netdev; grep -q " $M fuse.volfs" /proc/mounts || fail "not mounted"
             "$V" new "$M" v 1M; fails 32 "$T/usr/sbin/mount.volfs" "$P" "$M"
             "$T/usr/sbin/umount.volfs" "$M" -r; grep -q " $M fuse" /proc/mounts && fail "still mounted"
-            fails 2 "$T/usr/sbin/mount.volfs" "$P" "$M" -o nonsense; says nonsense
+            fails 1 "$T/usr/sbin/mount.volfs" "$P" "$M" -o nonsense; says nonsense
             "$T/usr/sbin/mount.fuse.volfs" "$P" "$M" -s -o nonsense,ro; fails 1 touch "$M/x"; "$T/usr/sbin/umount.fuse.volfs" "$M"
             "$1/scripts/install" --prefix "$T/usr" --uninstall >/dev/null
             same "$(find "$T/usr" -not -type d | wc -l)" 0
             """, [Scenario.root.path], seconds: 600)
-    }
-
-    /// A service manager hears when the mount can be used and when it goes.
-    @Test func serviceManagerIsTold() throws {
-        try scenario(
-            """
-            cat > "$T/manager.py" <<'END'
-            import os, socket, sys
-            s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); s.settimeout(60)
-            with open(sys.argv[2], "w") as log:
-                while True:
-                    text = s.recv(4096).decode(); log.write(text + "\\n"); log.flush()
-                    if "STOPPING=1" in text and "storing" in text: break
-            END
-            python3 "$T/manager.py" "$T/notify" "$T/heard" & manager=$!
-            while [ ! -S "$T/notify" ]; do sleep 0.05; done
-            "$V" create "$P" --size 256M
-            NOTIFY_SOCKET=$T/notify "$V" "$P" "$M" -f & daemon=$!
-            for _ in $(seq 100); do grep -q READY=1 "$T/heard" && break; sleep 0.1; done
-            grep -q READY=1 "$T/heard" || fail "not ready: $(cat "$T/heard")"; grep -q "STATUS=serving $P" "$T/heard"
-            touch "$M/v"; exec 5<"$M/v"; kill -TERM $daemon
-            for _ in $(seq 100); do grep -q 'serving what is open' "$T/heard" && break; sleep 0.1; done
-            grep -q 'serving what is open' "$T/heard" || fail "$(cat "$T/heard")"
-            exec 5<&-; wait $daemon; wait $manager; grep -q 'STOPPING=1' "$T/heard"; clean
-            """)
     }
 
     /// bash completes commands, options, and names with an @ in them.
