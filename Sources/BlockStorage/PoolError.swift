@@ -33,6 +33,8 @@ public enum PoolError: Error, Equatable, Sendable {
     case tooMany(limit: UInt64)
     /// A snapshot that is held.
     case held
+    /// A rule of the mount or a setting of the volume forbids it. Nothing has changed.
+    case refused(Refusal)
     /// Somebody asked the work to stop.
     case cancelled
     /// Another process has the pool open; `process` is 0 where its number cannot be known.
@@ -53,7 +55,7 @@ public enum PoolError: Error, Equatable, Sendable {
     }
     public enum Corruption: Sendable { case magic, checksum, identity, mapping, missing, accounting }
     public enum SystemCall: Sendable {
-        case open, fstat, pread, pwrite, fdatasync, fallocate, ftruncate, flock, ioctl, mount, thread, spawn, setxattr
+        case open, fstat, pread, pwrite, fdatasync, fallocate, ftruncate, flock, ioctl, mount, thread, spawn
     }
 
     /// The one place a failure becomes an errno. Exhaustive: a new case does not compile until it is mapped.
@@ -75,6 +77,7 @@ public enum PoolError: Error, Equatable, Sendable {
         case .noProperty: ENODATA
         case .tooMany: EMLINK
         case .held: EBUSY
+        case .refused(let refusal): refusal.errno
         case .cancelled: EINTR
         case .suspended, .corrupt, .truncated: EIO
         case .notAPool, .unsupportedFormat: EMEDIUMTYPE

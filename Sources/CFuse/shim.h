@@ -13,3 +13,9 @@ static inline void volfs_open_flags(struct fuse_file_info *info, int direct, int
     info->direct_io = direct != 0;
     info->keep_cache = keep != 0;
 }
+
+// A stream has no offsets, and nothing of it is kept.
+static inline void volfs_open_stream(struct fuse_file_info *info) {
+    info->direct_io = 1;
+    info->nonseekable = 1;
+}

@@ -113,6 +113,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .noProperty: "no such property is set"
         case .tooMany(let limit): "snapshot_limit allows \(limit) snapshots; remove one or raise it"
         case .held: "it is held; first: echo > .ctl/snap/VOL/SNAP/prop/hold"
+        case .refused: reason(for: error)
         case .cancelled: "was cancelled"
         case .locked(let process):
             "in use by \(holder(process)); unmount it first"

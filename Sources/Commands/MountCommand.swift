@@ -99,6 +99,7 @@ enum MountCommand {
         settings.options.enlarge = { size throws(PoolError) in try pool.device.grow(to: size) }
         settings.options.reload = { request.reloaded(log, isBackground: isBackground) }
         do throws(PoolError) {
+            settings.options.version = Version.number
             return try MountedPool.run(pool: pool, options: settings.options) {
                 _ = log.open(target)
                 let options = settings.options

@@ -35,10 +35,15 @@ final class DaemonWatch: Sendable {
 
     /// Returns after `end`.
     func run() {
-        var isStopping = false, hasSaid = false
+        var isStopping = false, hasSaid = false, turns = 0
         var lastMetrics: UInt64?
         while !isEnded {
             workers.tend()
+            turns += 1
+            // Detached by somebody else, the mount ends with the last file: those that wait for events would be that for ever.
+            if turns % 40 == 0, files.hasEventReaders, let device, !MountInfo.all().contains(where: { $0.device == device }) {
+                files.endEvents()
+            }
             if !hasSaid, let cause = files.pool.statistics().suspension {
                 hasSaid = true
                 log.write(.error, "nothing is written any more; unmount and mount again to recover", ["reason": files.sentence(for: cause)])
@@ -79,7 +84,7 @@ final class DaemonWatch: Sendable {
         if Self.unmount(options.mountpoint, lazily: false) { return true }
         files.stop()
         reportDraining()
-        for user in files.users { log.write(.warning, "still open", ["volume": user.name, "pid": "\(user.process)"]) }
+        for user in files.users { log.write(.warning, "still open", ["volume": user.name, "by": user.user.text]) }
         if Self.unmount(options.mountpoint, lazily: true) { return true }
         log.write(.error, "cannot be detached", ["mountpoint": options.mountpoint, "reason": String(cString: strerror(errno))])
         return false

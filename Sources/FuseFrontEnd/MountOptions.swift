@@ -33,6 +33,8 @@ public struct MountOptions: Sendable {
     public var hasControl = true
     /// Makes what the pool is on larger; refused where that is not known.
     public var enlarge: @Sendable (UInt64) throws(PoolError) -> Void = { _ throws(PoolError) in throw .notSupported }
+    /// Of the program, for metrics.
+    public var version = ""
     /// libfuse prints every request.
     public var debugs = false
     /// Threads that serve requests, and those that may wait for one beyond that number.

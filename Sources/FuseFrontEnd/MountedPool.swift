@@ -25,17 +25,19 @@ public enum MountedPool {
         do throws(PoolError) {
             let workers = try FuseWorkers(session, count: max(2, options.threads), idle: options.idleThreads)
             watch = DaemonWatch(files: files, options: options, workers: workers)
-            let maintenance = try JoinableThread { maintain(pool, until: watch) }
+            let maintenance = try JoinableThread { maintain(files, until: watch) }
             let watcher = try JoinableThread { watch.run() }
             ready()
             options.reporter.begin(["READY=1", "MAINPID=\(getpid())"], extends: false) { files.summary }
             workers.join()
+            files.endEvents()
             options.reporter.begin(["STOPPING=1"], extends: true) { "storing changes" }
             watch.end()
             maintenance.join()
             watcher.join()
         } catch {
             // A thread could not be started. Those that were end with the mount.
+            files.endEvents()
             session.close()
             throw error
         }
@@ -69,6 +71,11 @@ public enum MountedPool {
             return true
         }
         settings.enlarge = options.enlarge
+        settings.commandName = { process in
+            guard process > 0, let text = readText("/proc/\(process)/comm") else { return "" }
+            return String(text.prefix { $0 != "\n" })
+        }
+        settings.version = options.version
         settings.mountpoint = options.mountpoint
         settings.source = options.source
         settings.isReadOnly = options.isReadOnly
@@ -93,12 +100,13 @@ public enum MountedPool {
         return settings
     }
 
-    private static func maintain(_ pool: Pool, until watch: DaemonWatch) {
+    private static func maintain(_ files: VolumeFileSystem, until watch: DaemonWatch) {
         var hasMore = false
         while !watch.isEnded {
             if !hasMore { pause(milliseconds: 50) }
             do throws(PoolError) {
-                hasMore = try pool.maintain()
+                hasMore = try files.pool.maintain()
+                files.tend()
             } catch {
                 // A pool that is full or suspended says so to whoever writes; here there is only the next attempt.
                 hasMore = false

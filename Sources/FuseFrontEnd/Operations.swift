@@ -13,12 +13,12 @@ func makeOperations() -> fuse_lowlevel_ops {
     var operations = fuse_lowlevel_ops()
     operations.`init` = { userdata, connection in configure(connection, userdata) }
     operations.lookup = { request, parent, name in
-        serve(request, "lookup", name, logs: false) { files, _ throws(PoolError) in
+        serve(request, "lookup", name, kind: .lookup, logs: false) { files, _ throws(PoolError) in
             replyEntry(request, try files.attributes(try files.lookup(try inode(parent), string(name))))
         }
     }
     operations.getattr = { request, number, _ in
-        serve(request, "stat", nil, logs: false) { files, _ throws(PoolError) in
+        serve(request, "stat", nil, kind: .attributes, logs: false) { files, _ throws(PoolError) in
             replyAttributes(request, try files.attributes(try inode(number)))
         }
     }
@@ -29,7 +29,7 @@ func makeOperations() -> fuse_lowlevel_ops {
         }
     }
     operations.readlink = { request, number in
-        serve(request, "readlink", nil, logs: false) { files, _ throws(PoolError) in
+        serve(request, "readlink", nil, kind: .lookup, logs: false) { files, _ throws(PoolError) in
             fuse_reply_readlink(request, try files.readLink(try inode(number)))
         }
     }
@@ -38,7 +38,7 @@ func makeOperations() -> fuse_lowlevel_ops {
     addDirectoryOperations(&operations)
     addAttributeOperations(&operations)
     operations.statfs = { request, _ in
-        serve(request, "statfs", nil, logs: false) { files, _ throws(PoolError) in
+        serve(request, "statfs", nil, kind: .attributes, logs: false) { files, _ throws(PoolError) in
             var status = statusOfPool(files)
             fuse_reply_statfs(request, &status)
         }
@@ -59,19 +59,19 @@ private func addNameOperations(_ operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.unlink = { request, parent, name in
-        serve(request, "unlink", name, parent) { files, _ throws(PoolError) in
-            try files.unlink(try inode(parent), string(name))
+        serve(request, "unlink", name, parent) { files, caller throws(PoolError) in
+            try files.unlink(try inode(parent), string(name), by: caller)
             fuse_reply_err(request, 0)
         }
     }
     operations.symlink = { request, target, parent, name in
-        serve(request, "symlink", name, parent) { files, caller throws(PoolError) in
+        serve(request, "symlink", name, parent, other: target) { files, caller throws(PoolError) in
             let made = try files.makeLink(try inode(parent), string(name), target: string(target), by: caller)
             replyEntry(request, try files.attributes(made))
         }
     }
     operations.rename = { request, parent, name, newParent, newName, flags in
-        serve(request, "rename", name, parent) { files, _ throws(PoolError) in
+        serve(request, "rename", name, parent, other: newName) { files, _ throws(PoolError) in
             // RENAME_NOREPLACE is what we always do.
             let exchange: UInt32 = 2
             if flags & ~(exchange | 1) != 0 { throw .invalid(.destination) }
@@ -95,7 +95,7 @@ private func addNameOperations(_ operations: inout fuse_lowlevel_ops) {
 
 private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
     operations.create = { request, parent, name, mode, info in
-        serve(request, "create", name, parent) { files, caller throws(PoolError) in
+        serve(request, "create", name, parent, kind: .open) { files, caller throws(PoolError) in
             let wanted = openRequest(info)
             let made = try files.create(try inode(parent), string(name), mode: mode, wanted, by: caller)
             info?.pointee.fh = made.file.handle
@@ -107,21 +107,22 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.open = { request, number, info in
-        serve(request, "open", nil, number) { files, caller throws(PoolError) in
+        serve(request, "open", nil, number, kind: .open) { files, caller throws(PoolError) in
             let file = try files.open(try inode(number), openRequest(info), by: caller)
             info?.pointee.fh = file.handle
-            volfs_open_flags(info, file.isImmutable ? 0 : 1, file.isImmutable ? 1 : 0)
+            if file.isStream { volfs_open_stream(info) } else { volfs_open_flags(info, file.isImmutable ? 0 : 1, file.isImmutable ? 1 : 0) }
             fuse_reply_open(request, info)
         }
     }
     operations.release = { request, number, info in
-        serve(request, "release", nil, logs: false) { files, _ throws(PoolError) in
+        serve(request, "release", nil, kind: .other, logs: false) { files, _ throws(PoolError) in
             files.release(try inode(number), handle: info?.pointee.fh ?? 0)
             fuse_reply_err(request, 0)
         }
     }
     operations.read = { request, number, count, offset, info in
-        serve(request, "read", nil, number) { files, _ throws(PoolError) in
+        if UInt64(number) == eventsNumber { return readEvents(request, count, info) }
+        serve(request, "read", nil, number, kind: .read) { files, _ throws(PoolError) in
             let handle = info?.pointee.fh ?? 0
             try context(request).withBuffer { buffer throws(PoolError) in
                 let wanted = buffer.part(0..<min(count, buffer.count))
@@ -131,7 +132,7 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.write = { request, number, bytes, count, offset, info in
-        serve(request, "write", nil, number) { files, _ throws(PoolError) in
+        serve(request, "write", nil, number, kind: .write) { files, _ throws(PoolError) in
             // The kernel leaves it to us to make writes of a file opened with O_SYNC or O_DSYNC durable.
             let isSynchronous = (info?.pointee.flags ?? 0) & (O_SYNC | O_DSYNC) != 0
             try files.write(
@@ -141,19 +142,19 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.fsync = { request, number, _, _ in
-        serve(request, "fsync", nil, number) { files, _ throws(PoolError) in
+        serve(request, "fsync", nil, number, kind: .sync) { files, _ throws(PoolError) in
             try files.sync(try inode(number))
             fuse_reply_err(request, 0)
         }
     }
     operations.fallocate = { request, number, mode, offset, count, _ in
-        serve(request, "fallocate", nil, number) { files, _ throws(PoolError) in
+        serve(request, "fallocate", nil, number, kind: .allocate) { files, _ throws(PoolError) in
             try files.allocate(try inode(number), mode: mode, at: UInt64(offset), count: UInt64(count))
             fuse_reply_err(request, 0)
         }
     }
     operations.lseek = { request, number, offset, whence, _ in
-        serve(request, "lseek", nil, logs: false) { files, _ throws(PoolError) in
+        serve(request, "lseek", nil, kind: .other, logs: false) { files, _ throws(PoolError) in
             guard whence == seekData || whence == seekHole else { throw .invalid(.value) }
             let found = try files.seek(
                 try inode(number), data: whence == seekData, from: UInt64(max(0, offset)),
@@ -163,16 +164,45 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
     }
 }
 
+private let eventsNumber = Inode.events.number
+
+/// A request that is answered later, by another thread. Sendable: libfuse lets any thread reply.
+private struct WaitingRequest: @unchecked Sendable {
+    let request: fuse_req_t?
+}
+
+/// Occupies no thread while nothing happens. An interruption can come at any time from here on, even in the middle of the call
+/// that asks to be told of one, where a reply would free the request under libfuse: so it is announced before.
+private func readEvents(_ request: fuse_req_t?, _ count: Int, _ info: UnsafeMutablePointer<fuse_file_info>?) {
+    let files = context(request).files, token = files.announceEventRead()
+    let handle = info?.pointee.fh ?? 0, waits = (info?.pointee.flags ?? 0) & O_NONBLOCK == 0
+    fuse_req_interrupt_func(
+        request,
+        { request, data in context(request).files.interruptEvents(UInt64(UInt(bitPattern: data))) },
+        UnsafeMutableRawPointer(bitPattern: UInt(token)))
+    let waiting = WaitingRequest(request: request)
+    files.readEvents(handle: handle, token: token, count: min(count, FuseContext.maximumTransfer), waits: waits) { answer in
+        switch answer {
+        case .bytes(let bytes):
+            bytes.withUnsafeBytes { raw in
+                _ = raw.withMemoryRebound(to: CChar.self) { fuse_reply_buf(waiting.request, $0.baseAddress, $0.count) }
+            }
+        case .nothing: fuse_reply_err(waiting.request, EAGAIN)
+        case .interrupted: fuse_reply_err(waiting.request, EINTR)
+        }
+    }
+}
+
 private func addDirectoryOperations(_ operations: inout fuse_lowlevel_ops) {
     operations.opendir = { request, number, info in
-        serve(request, "opendir", nil, logs: false) { files, _ throws(PoolError) in
+        serve(request, "opendir", nil, kind: .lookup, logs: false) { files, _ throws(PoolError) in
             let directory = OpenDirectory(entries: try files.list(try inode(number)))
             info?.pointee.fh = UInt64(UInt(bitPattern: Unmanaged.passRetained(directory).toOpaque()))
             fuse_reply_open(request, info)
         }
     }
     operations.readdir = { request, number, size, offset, info in
-        serve(request, "readdir", nil, logs: false) { _, _ throws(PoolError) in
+        serve(request, "readdir", nil, kind: .lookup, logs: false) { _, _ throws(PoolError) in
             try context(request).withBuffer { buffer throws(PoolError) in
                 let limit = min(size, buffer.count)
                 let used = fill(buffer, limit, request, directory(info), number: number, from: Int(offset))
@@ -191,12 +221,13 @@ private func addDirectoryOperations(_ operations: inout fuse_lowlevel_ops) {
 
 private func addAttributeOperations(_ operations: inout fuse_lowlevel_ops) {
     operations.getxattr = { request, number, name, size in
-        serve(request, "getxattr", nil, logs: false) { files, _ throws(PoolError) in
+        // Tools ask for many attributes that nobody has; only what must be ours is worth a line.
+        serve(request, "getxattr", name, number, kind: .attributes, logs: string(name).hasPrefix("user.volfs.")) { files, _ throws(PoolError) in
             replyBytes(request, try files.attribute(try inode(number), string(name)), size)
         }
     }
     operations.listxattr = { request, number, size in
-        serve(request, "listxattr", nil, logs: false) { files, _ throws(PoolError) in
+        serve(request, "listxattr", nil, kind: .attributes, logs: false) { files, _ throws(PoolError) in
             replyBytes(request, try files.attributeNames(try inode(number)).flatMap { Array($0.utf8) + [0] }, size)
         }
     }
@@ -205,7 +236,7 @@ private func addAttributeOperations(_ operations: inout fuse_lowlevel_ops) {
             let create: Int32 = 1, replace: Int32 = 2
             let bytes = Array(UnsafeRawBufferPointer(start: value, count: size))
             // What is too long for an attribute has an error of its own.
-            if bytes.count > 3072 { throw .system(.setxattr, errno: E2BIG) }
+            if bytes.count > 3072 { throw .refused(.valueTooLarge(limit: 3072)) }
             try files.setAttribute(
                 try inode(number), string(name), bytes, mustBeNew: flags & create != 0, mustExist: flags & replace != 0)
             fuse_reply_err(request, 0)
@@ -247,17 +278,21 @@ private func context(_ request: fuse_req_t?) -> FuseContext {
 /// noted under the name it was asked for.
 private func serve(
     _ request: fuse_req_t?, _ operation: StaticString, _ name: UnsafePointer<CChar>?, _ number: fuse_ino_t = 0,
-    logs: Bool = true, _ body: (VolumeFileSystem, Caller) throws(PoolError) -> Void
+    other: UnsafePointer<CChar>? = nil, kind: RequestMetrics.Kind = .change, logs: Bool = true, _ body: (VolumeFileSystem, Caller) throws(PoolError) -> Void
 ) {
     let files = context(request).files
     let who = fuse_req_ctx(request)
     let caller = Caller(process: who?.pointee.pid ?? 0, uid: who?.pointee.uid ?? 0, gid: who?.pointee.gid ?? 0)
+    let start = monotonicClock()
+    defer { files.requests.served(kind, nanoseconds: monotonicClock() &- start) }
     do throws(PoolError) {
         try body(files, caller)
     } catch {
+        files.requests.refused(errno: error.errno)
         if logs {
-            let object = name.map { String(cString: $0) } ?? files.name(ofNumber: UInt64(number))
-            let line = files.refused(operation, object, by: caller, error)
+            let what = RefusedRequest(
+                operation, Inode(number: UInt64(number)), name.map { String(cString: $0) }, other: other.map { String(cString: $0) })
+            let (object, line) = files.refused(what, by: caller, error)
             let log = context(request).log
             log.write(.debug, "refused", ["operation": "\(operation)", "object": object, "reason": line])
             // What cannot be read is for the log of every level.
@@ -316,7 +351,8 @@ private func status(_ attributes: FileAttributes) -> stat {
     var status = stat()
     status.st_ino = UInt(attributes.inode)
     status.st_mode = type(attributes.kind) | attributes.mode
-    status.st_nlink = attributes.kind == .directory ? 2 : 1
+    // Of a directory too: it says that nothing follows from the number about directories in it.
+    status.st_nlink = 1
     status.st_uid = attributes.uid
     status.st_gid = attributes.gid
     status.st_size = off_t(attributes.size)

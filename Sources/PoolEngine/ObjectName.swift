@@ -17,6 +17,16 @@ public enum ObjectName {
             rest: { isAlphanumeric($0) || "._+-:".utf8.contains($0) })
     }
 
+    /// As `checkVolume`, or what is set aside: beginning with a dot, up to 255 bytes of the same and `~`.
+    static func checkStored(_ name: String) throws(PoolError) {
+        guard isAside(name) else { return try checkVolume(name) }
+        guard name.utf8.allSatisfy({ isAlphanumeric($0) || "._+-~".utf8.contains($0) }) else { throw .invalid(.name) }
+        guard name.utf8.count <= 255 else { throw .invalid(.nameTooLong) }
+    }
+
+    /// No user's name begins with a dot.
+    static func isAside(_ name: String) -> Bool { name.utf8.first == UInt8(ascii: ".") }
+
     private static func check(
         _ name: String, first: (UInt8) -> Bool, rest: (UInt8) -> Bool
     ) throws(PoolError) {

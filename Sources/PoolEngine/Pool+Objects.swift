@@ -21,7 +21,7 @@ extension Pool {
     /// The id of the volume, or with `snapshot` of that snapshot of it. Throws `.notFound`.
     public func find(_ volume: String, snapshot: String? = nil) throws(PoolError) -> UInt64 {
         try state.withLock { state throws(PoolError) in
-            guard let id = state.volumeNames[volume] else { throw .notFound }
+            guard !ObjectName.isAside(volume), let id = state.volumeNames[volume] else { throw .notFound }
             guard let snapshot else { return id }
             guard let found = state.snapshotNames[id]?[snapshot] else { throw .notFound }
             return found
@@ -36,10 +36,13 @@ extension Pool {
         }
     }
 
-    /// All volumes, by name.
-    public func volumes() -> [ObjectInfo] {
+    /// All volumes, by name, but those that are set aside.
+    public func volumes() -> [ObjectInfo] { volumes(aside: false) }
+
+    func volumes(aside: Bool) -> [ObjectInfo] {
         state.withLock { state in
-            state.volumeNames.values.compactMap { state.objects[$0] }.map { state.info($0) }.sorted { $0.name < $1.name }
+            state.volumeNames.filter { ObjectName.isAside($0.key) == aside }.values.compactMap { state.objects[$0] }.map { state.info($0) }
+                .sorted { $0.name < $1.name }
         }
     }
 
@@ -76,7 +79,7 @@ extension Pool {
                 writtenBytes: c.writtenBytes, discardedBytes: c.discardedBytes, checkpoints: c.checkpoints,
                 punchedBytes: c.punchedBytes, checksumErrors: c.checksumErrors, nodesFromCopy: c.nodesFromCopy,
                 epoch: state.superblock.epoch,
-                volumes: state.volumeNames.count, snapshots: state.objects.count - state.volumeNames.count,
+                volumes: state.volumeNames.keys.count { !ObjectName.isAside($0) }, snapshots: state.objects.count - state.volumeNames.count,
                 hidden: state.hidden.count,
                 waiting: state.hidden.count { (state.versions[$0]?.children.count ?? 0) > 1 },
                 cachedNodes: state.cache.count, dirtyBlocks: state.dirtyBlocks, journalUsedFrames: state.journal.usedFrames + state.journal.reserved,
@@ -196,6 +199,10 @@ extension Pool {
     public func rename(_ object: UInt64, to name: String) throws(PoolError) {
         let isSnapshot = try info(object).isSnapshot
         if isSnapshot { try ObjectName.checkSnapshot(name) } else { try ObjectName.checkVolume(name) }
+        try rename(object, isSnapshot: isSnapshot, stored: name)
+    }
+
+    func rename(_ object: UInt64, isSnapshot: Bool, stored name: String) throws(PoolError) {
         _ = try change(.freeing, versions: 1) { state, environment throws(PoolError) in
             let version = try state.version(of: object)
             let isTaken = isSnapshot
@@ -308,7 +315,9 @@ extension PoolState {
     }
 
     private func origin(of record: VersionRecord) -> String? {
-        guard record.state == .volume, record.originVolume != 0, let volume = objects[record.originVolume] else { return nil }
+        guard record.state == .volume, record.originVolume != 0, let volume = objects[record.originVolume],
+            !ObjectName.isAside(volume.record.name)
+        else { return nil }
         if record.originVersion == 0 { return volume.record.name }
         guard let snapshot = objects[record.originVersion] else { return nil }
         return "\(volume.record.name)@\(snapshot.record.name)"

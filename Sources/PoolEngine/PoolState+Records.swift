@@ -43,7 +43,7 @@ extension PoolState {
 
     private func isSound(_ name: String, _ state: VersionRecord.State) -> Bool {
         switch state {
-        case .volume: (try? ObjectName.checkVolume(name)) != nil
+        case .volume: (try? ObjectName.checkStored(name)) != nil
         case .snapshot: (try? ObjectName.checkSnapshot(name)) != nil
         case .hidden: true
         }

@@ -89,9 +89,10 @@ extension PoolState {
         dirtyBlocks += PropertyChain.blocks(bytes: PropertyChain.encode(version.properties).count, geometry: geometry)
     }
 
-    /// What a version that begins as another has of its properties: what users set, and nothing that limits or labels it.
+    /// What a version that begins as another has of its properties: what users set, and nothing that limits or labels it, as
+    /// what a mount calls user.volfs does.
     mutating func inheritProperties(_ version: Version, from other: Version) {
-        version.properties = other.properties.filter { $0.key.hasPrefix("user.") }
+        version.properties = other.properties.filter { $0.key.hasPrefix("user.") && !$0.key.hasPrefix("user.volfs.") }
         if !version.properties.isEmpty { touchProperties(version) }
     }
 

@@ -16,13 +16,14 @@ extension VolumeFileSystem {
         case .errors: return refusals.text
         case .list: return listText()
         case .volumeInfo(let id), .snapshotInfo(let id): return infoText(try pool.info(id))
-        case .volumeInfoJSON(let id), .snapshotInfoJSON(let id): return infoJSON(try pool.info(id))
+        case .volumeInfoJSON(let id), .snapshotInfoJSON(let id): return try infoJSON(try pool.info(id))
         case .volumeUsers(let id): return usersText(id)
         case .diff(let pair): return try DiffText.text(pool, from: pair >> 28, to: pair & (1 << 28 - 1))
+        case .diffJSON(let pair): return try DiffText.json(pool, from: pair >> 28, to: pair & (1 << 28 - 1))
         case .jobState(let kind): return try jobs.job(kind).phase.rawValue + "\n"
         case .jobProgress(let kind):
-            let progress = try jobs.job(kind).control.progress
-            return "\(progress.done) \(progress.total)\n"
+            let job = try jobs.job(kind), (done, total) = job.progress ?? (job.control.progress.done, job.control.progress.total)
+            return "\(done) \(total)\n"
         case .jobReport(let kind): return try jobs.job(kind).text
         case .jobReportJSON(let kind): return try jobs.job(kind).json
         default: throw .notPermitted
@@ -41,25 +42,37 @@ extension VolumeFileSystem {
           ln -s VOL@SNAP .ctl/clone/NEW       a writable clone, at once; VOL alone clones it as it is now
           readlink .ctl/clone/NEW             what it was cloned from; rm forgets it, and nothing else
           echo SNAP > .ctl/vol/VOL/rollback   back to a snapshot; what there is now is kept as VOL@pre-rollback-TIME
-          echo TEXT > .ctl/vol/VOL/prop/comment  also fixed, shrink, quota, snapshot_limit; of a snapshot: hold
+          echo TEXT > .ctl/vol/VOL/prop/comment  also fixed, shrink, readonly, quota, snapshot_limit; of a snapshot: hold
           echo BYTES > .ctl/size              make the pool larger
           cat .ctl/diff/VOL/A..B              ranges that differ: offset, length, z if a hole now; B may be head
           mkdir .ctl/group/all/snap/SNAP      all volumes at one moment
+          mkdir .ctl/group/GROUP              or some: ln -s ../../../../VOL .ctl/group/GROUP/members/VOL
+          mkdir .ctl/group/GROUP/snap/SNAP    all members at one moment
+          mv .ctl/trash/VOL NEW               a removed volume back, if the pool is mounted with -o trash=TIME
           mkdir .ctl/job/scrub                verify everything; also check, check-data; rmdir cancels
           cat .ctl/job/scrub/state  .ctl/job/scrub/report
           cat .ctl/stats  .ctl/errors         space; why the last operations were refused
+          cat .ctl/events                     what happens from now on, a line of JSON each
           cat .ctl/vol/VOL/info  .ctl/vol/VOL/users
 
         See volfs-ctl(7).
 
         """
 
+    static let stateNames = ["starting", "ready", "full", "read-only", "degraded", "stopping"]
+
+    /// One of `stateNames`; while it is starting nobody can ask. Full is a pool in which what the last writer wanted did not find
+    /// room, and would not now.
     var stateName: String {
         let statistics = pool.statistics()
         if open.withLock({ $0.isStopping }) { return "stopping" }
         if statistics.isSuspended { return "degraded" }
         if statistics.isReadOnly || options.isReadOnly { return "read-only" }
-        return pool.usage().available == 0 ? "full" : "ready"
+        // A lone number: whoever refuses next stores another.
+        let available = pool.usage().available
+        if available == 0 || available < shortage.load(ordering: .relaxed) { return "full" }
+        shortage.store(0, ordering: .relaxed)
+        return "ready"
     }
 
     private func statisticsText() -> String {
@@ -82,21 +95,6 @@ extension VolumeFileSystem {
             ("pid", .number(Int64(options.process))), ("state", .text(stateName)),
         ]
         return JSON.object(fields + statisticsNumbers.map { ($0.0, .size($0.1)) }) + "\n"
-    }
-
-    /// The Prometheus text format: what only goes up is a counter.
-    func metricsText() -> String {
-        let counters: Set<String> = [
-            "reads", "read_bytes", "writes", "written_bytes", "flushes", "discards", "discarded_bytes", "checkpoints", "punched_bytes",
-            "checksum_errors", "nodes_from_copy",
-        ]
-        let label = "{pool=\"\(pool.uuid.text)\"}"
-        var text = ""
-        for (name, value) in statisticsNumbers {
-            let isCounter = counters.contains(name), full = "volfs_\(name)" + (isCounter ? "_total" : "")
-            text += "# TYPE \(full) \(isCounter ? "counter" : "gauge")\n\(full)\(label) \(value)\n"
-        }
-        return text + "# TYPE volfs_ready gauge\nvolfs_ready\(label) \(stateName == "ready" ? 1 : 0)\n"
     }
 
     var statisticsNumbers: [(String, UInt64)] {
@@ -146,19 +144,16 @@ extension VolumeFileSystem {
         return lines.map { name, value in name + String(repeating: " ", count: 12 - name.count) + value + "\n" }.joined()
     }
 
-    private func infoJSON(_ info: ObjectInfo) -> String {
+    private func infoJSON(_ info: ObjectInfo) throws(PoolError) -> String {
         JSON.object([
             ("schema", .text("volfs.volume/1")), ("name", .text(info.fullName)), ("guid", .text(info.uuid.text)),
             ("type", .text(info.isSnapshot ? "snapshot" : "volume")), ("size", .size(info.size)),
             ("referenced", .size(info.referenced)), ("created", .text(Wording.time(info.created))),
             ("origin", info.origin.map { .text($0) } ?? .null), ("snapshots", .number(Int64(info.snapshotCount))),
-            ("open", .number(Int64(open.withLock { $0.files[info.id]?.count ?? 0 }))),
+            ("open", .number(Int64(openCount(info.id)))),
+            ("properties", .fields(try setProperties(info.id).map { ($0.name, .text($0.value)) })),
         ]) + "\n"
     }
 
-    private func usersText(_ id: UInt64) -> String {
-        let handles = open.withLock { $0.files[id] ?? [:] }
-        return handles.sorted { $0.key < $1.key }
-            .map { "pid=\($0.value.process) mode=\($0.value.writes ? "rw" : "ro") kind=fuse\n" }.joined()
-    }
+    private func usersText(_ id: UInt64) -> String { users(of: id).map(\.line).joined() }
 }

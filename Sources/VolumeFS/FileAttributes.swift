@@ -58,4 +58,6 @@ public struct OpenFile: Equatable, Sendable {
     public var handle: UInt64
     /// True for a snapshot, whose bytes never change: the kernel may keep them.
     public var isImmutable: Bool
+    /// True for `.ctl/events`, which has no offsets.
+    public var isStream = false
 }

@@ -1,23 +1,26 @@
 /// What an inode number of the mount means. Numbers are computed, not assigned, so they are the same after a remount:
-/// the object's id in the high bits, what of it in the low eight. No table, and nothing to forget.
+/// the object's id in the high bits, what of it in the low eight. No table, and nothing to forget; only groups, which have
+/// names and no ids, get theirs from `GroupTable`.
 public enum Inode: Hashable, Sendable {
-    case root, control, readme, state, statistics, statisticsJSON, errors, list
-    case volumeDirectories, snapshotDirectories, clones
+    case root, control, readme, state, statistics, statisticsJSON, errors, list, events
+    case volumeDirectories, snapshotDirectories, clones, trash
     /// Contents of a volume or a snapshot.
     case file(UInt64)
     /// `.ctl/vol/VOL`, and what is in it.
     case volumeDirectory(UInt64), volumeInfo(UInt64), volumeInfoJSON(UInt64), volumeOrigin(UInt64), volumeUsers(UInt64)
     case volumeRollback(UInt64)
-    /// `.ctl/group`, its one group `all`, and that group's snapshots.
-    case groups, groupAll, groupSnapshots
+    /// `.ctl/group`; `.ctl/group/GROUP` by the group's number, and what is in it.
+    case groups, group(UInt64), groupMembers(UInt64), groupSnapshots(UInt64)
+    /// `.ctl/group/GROUP/members/VOL`, the same link in each group.
+    case groupMember(UInt64)
+    /// `.ctl/group/GROUP/snap/SNAP`: the group's number and the snapshot of the member with the lowest id, 28 bits each.
+    case groupSnapshot(UInt64)
     /// `prop` of a volume or a snapshot; in it the property whose number is in the low eight bits.
     case propertyDirectory(UInt64), property(UInt64)
     /// `.ctl/size`: bytes the pool has; a larger number written to it makes it grow.
     case poolSize, metrics
-    /// `.ctl/diff`, `.ctl/diff/VOL`, and `A..B` in it: two ids of 28 bits each.
-    case diffs, diffDirectory(UInt64), diff(UInt64)
-    /// One of those, by the snapshot that the oldest volume has of that name.
-    case groupSnapshot(UInt64)
+    /// `.ctl/diff`, `.ctl/diff/VOL`, and `A..B` and `A..B.json` in it: two ids of 28 bits each.
+    case diffs, diffDirectory(UInt64), diff(UInt64), diffJSON(UInt64)
     /// `.ctl/snap/VOL`.
     case snapshotDirectory(UInt64)
     /// `.ctl/snap/VOL/SNAP`, and what is in it.
@@ -29,7 +32,7 @@ public enum Inode: Hashable, Sendable {
 
     private static let fixed: [Inode] = [
         .root, .control, .readme, .state, .statistics, .statisticsJSON, .errors, .list, .volumeDirectories,
-        .snapshotDirectories, .clones, .jobs, .groups, .groupAll, .groupSnapshots, .diffs, .poolSize, .metrics,
+        .snapshotDirectories, .clones, .jobs, .groups, .diffs, .poolSize, .metrics, .events, .trash,
     ] + Jobs.Kind.allCases.flatMap { [.job($0), .jobState($0), .jobProgress($0), .jobReport($0), .jobReportJSON($0)] }
 
     public var number: UInt64 {
@@ -46,21 +49,18 @@ public enum Inode: Hashable, Sendable {
         case .snapshotInfoJSON(let id): id << 8 | 10
         case .clone(let id): id << 8 | 11
         case .volumeRollback(let id): id << 8 | 12
-        case .groupSnapshot(let id): id << 8 | 13
+        case .groupSnapshot(let pair): pair << 8 | 13
         case .diffDirectory(let id): id << 8 | 14
         case .diff(let pair): pair << 8 | 15
         case .propertyDirectory(let id): id << 8 | 16
         case .property(let pair): pair << 8 | 17
+        case .group(let group): group << 8 | 18
+        case .groupMembers(let group): group << 8 | 19
+        case .groupSnapshots(let group): group << 8 | 20
+        case .groupMember(let id): id << 8 | 21
+        case .diffJSON(let pair): pair << 8 | 22
         // The fixed ones have numbers from 1, the root's; an object's id is never 0.
         default: UInt64((Self.fixed.firstIndex(of: self) ?? 0) + 1)
-        }
-    }
-
-    /// A control file that is written to.
-    var takesWords: Bool {
-        switch self {
-        case .volumeRollback, .poolSize, .property: true
-        default: false
         }
     }
 
@@ -90,7 +90,33 @@ public enum Inode: Hashable, Sendable {
         case 15: self = .diff(id)
         case 16: self = .propertyDirectory(id)
         case 17: self = .property(id)
+        case 18: self = .group(id)
+        case 19: self = .groupMembers(id)
+        case 20: self = .groupSnapshots(id)
+        case 21: self = .groupMember(id)
+        case 22: self = .diffJSON(id)
         default: return nil
+        }
+    }
+
+    /// A control file that is written to.
+    var takesWords: Bool {
+        switch self {
+        case .volumeRollback, .poolSize, .property: true
+        default: false
+        }
+    }
+
+    /// The id of the volume or snapshot that it is of.
+    var object: UInt64? {
+        switch self {
+        case .file(let id), .volumeDirectory(let id), .volumeInfo(let id), .volumeInfoJSON(let id), .volumeOrigin(let id),
+            .volumeUsers(let id), .volumeRollback(let id), .snapshotDirectory(let id), .snapshot(let id), .snapshotInfo(let id),
+            .snapshotInfoJSON(let id), .clone(let id), .propertyDirectory(let id), .diffDirectory(let id), .groupMember(let id):
+            id
+        case .property(let pair): pair >> 8
+        case .groupSnapshot(let pair): pair & (1 << 28 - 1)
+        default: nil
         }
     }
 
@@ -99,10 +125,10 @@ public enum Inode: Hashable, Sendable {
     public var kind: Kind {
         switch self {
         case .root, .control, .volumeDirectories, .snapshotDirectories, .clones, .volumeDirectory, .snapshotDirectory,
-            .snapshot, .jobs, .job, .groups, .groupAll, .groupSnapshots, .groupSnapshot,
+            .snapshot, .jobs, .job, .groups, .group, .groupMembers, .groupSnapshots, .groupSnapshot, .trash,
             .diffs, .diffDirectory, .propertyDirectory:
             .directory
-        case .clone, .volumeOrigin: .link
+        case .clone, .volumeOrigin, .groupMember: .link
         default: .file
         }
     }

@@ -1,4 +1,4 @@
-internal import BlockStorage
+package import BlockStorage
 internal import Synchronization
 
 /// The last hundred refused operations, for `.ctl/errors`: a shell's user sees an errno only, the reason is here.
@@ -16,8 +16,9 @@ final class RefusalLog: Sendable {
     var text: String { lines.withLock { $0.map { $0 + "\n" }.joined() } }
 }
 
-/// Why something was refused, in a sentence that says what to do.
-func reason(for error: PoolError) -> String {
+/// Why something was refused, in a sentence that says what to do, where nothing is known but the failure. A mount says more:
+/// `VolumeFileSystem.explanation`.
+package func reason(for error: PoolError) -> String {
     switch error {
     case .outOfSpace(let needed, let free):
         "the pool is full: \(needed) bytes are needed, \(free) are free; delete snapshots or volumes, or punch holes"
@@ -25,15 +26,15 @@ func reason(for error: PoolError) -> String {
     case .tooLarge(let size, let limit): "\(size) bytes are more than the largest volume, \(limit)"
     case .invalid(.name):
         "names are made of letters, digits and . _ + - (a snapshot's also of :), and begin with a letter or digit"
-    case .invalid(.nameTooLong): "names have at most 127 bytes"
+    case .invalid(.nameTooLong): "names have at most 127 bytes; choose a shorter one"
     case .invalid(.destination): "it can be renamed only where it is, and volumes stay volumes"
     case .invalid(.size): "a pool grows to a larger number of bytes, by two segments of 2 MiB or more"
-    case .invalid(.job): "there is scrub, check and check-data to do"
+    case .invalid(.job): "there is no such job; there is scrub, check and check-data to do"
     case .invalid: "that value is not allowed here"
     case .notFound: "there is no volume or snapshot of that name"
     case .exists: "that name is taken; remove or rename what has it first"
     case .hasSnapshots(let count): "the volume has \(count) snapshots; remove them first: rmdir .ctl/snap/VOLUME/*"
-    case .inUse: "it is open; close, unmount or detach it first"
+    case .inUse: "another request is changing its size; try again"
     case .readOnly: "snapshots, and pools mounted read-only, cannot be changed; clone it: ln -s VOL@SNAP .ctl/clone/NAME"
     case .notPermitted: "not here: volumes are files at the top, snapshots are made by mkdir and removed by rmdir in .ctl/snap/VOLUME"
     case .notSupported: "this kind of request is not supported"
@@ -42,10 +43,40 @@ func reason(for error: PoolError) -> String {
     case .noProperty: "no such property is set"
     case .tooMany(let limit): "snapshot_limit allows \(limit) snapshots; remove one or raise it"
     case .held: "it is held; first: echo > .ctl/snap/VOL/SNAP/prop/hold"
+    case .refused(let refusal): reason(for: refusal)
     case .cancelled: "it was cancelled"
     case .corrupt(let structure, let position, let problem):
         "damaged \(structure) at byte \(position) of the pool's file (\(problem)); run volfs check"
     case .locked, .notAPool, .unsupportedFormat, .truncated: "the pool cannot be used"
     case .system(let call, let errno): "\(call) on the pool's file failed with errno \(errno)"
+    }
+}
+
+private func reason(for refusal: Refusal) -> String {
+    switch refusal {
+    case .quota(let limit): "its quota, \(limit) bytes, is used up; raise the property quota, or punch holes"
+    case .fixed(let size): "it is fixed at \(size) bytes; make it larger with truncate, or set fixed=off"
+    case .shrinkIsOff: "its property shrink is off; set shrink=on first"
+    case .volumeIsReadOnly: "its property readonly is on; set readonly=off first"
+    case .poolIsSuspended: "the pool is read-only after a failed write; unmount and mount again to recover"
+    case .isStopping: "the mount is ending, and opens and makes nothing new; wait, and mount again"
+    case .isOpen: "it is open; close, unmount or detach it first"
+    case .computedProperty: "that property is computed; it can only be read"
+    case .unknownProperty: "there is no such property; see: ls .ctl/vol/VOLUME/prop"
+    case .valueTooLarge(let limit): "a value has at most 3072 bytes, and all of one object's \(max(limit, 65_536)); choose a shorter one"
+    case .notOwner: "it belongs to somebody else; ask its owner or root"
+    case .needsRoot: "the group of all volumes is root's; make a group of your own: mkdir .ctl/group/GROUP"
+    case .mayNotRead: "it may not be read by you, so not cloned; ask its owner for: chmod +r"
+    case .replacingLink: "a clone is never replaced, so ln -sf does not work; remove it first: rm CLONE"
+    case .linkTarget: "that is no volume or snapshot of this pool; write it as VOL or VOL@SNAP"
+    case .memberHasName: "a volume of the group has a snapshot of that name; choose another"
+    case .memberIsFull(_, let limit): "snapshot_limit allows \(limit) snapshots of a volume of the group; remove one or raise it"
+    case .memberIsHeld: "the snapshot of a volume of the group is held; release it first"
+    case .groupHasMembers(let count): "the group has \(count) members; remove them first: rm .ctl/group/GROUP/members/*"
+    case .groupIsEmpty: "the group has no members; add one: ln -s ../../../../VOL .ctl/group/GROUP/members/VOL"
+    case .groupOfAll: "the group of all volumes is always there and has them all; make another: mkdir .ctl/group/GROUP"
+    case .isInTrash: "it is in the trash; restore it first: mv .ctl/trash/NAME NAME"
+    case .tooManyReaders(let limit): "\(limit) streams of events are open; close one"
+    case .freesByItself: "what was deleted is freed by itself; wait until .ctl/job/freeing is gone"
     }
 }

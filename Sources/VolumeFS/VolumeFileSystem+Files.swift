@@ -8,14 +8,16 @@ extension VolumeFileSystem {
     public func open(_ inode: Inode, _ request: OpenRequest, by caller: Caller) throws(PoolError) -> OpenFile {
         try refuseIfStopping()
         guard case .file(let id) = inode else { return try openText(inode, request) }
-        let handle = try enter(id, request, caller)
+        let command = options.commandName(caller.process)
+        let handle = try enter(
+            id, process: caller.process, command: command, writes: request.writes || request.truncates, kind: .fuse)
         do throws(PoolError) {
             let info = try pool.info(id)
-            if (request.writes || request.truncates) && (info.isSnapshot || options.isReadOnly) { throw .readOnly }
             if request.truncates && info.size > 0 {
-                if try !limits(of: id).mayShrink { throw .notPermitted }
+                if try !limits(of: id).mayShrink { throw .refused(.shrinkIsOff) }
                 try waitUntilClosed(id, others: 1)
                 try pool.resize(id, to: 0)
+                events.publish("volume-resized", info.name, [("size", .size(0))])
             }
             return OpenFile(handle: handle, isImmutable: info.isSnapshot)
         } catch {
@@ -24,17 +26,11 @@ extension VolumeFileSystem {
         }
     }
 
-    /// Notes an open handle, before anything else: from then on the object cannot be deleted.
-    private func enter(_ id: UInt64, _ request: OpenRequest, _ caller: Caller) throws(PoolError) -> UInt64 {
-        try open.withLock { table throws(PoolError) in
-            if table.ending.contains(id) { throw .inUse }
-            defer { table.next += 1 }
-            table.files[id, default: [:]][table.next] = (caller.process, request.writes)
-            return table.next
-        }
-    }
-
     private func openText(_ inode: Inode, _ request: OpenRequest) throws(PoolError) -> OpenFile {
+        if inode == .events { return try openEvents(request) }
+        if case .property(let pair) = inode, request.writes, Settable(rawValue: Self.propertyName(pair & 255)) == nil {
+            throw .refused(.computedProperty)
+        }
         if inode.takesWords, request.writes {
             return open.withLock { table in
                 defer { table.next += 1 }
@@ -51,18 +47,16 @@ extension VolumeFileSystem {
     }
 
     public func release(_ inode: Inode, handle: UInt64) {
-        open.withLock { table in
-            table.texts[handle] = nil
-            guard case .file(let id) = inode else { return }
-            table.files[id]?[handle] = nil
-            if table.files[id]?.isEmpty == true { table.files[id] = nil }
-        }
+        if case .file(let id) = inode { return leave(id, handle) }
+        if inode == .events { return events.remove(handle) }
+        open.withLock { $0.texts[handle] = nil }
     }
 
     /// Makes a volume of size 0 and opens it.
     public func create(
         _ parent: Inode, _ name: String, mode: UInt32, _ request: OpenRequest, by caller: Caller
     ) throws(PoolError) -> (inode: Inode, file: OpenFile) {
+        if case .propertyDirectory = parent { throw .refused(.unknownProperty) }
         guard parent == .root, !name.contains("@") else { throw .notPermitted }
         try refuseIfReadOnly()
         let id = try pool.createVolume(name, size: 0, attributes: newAttributes(mode, caller))
@@ -74,6 +68,8 @@ extension VolumeFileSystem {
                 throw error
             }
         }
+        touchVolumes(try pool.info(id))
+        events.publish("volume-created", name, [("size", .size(0))])
         return (.file(id), try open(.file(id), request, by: caller))
     }
 
@@ -109,7 +105,8 @@ extension VolumeFileSystem {
         _ inode: Inode, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, isSynchronous: Bool = false
     ) throws(PoolError) {
         if inode.takesWords {
-            guard bytes.count <= 4096, let text = String(validating: bytes, as: UTF8.self) else { throw .invalid(.value) }
+            if bytes.count > 4096 { throw .refused(.valueTooLarge(limit: 3072)) }
+            guard let text = String(validating: bytes, as: UTF8.self) else { throw .invalid(.value) }
             switch inode {
             case .volumeRollback(let volume): return try rollback(volume, text)
             case .property(let pair): return try setProperty(pair >> 8, pair & 255, text)
@@ -137,6 +134,7 @@ extension VolumeFileSystem {
         if options.isReadOnly { throw .readOnly }
         let (size, isSnapshot) = try pool.size(id)
         if isSnapshot { throw .readOnly }
+        if try limits(of: id).isReadOnly { throw .refused(.volumeIsReadOnly) }
         switch mode {
         case punchHole | keepSize, zeroRange | keepSize, zeroRange: break
         case keepSize where !options.reservesOnAllocate: return
@@ -146,7 +144,7 @@ extension VolumeFileSystem {
         // The larger size first: if it is refused, nothing has been zeroed.
         let (end, overflow) = offset.addingReportingOverflow(count)
         if mode == zeroRange, overflow || end > size {
-            if try limits(of: id).isFixed { throw .outOfSpace(needed: overflow ? .max : end - size, free: 0) }
+            if try limits(of: id).isFixed { throw .refused(.fixed(size: size)) }
             try pool.resize(id, to: overflow ? .max : end)
         }
         try pool.discard(id, at: offset, count: count)
@@ -157,7 +155,7 @@ extension VolumeFileSystem {
         let (end, overflow) = offset.addingReportingOverflow(count)
         let size = try pool.size(id).bytes
         guard overflow || end > size else { return }
-        if try limits(of: id).isFixed { throw .outOfSpace(needed: overflow ? .max : end - size, free: 0) }
+        if try limits(of: id).isFixed { throw .refused(.fixed(size: size)) }
         try pool.resize(id, to: overflow ? .max : end)
     }
 
@@ -183,12 +181,15 @@ extension VolumeFileSystem {
         guard case .file(let id) = inode else { throw .notPermitted }
         let info = try pool.info(id)
         if info.isSnapshot || options.isReadOnly { throw .readOnly }
+        try refuseIfInTrash(info)
         if let size = changes.size, size != info.size {
+            try refuseChange(of: info)
             if size < info.size {
-                if try !limits(of: id).mayShrink { throw .notPermitted }
+                if try !limits(of: id).mayShrink { throw .refused(.shrinkIsOff) }
                 try waitUntilClosed(id, others: hasHandle ? 1 : 0)
             }
             try pool.resize(id, to: size)
+            events.publish("volume-resized", info.name, [("size", .size(size))])
         }
         if changes.mode != nil || changes.uid != nil || changes.gid != nil || changes.modified != nil {
             let old = info.attributes
@@ -208,38 +209,7 @@ extension VolumeFileSystem {
         guard let size = UInt64(text.filter { !$0.isWhitespace }), size > pool.deviceSize else { throw .invalid(.size) }
         try options.enlarge(size)
         try pool.grow()
-    }
-
-    /// For verbs that make or end something.
-    func refuseIfReadOnly() throws(PoolError) {
-        if options.isReadOnly { throw .readOnly }
-        try refuseIfStopping()
-    }
-
-    private func refuseIfStopping() throws(PoolError) { if open.withLock({ $0.isStopping }) { throw .notPermitted } }
-
-    /// Runs `body`, which ends the object, once nobody has it open; meanwhile nobody can open it.
-    func whileClosed(_ id: UInt64, _ body: () throws(PoolError) -> Void) throws(PoolError) {
-        defer { _ = open.withLock { $0.ending.remove(id) } }
-        for attempt in 0..<200 {
-            if attempt > 0 { options.pause(10) }
-            let isClosed = open.withLock { table in
-                guard table.files[id] == nil else { return false }
-                table.ending.insert(id)
-                return true
-            }
-            if isClosed { return try body() }
-        }
-        throw .inUse
-    }
-
-    /// Returns when at most `others` handles of the object are open. close(2) returns before the last release reaches
-    /// us, so an object that seems open is given two seconds before `.inUse`.
-    func waitUntilClosed(_ id: UInt64, others: Int) throws(PoolError) {
-        for _ in 0..<200 {
-            if open.withLock({ $0.files[id]?.count ?? 0 }) <= others { return }
-            options.pause(10)
-        }
-        throw .inUse
+        times.touch([.poolSize], options.now())
+        events.publish("pool-resized", options.source, [("size", .size(pool.deviceSize))])
     }
 }

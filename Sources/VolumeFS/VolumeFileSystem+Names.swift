@@ -7,73 +7,78 @@ extension VolumeFileSystem {
     /// `mkdir .ctl/snap/VOL/SNAP`: a snapshot. Durable on return.
     public func makeDirectory(_ parent: Inode, _ name: String, by caller: Caller) throws(PoolError) -> Inode {
         try refuseIfReadOnly()
-        let volume: UInt64
-        var snapshot = name
         switch parent {
-        case .groupSnapshots:
-            // Every volume, at one moment: root's to make.
-            guard caller.uid == 0 else { throw .notPermitted }
-            let volumes = pool.volumes().map(\.id)
-            for volume in volumes { try refuseSnapshotByLimits(volume) }
-            try pool.createSnapshots(name, of: volumes)
-            for volume in volumes { touchSnapshots(of: volume) }
-            return try lookup(parent, name)
+        case .groups: return try makeGroup(name)
+        case .groupSnapshots(let group): return try makeGroupSnapshot(group, name, by: caller)
         case .jobs:
             guard let kind = Jobs.Kind(rawValue: name) else { throw .invalid(.job) }
             try jobs.start(kind)
+            times.touch([.jobs], options.now())
             return .job(kind)
-        case .snapshotDirectory(let id): volume = id
+        case .snapshotDirectory(let id): return try makeSnapshot(name, of: id)
         case .snapshotDirectories:
             let parts = name.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
-            volume = try pool.find(String(parts[0]))
+            let volume = try pool.find(String(parts[0]))
             // `mkdir .ctl/snap/VOL` of a volume that is there: it has that directory already.
             guard parts.count == 2 else { throw .exists }
-            snapshot = String(parts[1])
-            try requireOwner(of: volume, caller)
+            // `.ctl/snap` is nobody's, so its alias checks what the volume's own directory would.
+            try requireOwner(of: try pool.info(volume), caller)
+            return try makeSnapshot(String(parts[1]), of: volume)
         default: throw .notPermitted
         }
+    }
+
+    private func makeSnapshot(_ name: String, of volume: UInt64) throws(PoolError) -> Inode {
         try refuseSnapshotByLimits(volume)
-        let id = try pool.createSnapshot(snapshot, of: volume)
+        let id = try pool.createSnapshot(name, of: volume)
         touchSnapshots(of: volume)
+        noteSnapshot("snapshot-created", id)
         return .snapshot(id)
     }
 
     /// `rmdir .ctl/snap/VOL/SNAP`: the snapshot is gone, durably; its space follows in the background.
     public func removeDirectory(_ parent: Inode, _ name: String, by caller: Caller) throws(PoolError) {
         let inode = try lookup(parent, name)
-        if case .job(let kind) = inode { return try jobs.remove(kind) }
-        if case .groupSnapshot = inode { return try removeGroupSnapshot(name, by: caller) }
-        guard case .snapshot(let id) = inode else { throw .notPermitted }
-        try refuseIfReadOnly()
-        try refuseDeletionByLimits(id)
-        let info = try pool.info(id)
-        if parent == .snapshotDirectories { try requireOwner(of: info.volume, caller) }
-        try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
-        touchSnapshots(of: info.volume)
-    }
-
-    private func removeGroupSnapshot(_ name: String, by caller: Caller) throws(PoolError) {
-        try refuseIfReadOnly()
-        guard caller.uid == 0 else { throw .notPermitted }
-        for volume in pool.volumes() {
-            guard let id = try? pool.find(snapshot: name, of: volume.id) else { continue }
+        switch (parent, inode) {
+        case (_, .job(let kind)):
+            try jobs.remove(kind)
+            times.touch([.jobs], options.now())
+        case (.groups, .group(let group)):
+            try refuseIfReadOnly()
+            try removeGroup(group)
+        case (.groupSnapshots(let group), _):
+            try refuseIfReadOnly()
+            try removeGroupSnapshot(group, name, by: caller)
+        case (_, .snapshot(let id)):
+            try refuseIfReadOnly()
             try refuseDeletionByLimits(id)
-            try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
-            touchSnapshots(of: volume.id)
+            let info = try pool.info(id)
+            if parent == .snapshotDirectories { try requireOwner(of: try pool.info(info.volume), caller) }
+            try whileClosed([id]) { () throws(PoolError) in try pool.delete(id) }
+            forget(id)
+            touchSnapshots(of: info.volume, removed: true)
+            events.publish("snapshot-deleted", info.fullName)
+        default: throw .notPermitted
         }
     }
 
-    /// `ln -s VOL[@SNAP] .ctl/clone/NAME`: a volume that begins as the source.
+    /// `ln -s VOL[@SNAP] .ctl/clone/NAME`: a volume that begins as the source. In a group's `members` a volume joins it.
     public func makeLink(_ parent: Inode, _ name: String, target: String, by caller: Caller) throws(PoolError) -> Inode {
+        if case .groupMembers(let group) = parent {
+            try refuseIfReadOnly()
+            return try join(group, name, target: target, by: caller)
+        }
         guard parent == .clones else { throw .notPermitted }
         try refuseIfReadOnly()
         // `ln -sf` makes a link of a passing name first, and would leave a volume of that name.
-        if name.utf8.count == 8 && name.hasPrefix("Cu") && target.isEmpty == false { throw .invalid(.name) }
+        if name.utf8.count == 8 && name.hasPrefix("Cu") && target.isEmpty == false { throw .refused(.replacingLink) }
         let source = try source(of: target)
         let info = try pool.info(source)
-        guard mayRead(info, caller) else { throw .system(.open, errno: 13) }
+        guard mayRead(info, caller) else { throw .refused(.mayNotRead) }
         let mode = info.attributes.mode & 0o777 | 0o600
         let id = try pool.createClone(name, of: source, attributes: newAttributes(mode, caller))
+        touchVolumes(try pool.info(id))
+        events.publish("volume-cloned", name, [("origin", .text(info.fullName))])
         return .clone(id)
     }
 
@@ -84,58 +89,80 @@ extension VolumeFileSystem {
             gid: options.newGroup ?? caller.gid)
     }
 
-    /// The volume or snapshot that a symlink's target names: as a bare name, relative to `.ctl/clone`, or below the
-    /// mountpoint.
-    private func source(of target: String) throws(PoolError) -> UInt64 {
-        var path = target
+    /// The volume or snapshot that a symlink's target names: as a bare name, relative to where the link is, or below the
+    /// mountpoint. Throws `.linkTarget` for any other path.
+    func source(of target: String) throws(PoolError) -> UInt64 {
+        var path = target[...]
         if path.hasPrefix("/") {
-            guard path.hasPrefix(options.mountpoint + "/") else { throw .invalid(.value) }
-            path = String(path.utf8.dropFirst(options.mountpoint.utf8.count + 1)) ?? ""
-        } else if path.hasPrefix("../../") {
-            path.removeFirst(6)
+            guard path.hasPrefix(options.mountpoint + "/") else { throw .refused(.linkTarget) }
+            path = path.dropFirst(options.mountpoint.count + 1)
         }
+        while path.hasPrefix("../") { path = path.dropFirst(3) }
         if path.hasPrefix(".ctl/snap/") {
-            path = path.dropFirst(10).split(separator: "/").prefix(2).joined(separator: "@")
+            path = path.dropFirst(10).split(separator: "/").prefix(2).joined(separator: "@")[...]
         }
-        guard !path.contains("/"), !path.isEmpty else { throw .invalid(.value) }
-        return try find(path)
+        guard !path.contains("/"), !path.isEmpty else { throw .refused(.linkTarget) }
+        return try find(String(path))
     }
 
-    /// `rm`: deletes a volume at the top; in `.ctl/clone` the record of where one came from, and nothing else.
-    public func unlink(_ parent: Inode, _ name: String) throws(PoolError) {
-        if parent == .clones, case .clone(let id) = try lookup(parent, name) {
+    /// `rm`: deletes a volume at the top, or moves it to the trash; in the trash deletes it for good; in a group ends its being
+    /// a member; in `.ctl/clone` forgets what a volume was cloned from.
+    public func unlink(_ parent: Inode, _ name: String, by caller: Caller) throws(PoolError) {
+        switch (parent, try lookup(parent, name)) {
+        case (.root, .file(let id)): try removeVolume(try pool.info(id))
+        case (.trash, .file(let id)):
             try refuseIfReadOnly()
-            return try pool.forgetOrigin(of: id)
+            try deleteFromTrash(id)
+        case (.groupMembers(let group), _):
+            try refuseIfReadOnly()
+            try leave(group, name, by: caller)
+        case (.clones, .clone(let id)):
+            try refuseIfReadOnly()
+            try pool.forgetOrigin(of: id)
+            times.touch([.clones], options.now())
+            events.publish("volume-detached", name)
+        default: throw .notPermitted
         }
-        guard parent == .root, case .file(let id) = try lookup(parent, name) else { throw .notPermitted }
-        let info = try pool.info(id)
+    }
+
+    private func removeVolume(_ info: ObjectInfo) throws(PoolError) {
         // Snapshots survive `rm -rf *`.
         if info.isSnapshot { throw .notPermitted }
         try refuseIfReadOnly()
         if info.snapshotCount > 0 { throw .hasSnapshots(count: info.snapshotCount) }
-        try whileClosed(id) { () throws(PoolError) in try pool.delete(id) }
+        try whileClosed([info.id]) { () throws(PoolError) in
+            if options.trashSeconds > 0 { try moveToTrash(info) } else { try pool.delete(info.id) }
+        }
+        touchVolumes(info)
+        forget(info.id)
+        events.publish(options.trashSeconds == 0 ? "volume-deleted" : "volume-trashed", info.name)
     }
 
-    /// `mv` of a volume at the top or of a snapshot within its directory. Never replaces anything.
+    /// `mv` of a volume at the top, of a snapshot within its directory, or of a volume out of the trash. Never replaces
+    /// anything.
     public func rename(
         _ parent: Inode, _ name: String, to newParent: Inode, _ newName: String, replaces: Bool
     ) throws(PoolError) {
+        let inode = try lookup(parent, name)
+        if parent == .trash, newParent == .root {
+            try refuseIfReadOnly()
+            return try restore(name, as: newName)
+        }
         guard parent == newParent else { throw .invalid(.destination) }
         let id: UInt64
-        switch try lookup(parent, name) {
-        case .file(let found) where parent == .root: id = found
-        case .snapshot(let found):
-            guard case .snapshotDirectory = parent else { throw .invalid(.destination) }
-            id = found
+        switch (parent, inode) {
+        case (.root, .file(let found)), (.snapshotDirectory, .snapshot(let found)): id = found
+        case (.snapshotDirectories, .snapshot), (.trash, _): throw .invalid(.destination)
         default: throw .notPermitted
         }
         try refuseIfReadOnly()
         let info = try pool.info(id)
-        if info.isSnapshot && parent == .root { throw .notPermitted }
-        if !info.isSnapshot && newName.contains("@") { throw .invalid(.destination) }
+        if (info.isSnapshot && parent == .root) || (!info.isSnapshot && newName.contains("@")) { throw .invalid(.destination) }
         if name == newName { return }
         try pool.rename(id, to: newName)
-        if info.isSnapshot { touchSnapshots(of: info.volume) }
+        if info.isSnapshot { touchSnapshots(of: info.volume) } else { touchVolumes(info) }
+        events.publish(
+            info.isSnapshot ? "snapshot-renamed" : "volume-renamed", (try? pool.info(id))?.fullName ?? newName, [("from", .text(info.fullName))])
     }
 
     /// `mv --exchange`, renameat2(2) with RENAME_EXCHANGE: two volumes get each other's names.
@@ -145,6 +172,8 @@ extension VolumeFileSystem {
         else { throw .invalid(.destination) }
         try refuseIfReadOnly()
         try pool.swap(a, b)
+        for id in [a, b] { touchVolumes(try pool.info(id)) }
+        events.publish("volumes-swapped", first, [("with", .text(second))])
     }
 
     /// A word written to `.ctl/vol/VOL/rollback`: the snapshot to go back to, and `discard` behind it if what the volume holds
@@ -154,22 +183,15 @@ extension VolumeFileSystem {
         let words = text.split(whereSeparator: \.isWhitespace).map(String.init)
         guard (1...2).contains(words.count), words.count == 1 || words[1] == "discard" else { throw .invalid(.value) }
         let snapshot = try pool.find(snapshot: words[0], of: volume)
-        try whileClosed(volume) { () throws(PoolError) in
+        if try limits(of: volume).isReadOnly { throw .refused(.volumeIsReadOnly) }
+        try whileClosed([volume]) { () throws(PoolError) in
             try pool.rollback(volume, to: snapshot, discarding: words.count == 2, now: options.now())
         }
         touchSnapshots(of: volume)
+        events.publish("volume-rolled-back", (try? pool.info(volume))?.name ?? "", [("snapshot", .text(words[0]))])
     }
 
-    func touchSnapshots(of volume: UInt64) {
-        let now = options.now()
-        snapshotTimes.withLock { $0[volume] = now }
-    }
-
-    /// `.ctl/snap` is nobody's, so its alias checks what the volume's own directory would.
-    private func requireOwner(of volume: UInt64, _ caller: Caller) throws(PoolError) {
-        let owner = try pool.info(volume).attributes.uid
-        if caller.uid != 0 && caller.uid != owner { throw .system(.open, errno: 13) }
-    }
+    func noteSnapshot(_ kind: String, _ id: UInt64) { if let info = try? pool.info(id) { events.publish(kind, info.fullName) } }
 
     private func mayRead(_ info: ObjectInfo, _ caller: Caller) -> Bool {
         if caller.uid == 0 { return true }

@@ -9,7 +9,7 @@ internal import Synchronization
 extension VolumeFileSystem {
     /// Ours that can be set, and what they accept.
     enum Settable: String, CaseIterable {
-        case comment, fixed, shrink, snapshotLimit = "snapshot_limit", quota, hold
+        case comment, fixed, shrink, snapshotLimit = "snapshot_limit", quota, hold, readonly, group
 
         static let prefix = "user.volfs."
 
@@ -17,8 +17,22 @@ extension VolumeFileSystem {
             switch self {
             case .comment: true
             case .hold: isSnapshot
-            case .fixed, .shrink: !isSnapshot && ["on", "off"].contains(text)
+            case .fixed, .shrink, .readonly: !isSnapshot && ["on", "off"].contains(text)
             case .snapshotLimit, .quota: !isSnapshot && UInt64(text) != nil
+            case .group: !isSnapshot && VolumeFileSystem.parseGroups(text) != nil
+            }
+        }
+
+        /// What a property of that name takes, as an answer to what it does not.
+        static func sentence(_ name: String) -> String {
+            switch Settable(rawValue: name) {
+            case .comment?: "comment takes any text, in UTF-8"
+            case .hold?: "hold takes any text, of a snapshot only; an empty line releases it"
+            case .fixed?, .shrink?, .readonly?: "\(name) is on or off, of a volume only"
+            case .snapshotLimit?: "\(name) is a number, of a volume only; an empty line removes the limit"
+            case .quota?: "quota is a number of bytes, of a volume only; an empty line removes it"
+            case .group?: "group has names of groups with commas between, each once and not all, of a volume only"
+            case nil: "there is no property \(name) that can be set; those there are: \(settableNames.joined(separator: ", "))"
             }
         }
     }
@@ -51,14 +65,15 @@ extension VolumeFileSystem {
         _ inode: Inode, _ name: String, _ value: [UInt8]?, mustBeNew: Bool = false, mustExist: Bool = false
     ) throws(PoolError) {
         guard case .file(let id) = inode else { throw .notSupported }
-        if options.isReadOnly { throw .readOnly }
-        let isSnapshot = try pool.size(id).isSnapshot
+        try refuseIfReadOnly()
+        let info = try pool.info(id), isSnapshot = info.isSnapshot
+        try refuseIfInTrash(info)
         if name.hasPrefix(Settable.prefix) {
             let short = String(name.dropFirst(Settable.prefix.count))
-            if Self.computed.contains(short) { throw .notPermitted }
-            let text = value.map { String(decoding: $0, as: UTF8.self) } ?? ""
-            guard let property = Settable(rawValue: short), value == nil || property.accepts(text, isSnapshot: isSnapshot) else {
-                throw .invalid(.value)
+            if Self.computed.contains(short) { throw .refused(.computedProperty) }
+            guard let property = Settable(rawValue: short) else { throw .refused(.unknownProperty) }
+            if let value {
+                guard let text = String(validating: value, as: UTF8.self), property.accepts(text, isSnapshot: isSnapshot) else { throw .invalid(.value) }
             }
         } else {
             guard ["user.", "trusted.", "security."].contains(where: { name.hasPrefix($0) }) else { throw .notSupported }
@@ -67,8 +82,19 @@ extension VolumeFileSystem {
         let isThere = try pool.properties(id)[name] != nil
         if mustBeNew && isThere { throw .exists }
         if (mustExist || value == nil) && !isThere { throw .noProperty }
-        try pool.setProperty(id, name, value)
-        limits.withLock { $0[id] = nil }
+        let before = try limits(of: id).groups
+        do throws(PoolError) {
+            try pool.setProperty(id, name, value)
+        } catch .tooLarge(_, let limit) {
+            throw .refused(.valueTooLarge(limit: limit))
+        }
+        limits.withLock { $0.forget(id) }
+        let text = value.flatMap { String(validating: $0, as: UTF8.self) }
+        events.publish("property-changed", info.fullName, [("property", .text(name.hasPrefix(Settable.prefix) ? String(name.dropFirst(Settable.prefix.count)) : name)), ("value", text.map { .text($0) } ?? .null)])
+        if name == Self.groupProperty {
+            let changed = Set(before).symmetricDifference(try limits(of: id).groups)
+            times.touch([.groups] + changed.map { .groupMembers(groupNumber($0)) }, options.now())
+        }
     }
 
     private func computedValue(_ name: String, _ id: UInt64) throws(PoolError) -> String? {
@@ -81,7 +107,7 @@ extension VolumeFileSystem {
         case "origin": info.origin
         case "generation": "\(info.generation)"
         case "snapshots": info.isSnapshot ? nil : "\(info.snapshotCount)"
-        case "open": "\(open.withLock { $0.files[id]?.count ?? 0 })"
+        case "open": "\(openCount(id))"
         default: nil
         }
     }
@@ -111,6 +137,14 @@ extension VolumeFileSystem {
         try setAttribute(.file(id), name, value.isEmpty ? nil : Array(value.utf8))
     }
 
+    /// Those of ours that are set.
+    func setProperties(_ id: UInt64) throws(PoolError) -> [(name: String, value: String)] {
+        let all = try pool.properties(id)
+        return Settable.allCases.compactMap { property in
+            all[Settable.prefix + property.rawValue].map { (property.rawValue, String(decoding: $0, as: UTF8.self)) }
+        }
+    }
+
     static func propertyName(_ index: UInt64) -> String {
         let names = computed + Settable.allCases.map(\.rawValue)
         return index < UInt64(names.count) ? names[Int(index)] : ""
@@ -136,36 +170,56 @@ extension VolumeFileSystem {
     struct Limits: Sendable {
         var isFixed = false
         var mayShrink = true
+        var isReadOnly = false
         var snapshots = UInt64.max
         var quota = UInt64.max
         var isHeld = false
+        var groups: [String] = []
+    }
+
+    /// Those of the volumes that were asked for.
+    struct LimitsCache: ~Copyable {
+        private(set) var known: [UInt64: Limits] = [:]
+        /// Grows with each change: what was read before one must not be entered after it.
+        private(set) var changes: UInt64 = 0
+
+        mutating func forget(_ id: UInt64) {
+            known[id] = nil
+            changes += 1
+        }
+
+        mutating func enter(_ limits: Limits, of id: UInt64, readAt change: UInt64) { if change == changes { known[id] = limits } }
     }
 
     func limits(of id: UInt64) throws(PoolError) -> Limits {
-        if let known = limits.withLock({ $0[id] }) { return known }
+        let (known, change) = limits.withLock { ($0.known[id], $0.changes) }
+        if let known { return known }
         let properties = try pool.properties(id)
         func text(_ property: Settable) -> String? { properties[Settable.prefix + property.rawValue].map { String(decoding: $0, as: UTF8.self) } }
         var found = Limits()
         found.isFixed = text(.fixed) == "on"
         found.mayShrink = text(.shrink) != "off"
+        found.isReadOnly = text(.readonly) == "on"
         found.snapshots = text(.snapshotLimit).flatMap { UInt64($0) } ?? .max
         found.quota = text(.quota).flatMap { UInt64($0) } ?? .max
         found.isHeld = text(.hold)?.isEmpty == false
+        found.groups = text(.group).flatMap { Self.parseGroups($0) } ?? []
         let result = found
-        limits.withLock { $0[id] = result }
+        limits.withLock { $0.enter(result, of: id, readAt: change) }
         return result
     }
 
     /// Throws for a write that the volume's properties forbid: beyond the end of a fixed one, or into holes over its quota.
     func refuseByLimits(_ id: UInt64, at offset: UInt64, count: Int) throws(PoolError) {
         let limits = try limits(of: id)
+        if limits.isReadOnly { throw .refused(.volumeIsReadOnly) }
         guard limits.isFixed || limits.quota != .max else { return }
         let info = try pool.info(id)
         let end = offset + UInt64(count)
-        if limits.isFixed && end > info.size { throw .outOfSpace(needed: end - info.size, free: 0) }
+        if limits.isFixed && end > info.size { throw .refused(.fixed(size: info.size)) }
         guard limits.quota != .max, info.referenced + UInt64(count) > limits.quota else { return }
         if let extent = try pool.extent(id, at: offset), extent.isData, extent.end >= min(end, info.size), end <= info.size { return }
-        throw .outOfSpace(needed: UInt64(count), free: limits.quota > info.referenced ? limits.quota - info.referenced : 0)
+        throw .refused(.quota(limit: limits.quota))
     }
 
     package func refuseDeletionByLimits(_ id: UInt64) throws(PoolError) { if try limits(of: id).isHeld { throw .held } }

@@ -38,7 +38,7 @@ extension IntegrationTests {
             echo 2000000 > $P1/quota; fails 1 dd if=/dev/urandom of="$M/v" bs=1M seek=1 count=2 conv=notrunc; says 'No space'
             dd if=/dev/urandom of="$M/v" bs=1M count=1 conv=notrunc status=none; echo > $P1/quota
             dd if=/dev/urandom of="$M/v" bs=1M seek=1 count=2 conv=notrunc status=none
-            same "$(ls $P1 | tr '\n' ' ')" "$(echo comment created fixed generation guid open quota referenced shrink size snapshot_limit snapshots '')"
+            same "$(ls $P1 | tr '\n' ' ')" "$(echo comment created fixed generation group guid open quota readonly referenced shrink size snapshot_limit snapshots '')"
             unmount_pool; clean; "$V" dump "$P" > d; "$V" restore "$P" d --force; mount_pool; same "$(x get "$M/c" user.note)" hello
             unmount_pool; clean
             """)
@@ -54,14 +54,21 @@ extension IntegrationTests {
             fails 2 "$V" set "$P" v comment; fails 4 "$V" get "$P" v none; "$V" get "$P" v | grep -q '^referenced  *1048576'
             "$V" get "$P" v --json | python3 -c 'import json,sys; assert json.load(sys.stdin)["properties"]["fixed"] == "on"'
             python3 - "$M/.ctl/metrics" <<'END'
+            # Every line is a type or a sample of one that was named before; counters end in _total; histograms add up.
             import re, sys
             types, values = {}, {}
             for line in open(sys.argv[1]):
-                if line.startswith("# TYPE"): _, _, name, kind = line.split(); types[name] = kind
+                if line.startswith("# TYPE"): _, _, name, kind = line.split(); assert name not in types, name; types[name] = kind
                 else:
-                    name, value = re.fullmatch(r'([a-z_]+)\\{pool="[0-9a-f-]+"\\} ([0-9]+)\\n', line).groups(); values[name] = int(value)
-            assert types.keys() == values.keys() and types["volfs_writes_total"] == "counter" and types["volfs_allocated"] == "gauge", types
-            assert values["volfs_ready"] == 1 and values["volfs_snapshots"] == 1 and values["volfs_written_bytes_total"] >= 1 << 20, values
+                    name, labels, value = re.fullmatch(r'([a-z_]+)(\\{(?:[a-z]+="[^"\\n]*",?)+\\})? ([0-9.e+-]+|[+]Inf)\\n', line).groups()
+                    assert name in types or re.sub("_(bucket|sum|count)$", "", name) in types, name
+                    values[name + (labels or "")] = float(value)
+            assert all(kind != "counter" or name.endswith("_total") for name, kind in types.items()), types
+            assert values['volfs_pool_state{state="ready"}'] == 1 and values["volfs_snapshots"] == 1 and values["volfs_written_bytes_total"] >= 1 << 20, values
+            assert values['volfs_volume_size_bytes{volume="v"}'] == 1 << 20 and values['volfs_volume_referenced_bytes{volume="v"}'] == 1 << 20 and values['volfs_volume_open{volume="v"}'] == 0, values
+            assert any(name.startswith("volfs_build_info{version=") for name in values) and values['volfs_errors_total{errno="2"}'] > 0, values
+            writes = [values[name] for name in values if name.startswith('volfs_request_seconds_bucket{op="write"')]
+            assert writes == sorted(writes) and writes[-1] == values['volfs_request_seconds_count{op="write"}'] > 0 and values['volfs_request_seconds_sum{op="write"}'] > 0, writes
             END
             unmount_pool
             same "$("$V" get "$P" v@s hold)" backup; "$V" set "$P" v@s hold= comment=done; same "$("$V" get "$P" v@s comment)" 'done'; fails 4 "$V" get "$P" v@s hold

@@ -111,7 +111,7 @@ extension IntegrationTests {
             fails 1 touch "$M/new@snap"; grep -q refused a.log && fail "a refusal is no news"
             kill -USR2 $daemon; said a.log 'msg="log level" loglevel=debug'
             fails 1 touch "$M/new@snap"; said a.log 'level=debug msg=refused operation=create object=new@snap reason='
-            printf 'loglevel = warning\\nlog = %s\\nmetrics = %s\\n' "$T/b.log" "$T/n.prom" > c.conf; kill -HUP $daemon; said n.prom volfs_capacity
+            printf 'loglevel = warning\\nlog = %s\\nmetrics = %s\\n' "$T/b.log" "$T/n.prom" > c.conf; kill -HUP $daemon; said n.prom volfs_pool_size_bytes
             kill -USR2 $daemon; said b.log loglevel=info
             echo 'loglevel = loud' >> c.conf; kill -HUP $daemon; said b.log "c.conf:4: loglevel=loud"; said b.log 'level=error msg="the configuration cannot be taken'
             kill -USR1 $daemon; said b.log 'msg=statistics'

@@ -49,9 +49,9 @@ import Testing
         #expect(try files.list(.root).map(\.name) == ["c13", "c17", "c4", "c7", "root", "root@v1"])
         try files.rename(directory, "v1", to: directory, "v2", replaces: true)
         #expect(try files.readLink(files.lookup(.clones, "c7")) == "../../root@v2")
-        #expect(throws: PoolError.hasSnapshots(count: 1)) { try files.unlink(.root, "root") }
+        #expect(throws: PoolError.hasSnapshots(count: 1)) { try files.unlink(.root, "root", by: root) }
         try files.removeDirectory(directory, "v2", by: root)
-        try files.unlink(.root, "root")
+        try files.unlink(.root, "root", by: root)
         #expect(throws: PoolError.notFound) { try files.lookup(.root, "root@v2") }
         #expect(try text(files, .state) == "ready\n")
         #expect(try text(files, .list).split(separator: "\n").count == 4)
@@ -69,7 +69,7 @@ import Testing
         }
         let write = OpenRequest(writes: true, truncates: false)
         #expect(errno { () throws(PoolError) in _ = try files.open(snapshot, write, by: root) } == 30)
-        #expect(errno { () throws(PoolError) in try files.unlink(.root, "v@s") } == 1)
+        #expect(errno { () throws(PoolError) in try files.unlink(.root, "v@s", by: root) } == 1)
         #expect(errno { () throws(PoolError) in _ = try files.create(.root, "a@b", mode: 0, write, by: root) } == 1)
         #expect(errno { () throws(PoolError) in _ = try files.create(.root, "a,b", mode: 0, write, by: root) } == 22)
         #expect(errno { () throws(PoolError) in _ = try files.makeDirectory(.root, "d", by: root) } == 1)
@@ -81,8 +81,8 @@ import Testing
         #expect(errno { () throws(PoolError) in _ = try files.makeLink(.clones, "x", target: "v@s", by: stranger) } == 13)
         #expect(errno { () throws(PoolError) in try files.rename(.root, "v", to: directory, "t", replaces: true) } == 22)
         try files.removeDirectory(directory, "s", by: root)
-        #expect(errno { () throws(PoolError) in try files.unlink(.root, "v") } == 16)
-        files.refused("unlink", "v", by: root, .inUse)
-        #expect(try text(files, .errors).contains("unlink v errno=16: it is open"))
+        #expect(errno { () throws(PoolError) in try files.unlink(.root, "v", by: root) } == 16)
+        files.refused(RefusedRequest("unlink", .root, "v"), by: root, .refused(.isOpen(object: made.inode.number >> 8)))
+        #expect(try text(files, .errors).contains("unlink v errno=16: v is open: process 1 (-) to write since 1970-01-01T00:00:05Z; close"))
     }
 }

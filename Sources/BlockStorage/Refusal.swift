@@ -1,0 +1,65 @@
+internal import Glibc
+
+/// Which rule of a mount, or which setting of a volume, refuses something that a disk would do. Sizes in bytes; `object` and
+/// `volume` are ids, for whoever says the name.
+public enum Refusal: Equatable, Sendable {
+    /// The volume has mapped what its property `quota` allows.
+    case quota(limit: UInt64)
+    /// Beyond the end of a volume whose property `fixed` is on.
+    case fixed(size: UInt64)
+    /// The volume's property `shrink` is off.
+    case shrinkIsOff
+    /// The volume's property `readonly` is on.
+    case volumeIsReadOnly
+    /// An earlier write to the pool failed: names and settings cannot change any more.
+    case poolIsSuspended
+    /// The mount is ending and opens nothing new.
+    case isStopping
+    /// Somebody has it open.
+    case isOpen(object: UInt64)
+    case computedProperty, unknownProperty
+    /// A property's value, or all of them, would be larger than this.
+    case valueTooLarge(limit: UInt64)
+    /// Only root, or whoever mounted the pool, may do that to all volumes.
+    case needsRoot
+    /// Not the caller's own.
+    case notOwner(volume: UInt64)
+    /// The caller may not read what is to be cloned.
+    case mayNotRead
+    /// As `ln -sf` does it: a link under a passing name, to be renamed over the old one.
+    case replacingLink
+    /// A link to something that is no volume or snapshot of the pool, or in a group to another volume than its own name says.
+    case linkTarget
+
+    /// The volume of a group that has a snapshot of that name already, has as many as it may, or whose snapshot is held.
+    case memberHasName(volume: UInt64)
+    case memberIsFull(volume: UInt64, limit: UInt64)
+    case memberIsHeld(volume: UInt64)
+    case groupHasMembers(count: Int)
+    case groupIsEmpty
+    /// The group of all volumes has no members of its own, and cannot go.
+    case groupOfAll
+
+    /// A volume in the trash can only be read, restored or removed.
+    case isInTrash
+    /// More streams of events are open than this.
+    case tooManyReaders(limit: Int)
+    /// Freeing what was deleted cannot be begun or cancelled.
+    case freesByItself
+
+    var errno: Int32 {
+        switch self {
+        case .quota, .fixed: ENOSPC
+        case .shrinkIsOff, .isStopping, .computedProperty, .groupOfAll, .isInTrash, .freesByItself: EPERM
+        case .volumeIsReadOnly, .poolIsSuspended: EROFS
+        case .isOpen, .memberIsHeld: EBUSY
+        case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty: EINVAL
+        case .valueTooLarge: E2BIG
+        case .notOwner, .needsRoot, .mayNotRead: EACCES
+        case .memberHasName: EEXIST
+        case .memberIsFull: EMLINK
+        case .groupHasMembers: ENOTEMPTY
+        case .tooManyReaders: EMFILE
+        }
+    }
+}

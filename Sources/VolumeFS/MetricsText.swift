@@ -1,0 +1,57 @@
+internal import PoolEngine
+
+/// `.ctl/metrics`: the Prometheus text format, base units, `_total` on what only goes up. Snapshots are a count: a label with
+/// their names would grow without bound.
+extension VolumeFileSystem {
+    func metricsText() -> String {
+        var text = ""
+        func add(_ name: String, _ kind: String, _ samples: [(labels: String, value: String)]) {
+            text += "# TYPE volfs_\(name) \(kind)\n"
+            for sample in samples { text += "volfs_\(name)\(sample.labels) \(sample.value)\n" }
+        }
+        func single(_ name: String, _ kind: String, _ value: UInt64) { add(name, kind, [("", "\(value)")]) }
+        let usage = pool.usage(), s = pool.statistics(), state = stateName
+        add("build_info", "gauge", [("{version=\"\(options.version)\"}", "1")])
+        add("pool_info", "gauge", [("{uuid=\"\(pool.uuid.text)\"}", "1")])
+        add("pool_state", "gauge", Self.stateNames.map { ("{state=\"\($0)\"}", $0 == state ? "1" : "0") })
+        for (name, value) in [
+            ("pool_size_bytes", usage.capacity), ("pool_allocated_bytes", usage.allocated), ("pool_free_bytes", usage.free),
+            ("pool_available_bytes", usage.available), ("pool_reserve_bytes", usage.reserve), ("pool_quarantined_bytes", usage.quarantined),
+            ("pool_dirty_bytes", UInt64(s.dirtyBlocks * usage.blockSize)), ("pool_trash_bytes", trashSize),
+            ("volumes", UInt64(s.volumes)), ("snapshots", UInt64(s.snapshots)), ("freeing_versions", UInt64(s.hidden - s.waiting)),
+            ("cached_nodes", UInt64(s.cachedNodes)), ("journal_used_frames", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
+        ] { single(name, "gauge", value) }
+        for (name, value) in [
+            ("reads", s.reads), ("writes", s.writes), ("read_bytes", s.readBytes), ("written_bytes", s.writtenBytes),
+            ("flushes", s.flushes), ("discards", s.discards), ("discarded_bytes", s.discardedBytes), ("checkpoints", s.checkpoints),
+            ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors), ("nodes_from_copy", s.nodesFromCopy),
+        ] { single("\(name)_total", "counter", value) }
+        add("errors_total", "counter", requests.refusals.map { ("{errno=\"\($0.errno)\"}", "\($0.count)") })
+        let volumes = pool.volumes()
+        add("volume_size_bytes", "gauge", volumes.map { ("{volume=\"\($0.name)\"}", "\($0.size)") })
+        add("volume_referenced_bytes", "gauge", volumes.map { ("{volume=\"\($0.name)\"}", "\($0.referenced)") })
+        add("volume_open", "gauge", volumes.map { ("{volume=\"\($0.name)\"}", "\(openCount($0.id))") })
+        add("volume_snapshots", "gauge", volumes.map { ("{volume=\"\($0.name)\"}", "\($0.snapshotCount)") })
+        add("job_progress_ratio", "gauge", jobs.kinds.compactMap { kind in
+            guard let job = try? jobs.job(kind), job.phase == .running else { return nil }
+            let (done, total) = job.progress ?? (job.control.progress.done, job.control.progress.total)
+            return ("{job=\"\(kind.rawValue)\"}", total == 0 ? "0" : "\(Double(done) / Double(total))")
+        })
+        return text + histogramText()
+    }
+
+    private func histogramText() -> String {
+        var text = "# TYPE volfs_request_seconds histogram\n"
+        for kind in RequestMetrics.Kind.allCases {
+            let (below, seconds, count) = requests.histogram(kind)
+            if count == 0 { continue }
+            for (bucket, value) in below.enumerated().dropLast() {
+                let limit = Double(UInt64(1) << UInt64(bucket)) / 1e6
+                text += "volfs_request_seconds_bucket{op=\"\(kind.text)\",le=\"\(limit)\"} \(value)\n"
+            }
+            text += "volfs_request_seconds_bucket{op=\"\(kind.text)\",le=\"+Inf\"} \(count)\n"
+            text += "volfs_request_seconds_sum{op=\"\(kind.text)\"} \(seconds)\nvolfs_request_seconds_count{op=\"\(kind.text)\"} \(count)\n"
+        }
+        return text
+    }
+}

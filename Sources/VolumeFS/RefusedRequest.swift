@@ -1,0 +1,16 @@
+/// What was asked for when something was refused, as far as a sentence needs it.
+public struct RefusedRequest: Sendable {
+    public var operation: String
+    /// The directory in which `name` was looked for, or without a name the file itself.
+    public var inode: Inode?
+    public var name: String?
+    /// What else was given: a link's target, or a new name.
+    public var other: String?
+
+    public init(_ operation: StaticString, _ inode: Inode?, _ name: String? = nil, other: String? = nil) {
+        self.operation = "\(operation)"
+        self.inode = inode
+        self.name = name
+        self.other = other
+    }
+}

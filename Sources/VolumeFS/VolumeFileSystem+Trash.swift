@@ -1,0 +1,95 @@
+internal import BlockStorage
+internal import PoolEngine
+internal import Synchronization
+
+/// Removed volumes that can still be had back: set aside in the pool under the name `.trash.ID.NAME`. They are where they are
+/// whatever the next mount says about a trash; only a mount with one puts more there, and deletes what is older.
+extension VolumeFileSystem {
+    private static let prefix = ".trash."
+
+    struct TrashEntry {
+        var name: String
+        var info: ObjectInfo
+    }
+
+    /// By name.
+    var trash: [TrashEntry] {
+        pool.asideVolumes().compactMap { info in
+            let parts = info.name.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
+            guard info.name.hasPrefix(Self.prefix), parts.count == 4 else { return nil }
+            return TrashEntry(name: String(parts[3]), info: info)
+        }.sorted { $0.name < $1.name }
+    }
+
+    /// Bytes that what is in the trash refers to.
+    var trashSize: UInt64 { trash.reduce(0) { $0 + $1.info.referenced } }
+
+    /// The directory is there if something can come into it or is in it.
+    var hasTrash: Bool { options.trashSeconds > 0 || !pool.asideVolumes().isEmpty }
+
+    func refuseIfInTrash(_ info: ObjectInfo) throws(PoolError) {
+        if info.name.hasPrefix(".") { throw .refused(.isInTrash) }
+    }
+
+    func findInTrash(_ name: String) throws(PoolError) -> UInt64 {
+        guard let entry = trash.first(where: { $0.name == name }) else { throw .notFound }
+        return entry.info.id
+    }
+
+    /// `rm VOL`. Durable on return. A second one of a name is called `NAME~2`.
+    func moveToTrash(_ info: ObjectInfo) throws(PoolError) {
+        let taken = trash.map(\.name)
+        let name = trashNames.withLock { reserved in
+            var name = info.name, number = 1
+            while reserved.contains(name) || taken.contains(name) {
+                number += 1
+                name = "\(info.name)~\(number)"
+            }
+            reserved.insert(name)
+            return name
+        }
+        defer { trashNames.withLock { _ = $0.remove(name) } }
+        try pool.setAside(info.id, as: "\(Self.prefix)\(info.id).\(name)")
+        times.touch([.trash], options.now())
+    }
+
+    /// `mv .ctl/trash/NAME NEW`.
+    func restore(_ name: String, as newName: String) throws(PoolError) {
+        let id = try findInTrash(name)
+        try pool.rename(id, to: newName)
+        times.touch([.trash], options.now())
+        touchVolumes(try pool.info(id))
+        events.publish("volume-restored", newName, [("from", .text(name))])
+    }
+
+    /// `rm .ctl/trash/NAME`, and what a mount does with what has been there long enough.
+    func deleteFromTrash(_ id: UInt64) throws(PoolError) {
+        let entry = trash.first { $0.info.id == id }
+        try whileClosed([id]) { () throws(PoolError) in
+            // It may have been restored meanwhile.
+            guard trash.contains(where: { $0.info.id == id }) else { throw .notFound }
+            try pool.delete(id)
+        }
+        forget(id)
+        times.touch([.trash], options.now())
+        if let entry { events.publish("volume-deleted", entry.name) }
+    }
+
+    /// Deletes what has been in the trash for as long as the mount says. What somebody reads at this moment has its turn later.
+    func emptyTrash() {
+        guard options.trashSeconds > 0, !options.isReadOnly, !pool.isSuspended else { return }
+        let now = options.now(), (age, overflow) = options.trashSeconds.multipliedReportingOverflow(by: 1_000_000_000)
+        if overflow { return }
+        // Once a second: looking goes through all volumes.
+        let isDue = trashChecked.withLock { checked in
+            guard now < checked || now - checked >= 1_000_000_000 else { return false }
+            checked = now
+            return true
+        }
+        guard isDue else { return }
+        for entry in trash {
+            guard entry.info.changed < now, now - entry.info.changed >= age, openCount(entry.info.id) == 0 else { continue }
+            try? deleteFromTrash(entry.info.id)
+        }
+    }
+}

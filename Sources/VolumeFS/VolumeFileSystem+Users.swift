@@ -1,0 +1,89 @@
+public import BlockStorage
+internal import PoolEngine
+internal import Synchronization
+
+/// Who has what open, through whichever door.
+extension VolumeFileSystem {
+    /// Counts a client of another door, as an NBD server in this process has them, among the users of a volume or a snapshot:
+    /// in `.ctl/vol/VOL/users`, in the property `open`, and for whatever is refused as long as something is open. To be ended by
+    /// `leave`, once. Throws `.readOnly` or why not for writing to what cannot be written, `.isOpen` for what is being deleted,
+    /// `.notFound`. Any thread may call.
+    public func enter(
+        _ object: UInt64, process: Int32, command: String, writes: Bool, kind: VolumeUser.Kind
+    ) throws(PoolError) -> UInt64 {
+        try refuseIfStopping()
+        let user = VolumeUser(process: process, command: command, writes: writes, kind: kind, since: options.now())
+        // Noted before anything else: from then on the object cannot be deleted.
+        let handle = try open.withLock { table throws(PoolError) in
+            if table.ending.contains(object) { throw .refused(.isOpen(object: object)) }
+            defer { table.next += 1 }
+            table.files[object, default: [:]][table.next] = user
+            return table.next
+        }
+        do throws(PoolError) {
+            let info = try pool.info(object)
+            if writes { try refuseChange(of: info) }
+            return handle
+        } catch {
+            leave(object, handle)
+            throw error
+        }
+    }
+
+    /// Ends what `enter` began.
+    public func leave(_ object: UInt64, _ handle: UInt64) {
+        open.withLock { table in
+            table.files[object]?[handle] = nil
+            if table.files[object]?.isEmpty == true { table.files[object] = nil }
+        }
+    }
+
+    /// Throws why the bytes, size or attributes of an object cannot be changed.
+    func refuseChange(of info: ObjectInfo) throws(PoolError) {
+        if info.isSnapshot || options.isReadOnly { throw .readOnly }
+        try refuseIfInTrash(info)
+        if pool.isSuspended { throw .refused(.poolIsSuspended) }
+        if try limits(of: info.id).isReadOnly { throw .refused(.volumeIsReadOnly) }
+    }
+
+    /// Names of open volumes and snapshots with those that opened them.
+    public var users: [(name: String, user: VolumeUser)] {
+        let files = open.withLock { $0.files }
+        return files.flatMap { id, handles -> [(name: String, user: VolumeUser)] in
+            let name = (try? pool.info(id))?.fullName ?? "?"
+            return handles.values.map { (name: name, user: $0) }
+        }
+    }
+
+    func users(of object: UInt64) -> [VolumeUser] {
+        open.withLock { $0.files[object] ?? [:] }.sorted { $0.key < $1.key }.map(\.value)
+    }
+
+    func openCount(_ object: UInt64) -> Int { open.withLock { $0.files[object]?.count ?? 0 } }
+
+    /// Runs `body`, which ends the objects, once nobody has any of them open; meanwhile nobody can open them. close(2) returns
+    /// before the last release reaches us, so what seems open is given two seconds.
+    func whileClosed(_ objects: [UInt64], _ body: () throws(PoolError) -> Void) throws(PoolError) {
+        for attempt in 0..<200 {
+            if attempt > 0 { options.pause(10) }
+            let isClosed = open.withLock { table in
+                guard objects.allSatisfy({ table.files[$0] == nil && !table.ending.contains($0) }) else { return false }
+                table.ending.formUnion(objects)
+                return true
+            }
+            guard isClosed else { continue }
+            defer { open.withLock { $0.ending.subtract(objects) } }
+            return try body()
+        }
+        throw .refused(.isOpen(object: objects.first { openCount($0) > 0 } ?? objects[0]))
+    }
+
+    /// Returns when at most `others` handles of the object are open.
+    func waitUntilClosed(_ id: UInt64, others: Int) throws(PoolError) {
+        for _ in 0..<200 {
+            if openCount(id) <= others { return }
+            options.pause(10)
+        }
+        throw .refused(.isOpen(object: id))
+    }
+}

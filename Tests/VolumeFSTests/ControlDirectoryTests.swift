@@ -1,0 +1,183 @@
+internal import BlockStorage
+internal import PoolEngine
+internal import Synchronization
+internal import TestSupport
+internal import VolumeFS
+import Testing
+
+/// Groups, trash, users and jobs without a mount.
+@Suite struct ControlDirectoryTests {
+    private let root = Caller(process: 1, uid: 0, gid: 0)
+    private let write = OpenRequest(writes: true, truncates: false)
+
+    /// A file system whose clock stands still until it is set.
+    private func files(
+        _ pool: Pool? = nil, trashSeconds: UInt64 = 0, clock: TestClock = TestClock()
+    ) throws -> VolumeFileSystem {
+        var options = VolumeFileSystem.Options(now: { clock.now }, pause: { _ in })
+        options.trashSeconds = trashSeconds
+        return VolumeFileSystem(pool: try pool ?? Pool.makeTiny(on: SimulatedDisk(size: 640 * 1024)), options: options)
+    }
+
+    private func make(_ names: [String], _ files: VolumeFileSystem) throws -> [UInt64] {
+        try names.map { name in
+            let made = try files.create(.root, name, mode: 0o644, write, by: root)
+            files.release(made.inode, handle: made.file.handle)
+            return try files.pool.find(name)
+        }
+    }
+
+    private func text(_ files: VolumeFileSystem, _ inode: Inode) throws -> String {
+        let file = try files.open(inode, OpenRequest(writes: false, truncates: false), by: root)
+        var bytes = [UInt8](repeating: 0, count: 100_000)
+        let count = try bytes.withUnsafeMutableBytes { try files.read(inode, handle: file.handle, at: 0, into: $0) }
+        files.release(inode, handle: file.handle)
+        return String(decoding: bytes[..<count], as: UTF8.self)
+    }
+
+    private func error(_ body: () throws(PoolError) -> Void) -> PoolError? {
+        do throws(PoolError) { try body() } catch { return error }
+        return nil
+    }
+
+    @Test func inodesOfGroupsAreReversible() {
+        for inode: Inode in [.events, .trash, .groups, .group(1), .groupMembers(7), .groupSnapshots(1 << 27), .groupMember(3), .groupSnapshot(5 << 28 | 9), .diffJSON(1 << 28 | 2)] {
+            #expect(Inode(number: inode.number) == inode)
+        }
+    }
+
+    /// One snapshot of each member or none at all, whatever is in the way.
+    @Test func groupSnapshotsAreAllOrNothing() throws {
+        let files = try files()
+        let ids = try make(["a", "b", "c"], files)
+        let group = try files.makeDirectory(.groups, "db", by: root)
+        let members = try files.lookup(group, "members"), snapshots = try files.lookup(group, "snap")
+        #expect(error { () throws(PoolError) in _ = try files.makeDirectory(snapshots, "s", by: root) } == .refused(.groupIsEmpty))
+        for name in ["a", "b"] { #expect(try files.readLink(files.makeLink(members, name, target: "../../../../\(name)", by: root)) == "../../../../\(name)") }
+        #expect(error { () throws(PoolError) in _ = try files.makeLink(members, "x", target: "c", by: root) } == .refused(.linkTarget))
+        _ = try files.makeDirectory(snapshots, "s", by: root)
+        #expect(files.pool.snapshots(of: ids[0]).count == 1 && files.pool.snapshots(of: ids[1]).count == 1 && files.pool.snapshots(of: ids[2]).isEmpty)
+        _ = try files.makeDirectory(.snapshotDirectory(ids[1]), "t", by: root)
+        #expect(error { () throws(PoolError) in _ = try files.makeDirectory(snapshots, "t", by: root) } == .refused(.memberHasName(volume: ids[1])))
+        #expect(files.pool.snapshots(of: ids[0]).count == 1)
+        try files.setAttribute(.file(try files.find("b@s")), "user.volfs.hold", Array("x".utf8))
+        #expect(error { () throws(PoolError) in try files.removeDirectory(snapshots, "s", by: root) } == .refused(.memberIsHeld(volume: try files.find("b@s"))))
+        #expect(files.pool.snapshots(of: ids[0]).count == 1)
+        let stranger = Caller(process: 2, uid: 1000, gid: 1000)
+        #expect(error { () throws(PoolError) in _ = try files.makeDirectory(snapshots, "u", by: stranger) }?.errno == 13)
+        #expect(error { () throws(PoolError) in _ = try files.makeLink(members, "c", target: "c", by: stranger) }?.errno == 13)
+        #expect(error { () throws(PoolError) in try files.removeDirectory(.groups, "db", by: root) } == .refused(.groupHasMembers(count: 2)))
+        // A group is what its members say: after a remount it is there, and without any it is not.
+        let again = try self.files(files.pool)
+        #expect(try again.list(.groups).map(\.name) == ["all", "db"])
+        for name in ["a", "b"] { try again.unlink(again.lookup(again.lookup(.groups, "db"), "members"), name, by: root) }
+        #expect(try again.list(.groups).map(\.name) == ["all", "db"])
+        try again.removeDirectory(.groups, "db", by: root)
+        #expect(try self.files(files.pool).list(.groups).map(\.name) == ["all"])
+    }
+
+    /// A clone is nobody's member, and has none of its source's limits.
+    @Test func clonesInheritNoLimits() throws {
+        let files = try files()
+        let id = try make(["v"], files)[0]
+        for (name, value) in [("user.volfs.group", "db"), ("user.volfs.quota", "5"), ("user.note", "x")] { try files.setAttribute(.file(id), name, Array(value.utf8)) }
+        _ = try files.makeLink(.clones, "c", target: "v", by: root)
+        #expect(try files.attributeNames(.file(files.pool.find("c"))) == ["user.note"])
+    }
+
+    /// What is in the trash is nowhere else, comes back under any name, and goes for good when its time is over.
+    @Test func trashKeepsForAsLongAsItSays() throws {
+        let clock = TestClock(), disk = SimulatedDisk(size: 640 * 1024)
+        let pool = try Pool.makeTiny(on: disk), files = try files(pool, trashSeconds: 100, clock: clock)
+        let id = try make(["v", "w"], files)[0]
+        try pool.write(id, at: 0, [1, 2, 3], growing: true)
+        try files.unlink(.root, "v", by: root)
+        #expect(pool.volumes().map(\.name) == ["w"] && pool.statistics().volumes == 1)
+        #expect(error { () throws(PoolError) in _ = try files.lookup(.root, ".trash.\(id).v") } == .notFound)
+        #expect(try files.lookup(.trash, "v") == .file(id))
+        _ = try make(["v"], files)
+        try files.unlink(.root, "v", by: root)
+        #expect(try files.list(.trash).map(\.name) == ["v", "v~2"])
+        #expect(error { () throws(PoolError) in _ = try files.open(.file(id), write, by: root) } == .refused(.isInTrash))
+        #expect(error { () throws(PoolError) in try files.rename(.root, "w", to: .trash, "x", replaces: false) } == .invalid(.destination))
+        try files.rename(.trash, "v", to: .root, "back", replaces: false)
+        #expect(try pool.contents(pool.find("back")) == [1, 2, 3] && pool.find("back") == id)
+        try files.unlink(.root, "back", by: root)
+        #expect(try files.list(.trash).map(\.name) == ["back", "v~2"])
+        // A mount without a trash keeps what is there.
+        try pool.close()
+        let reopened = try Pool.openTiny(disk), plain = try self.files(reopened, clock: clock)
+        clock.set(1_000_000_000_000)
+        plain.tend()
+        #expect(try plain.list(.trash).map(\.name) == ["back", "v~2"])
+        try plain.unlink(.trash, "v~2", by: root)
+        let last = try self.files(reopened, trashSeconds: 100, clock: clock)
+        clock.set(try reopened.info(id).changed + 99_000_000_000)
+        last.tend()
+        #expect(try last.list(.trash).map(\.name) == ["back"])
+        clock.set(clock.now + 2_000_000_000)
+        last.tend()
+        #expect(try last.list(.trash).isEmpty)
+        #expect(error { () throws(PoolError) in _ = try reopened.info(id) } == .notFound)
+    }
+
+    /// A client of another door counts like an open file.
+    @Test func clientsOfOtherDoorsAreUsers() throws {
+        let files = try files()
+        let id = try make(["v"], files)[0]
+        let handle = try files.enter(id, process: 7, command: "10.0.0.1:5", writes: true, kind: .nbd)
+        #expect(try text(files, .volumeUsers(id)) == "pid=7 comm=10.0.0.1:5 mode=rw kind=nbd since=1970-01-01T00:00:05Z\n")
+        #expect(String(decoding: try files.attribute(.file(id), "user.volfs.open"), as: UTF8.self) == "1")
+        #expect(error { () throws(PoolError) in try files.unlink(.root, "v", by: root) } == .refused(.isOpen(object: id)))
+        files.leave(id, handle)
+        try files.setAttribute(.file(id), "user.volfs.readonly", Array("on".utf8))
+        #expect(error { () throws(PoolError) in _ = try files.enter(id, process: 7, command: "", writes: true, kind: .nbd) } == .refused(.volumeIsReadOnly))
+        let reader = try files.enter(id, process: 7, command: "", writes: false, kind: .nbd)
+        files.leave(id, reader)
+        try files.unlink(.root, "v", by: root)
+        #expect(error { () throws(PoolError) in _ = try files.enter(id, process: 7, command: "", writes: false, kind: .nbd) } == .notFound)
+    }
+
+    /// Freeing is a job that appears, gets on and disappears by itself.
+    @Test func freeingIsAJob() throws {
+        let files = try files()
+        let id = try make(["v"], files)[0]
+        try files.pool.write(id, at: 0, (0..<100_000).map { UInt8(truncatingIfNeeded: $0 | 1) }, growing: true)
+        #expect(try files.list(.jobs).isEmpty)
+        try files.unlink(.root, "v", by: root)
+        #expect(try files.list(.jobs).map(\.name) == ["freeing"])
+        #expect(try text(files, .jobState(.freeing)) == "running\n" && text(files, .jobProgress(.freeing)) == "0 100000\n")
+        #expect(error { () throws(PoolError) in try files.removeDirectory(.jobs, "freeing", by: root) } == .refused(.freesByItself))
+        #expect(try files.pool.reap(budget: 20))
+        let progress = try text(files, .jobProgress(.freeing)).split(whereSeparator: \.isWhitespace).compactMap { UInt64($0) }
+        #expect(progress.count == 2 && progress[0] > 0 && progress[0] < 100_000 && progress[1] == 100_000)
+        try files.pool.finishReaping()
+        #expect(try files.list(.jobs).isEmpty)
+    }
+
+    /// A pool is full as long as what was refused last would be refused again.
+    @Test func stateIsFullUntilThereIsRoom() throws {
+        let files = try files()
+        let id = try make(["v"], files)[0]
+        var at: UInt64 = 0, failure: PoolError?
+        while failure == nil, at < 1 << 30 {
+            let offset = at
+            failure = error { () throws(PoolError) in try files.pool.write(id, at: offset, [UInt8](repeating: 7, count: 8192), growing: true) }
+            at += 8192
+        }
+        let refusal = try #require(failure)
+        files.refused(RefusedRequest("write", .file(id)), by: root, refusal)
+        #expect(try text(files, .state) == "full\n")
+        try files.unlink(.root, "v", by: root)
+        try files.pool.finishReaping()
+        try files.pool.finishReaping()
+        #expect(try text(files, .state) == "ready\n")
+    }
+}
+
+/// A clock that a test sets.
+final class TestClock: Sendable {
+    private let time = Mutex<UInt64>(5_000_000_000)
+    var now: UInt64 { time.withLock { $0 } }
+    func set(_ value: UInt64) { time.withLock { $0 = value } }
+}

@@ -1,0 +1,106 @@
+internal import BlockStorage
+internal import PoolEngine
+internal import Synchronization
+internal import TestSupport
+internal import VolumeFS
+import Testing
+
+/// `.ctl/events` without a mount: no thread waits, so a test sees each answer when it is given.
+@Suite struct EventTests {
+    private let root = Caller(process: 1, uid: 0, gid: 0)
+    private let read = OpenRequest(writes: false, truncates: false)
+
+    private func files() throws -> VolumeFileSystem {
+        let options = VolumeFileSystem.Options(now: { 5_000_000_000 }, pause: { _ in })
+        return VolumeFileSystem(pool: try Pool.makeTiny(on: SimulatedDisk(size: 640 * 1024)), options: options)
+    }
+
+    private final class Answers: Sendable {
+        private let given = Mutex<[EventAnswer]>([])
+        func add(_ answer: EventAnswer) { given.withLock { $0.append(answer) } }
+        var all: [EventAnswer] { given.withLock { $0 } }
+        var text: String {
+            all.map { answer in
+                guard case .bytes(let bytes) = answer else { return "\(answer)" }
+                return String(decoding: bytes, as: UTF8.self)
+            }.joined()
+        }
+    }
+
+    private func ask(_ files: VolumeFileSystem, _ handle: UInt64, _ answers: Answers, count: Int = 4096, waits: Bool = true) -> UInt64 {
+        let token = files.announceEventRead()
+        files.readEvents(handle: handle, token: token, count: count, waits: waits) { answers.add($0) }
+        return token
+    }
+
+    /// From the moment of open on; who waits is answered by whoever does something.
+    @Test func readersWaitForWhatHappens() throws {
+        let files = try files(), answers = Answers()
+        _ = try files.create(.root, "before", mode: 0o644, read, by: root)
+        let handle = try files.open(.events, read, by: root).handle
+        _ = ask(files, handle, answers)
+        #expect(answers.all.isEmpty)
+        _ = try files.create(.root, "v", mode: 0o644, read, by: root)
+        #expect(answers.text == #"{"schema":"volfs.event/1","time":"1970-01-01T00:00:05Z","kind":"volume-created","object":"v","size":0}"# + "\n")
+        _ = ask(files, handle, answers, waits: false)
+        #expect(answers.all.last == .nothing)
+        files.release(.events, handle: handle)
+        #expect(!files.hasEventReaders)
+    }
+
+    /// Interrupted before it waits, while it waits, and when it has its answer; each is answered once.
+    @Test func interruptionsAreAnsweredOnce() throws {
+        let files = try files(), answers = Answers()
+        let handle = try files.open(.events, read, by: root).handle
+        let token = files.announceEventRead()
+        files.interruptEvents(token)
+        files.readEvents(handle: handle, token: token, count: 10, waits: true) { answers.add($0) }
+        #expect(answers.all == [.interrupted])
+        let second = ask(files, handle, answers)
+        files.interruptEvents(second)
+        files.interruptEvents(second)
+        #expect(answers.all == [.interrupted, .interrupted])
+        let third = ask(files, handle, answers)
+        _ = try files.create(.root, "v", mode: 0o644, read, by: root)
+        files.interruptEvents(third)
+        #expect(answers.all.count == 3 && answers.text.contains("volume-created"))
+    }
+
+    /// The end of the mount is the end of the file, for those that wait and those that come later; what is there is read first.
+    @Test func theEndWakesEverybody() throws {
+        let files = try files(), answers = Answers()
+        let handle = try files.open(.events, read, by: root).handle, other = try files.open(.events, read, by: root).handle
+        _ = ask(files, handle, answers)
+        files.stop()
+        #expect(answers.text.contains(#""kind":"state""#))
+        let late = Answers()
+        _ = ask(files, other, late)
+        _ = ask(files, other, late)
+        #expect(late.all.count == 2 && late.text.contains("stopping") && late.all.last == .bytes([]))
+    }
+
+    /// Lines are kept up to a limit; then they are counted, and the reader is told how many it missed. Lines come whole.
+    @Test func slowReadersAreToldWhatTheyMissed() throws {
+        let files = try files(), answers = Answers()
+        let handle = try files.open(.events, read, by: root).handle
+        for _ in 0..<2000 { files.refused(RefusedRequest("mkdir", .root, "x"), by: root, .notPermitted) }
+        while true {
+            let before = answers.all.count
+            _ = ask(files, handle, answers, count: 1000, waits: false)
+            guard answers.all.count == before + 1, case .bytes(let bytes) = answers.all[before] else { break }
+            #expect(bytes.last == UInt8(ascii: "\n"))
+        }
+        let lines = answers.text.split(separator: "\n").dropLast()
+        let missed = lines.filter { $0.contains(#""kind":"missed""#) }
+        #expect(missed.count == 1)
+        #expect(lines.last == missed.first && lines.count < 600 && answers.text.utf8.count < 70_000)
+        #expect(missed.first?.contains("\"count\":\(2000 - (lines.count - 1))") == true)
+    }
+
+    @Test func readersAreBounded() throws {
+        let files = try files()
+        for _ in 0..<64 { _ = try files.open(.events, read, by: root) }
+        #expect(throws: PoolError.refused(.tooManyReaders(limit: 64))) { try files.open(.events, read, by: root) }
+        #expect(throws: PoolError.notPermitted) { try files.open(.events, OpenRequest(writes: true, truncates: false), by: root) }
+    }
+}
