@@ -393,12 +393,16 @@ class Case:
 
     def words(self, context):
         words = self.pattern.split()
-        words += ["--direct=0", "--ioengine=psync", "--invalidate=0"] if self.buffered else ["--direct=1", "--ioengine=libaio"]
+        if self.buffered:
+            words += ["--direct=0", "--ioengine=psync", "--invalidate=0"]
+        else:
+            words += DIRECT
         # A random run ends when every block was met once: what comes after is another case.
         if not self.whole: words.append(f"--runtime={context.seconds * 1000:.0f}ms")
         return words
 
 
+DIRECT = ["--direct=1", "--ioengine=libaio"]
 READ, WRITE = "--rw=read --bs=1M --iodepth=4", "--rw=write --bs=1M --iodepth=4 --end_fsync=1"
 
 
@@ -437,9 +441,11 @@ class Fio:
     """One run, all its jobs taken together."""
 
     def __init__(self, words, paths, size, timeout):
-        command = ["fio", "--output-format=json", "--group_reporting=1", "--randrepeat=1", "--thread=1", "--percentile_list=50:99"]
+        command = ["fio", "--output-format=json", "--group_reporting=1", "--randrepeat=1", "--thread=1",
+                   "--percentile_list=50:99"]
         command += words + ([f"--size={size}"] if size else [])
-        for index, path in enumerate(paths): command += [f"--name=job{index}", *([f"--filename={path}"] if path else [])]
+        for index, path in enumerate(paths):
+            command += [f"--name=job{index}", *([f"--filename={path}"] if path else [])]
         text = run(*command, timeout=timeout)
         job = json.loads(text[text.index("{"):])["jobs"][0]
         if job["error"]: raise OSError(job["error"], os.strerror(job["error"]))
@@ -495,7 +501,7 @@ class Matrix:
                 target.start()
                 stack.callback(self.stopped, target)
                 self.data[target.name] = target.volume("data", self.context.size)
-                Fio((WRITE + " --direct=1 --ioengine=libaio").split(), [self.data[target.name]], self.context.size, 300)
+                fill(self.data[target.name], self.context.size)
             for number in range(self.context.rounds):
                 for case in self.cases:
                     say(f"round {number + 1} of {self.context.rounds}: {case.name}")
@@ -656,8 +662,8 @@ class QemuNBD(NBDTarget):
     def prepare(self):
         image = self.path("data.qcow2")
         run("qemu-img", "create", "-q", "-f", "qcow2", image, self.context.size)
-        return ["qemu-nbd", "--persistent", f"--socket={self.socket}", "--format=qcow2", "--cache=writeback", "--discard=unmap",
-                image]
+        return ["qemu-nbd", "--persistent", f"--socket={self.socket}", "--format=qcow2", "--cache=writeback",
+                "--discard=unmap", image]
 
 
 class Nbdkit(NBDTarget):
@@ -720,7 +726,7 @@ class NBDMatrix(Matrix):
 # What fio does not measure
 
 def fill(path, size):
-    Fio((WRITE + " --direct=1 --ioengine=libaio").split(), [path], size, 600)
+    Fio(WRITE.split() + DIRECT, [path], size, 600)
 
 
 def write_block(path):
@@ -738,11 +744,17 @@ def timed(body):
     return (time.perf_counter() - began) * 1000
 
 
+ALONE, BESIDE = "writer 4K QD1 alone, p99", "writer 4K QD1 beside the reaper, p99"
+RECOVERY, MAPPED = "open after kill -9 at QD32, longest", "resident, after random writes all over 4 TiB"
+VERBS = ["snapshot", "clone", "delete of a clone", "delete of a snapshot"]
+
+
 class Latencies:
-    """Only volfs: rows of (what, number, unit). One pool for each question, so that no answer depends on another."""
+    """Only volfs: rows of what, value, unit; and of the verbs, by place. One pool for each question, so that no answer
+    depends on another."""
 
     def __init__(self, context):
-        self.context, self.rows, self.problems = context, [], []
+        self.context, self.rows, self.verb_rows, self.problems = context, [], [], []
 
     def note(self, what, value, unit):
         say(f"{what}: {value:.3f} {unit}")
@@ -768,10 +780,10 @@ class Latencies:
     def verbs(self, target):
         """Over sizes and counts, with the host's own fdatasync beside them."""
         quick = self.context.quick
-        sizes = {"1 MiB": MIB, "64 MiB": 64 * MIB, "1 GiB": GIB} if quick else {"1 MiB": MIB, "1 GiB": GIB, "16 GiB": 16 * GIB}
+        sizes = {"1 MiB": MIB, "1 GiB": GIB}
+        sizes |= {"64 MiB": 64 * MIB} if quick else {"16 GiB": 16 * GIB}
         counts = [1, 1000, 10_000] if quick else [1, 1000, 100_000]
         repeats = 40 if quick else 100
-        self.note("fdatasync of the host, median", self.host_sync(target), "ms")
         for index, size in enumerate(sizes.values()): fill(target.volume(f"v{index}", size), size)
         # A snapshot of all volumes at one moment is the quick way to many: a hundred at a time.
         others = [f"f{index}" for index in range(100 - len(sizes))]
@@ -783,41 +795,35 @@ class Latencies:
                 for name in names: write_block(target.path(name))
                 making += timed(lambda: os.mkdir(f"{target.root}/.ctl/group/all/snap/g{made}"))
                 made += len(names)
-            for index, title in enumerate(sizes): self.three_verbs(target, f"v{index}", repeats, f"{title}, {max(made, 1)} snapshots")
+            self.time_verbs(target, list(sizes), repeats, max(made, 1))
         self.note(f"snapshot of {len(names)} volumes at one moment", making / (made / len(names)), "ms")
         logical = sum(sizes.values()) * (made // len(names) + 1)
         run(self.context.volfs, "umount", target.root)
-        self.note(f"open with {made} snapshots, {logical / (1 << 40):.2g} TiB mapped logically, clean", timed(target.mount), "ms")
+        self.note(f"open with {made} snapshots, {logical / (1 << 40):.2g} TiB mapped logically, clean",
+                  timed(target.mount), "ms")
         self.note("resident then", resident_bytes(target.processes()) / MIB, "MiB")
 
-    def host_sync(self, target):
-        descriptor = os.open(f"{target.home}/sync", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.pwrite(descriptor, bytes(MIB), 0)
-            os.fsync(descriptor)
-            times = []
-            for _ in range(50):
-                os.pwrite(descriptor, random.randbytes(4096), 0)
-                times.append(timed(lambda: os.fdatasync(descriptor)))
-            return median(times)
-        finally:
-            os.close(descriptor)
-
-    def three_verbs(self, target, name, repeats, title):
-        times = {"snapshot": [], "clone": [], "delete of a clone": [], "delete of a snapshot": []}
-        descriptor = os.open(target.path(name), os.O_WRONLY)
-        try:
-            for index in range(repeats):
-                os.pwrite(descriptor, random.randbytes(4096), 0)
-                times["snapshot"].append(timed(lambda: target.snapshot(name, "measured")))
-                times["clone"].append(timed(lambda: target.clone(name, "measured", "clone")))
-                times["delete of a clone"].append(timed(lambda: target.delete("clone")))
-                times["delete of a snapshot"].append(timed(lambda: target.delete_snapshot(name, "measured")))
-        finally:
-            os.close(descriptor)
-        for verb, values in times.items():
-            self.note(f"{verb}, {title}, median", median(values), "ms")
-            self.note(f"{verb}, {title}, p99", percentile(values, 0.99), "ms")
+    def time_verbs(self, target, titles, repeats, count):
+        """By turns over all sizes, and after each turn one fdatasync of the host, which is most of what they cost."""
+        times = [{verb: [] for verb in VERBS + ["sync"]} for _ in titles]
+        with open(f"{target.home}/sync", "wb", buffering=0) as host:
+            host.write(bytes(MIB))
+            os.fsync(host)
+            for _ in range(repeats):
+                for index, row in enumerate(times):
+                    name = f"v{index}"
+                    write_block(target.path(name))
+                    row["snapshot"].append(timed(lambda: target.snapshot(name, "measured")))
+                    row["clone"].append(timed(lambda: target.clone(name, "measured", "clone")))
+                    row["delete of a clone"].append(timed(lambda: target.delete("clone")))
+                    row["delete of a snapshot"].append(timed(lambda: target.delete_snapshot(name, "measured")))
+                    os.pwrite(host.fileno(), random.randbytes(4096), 0)
+                    row["sync"].append(timed(lambda: os.fdatasync(host)))
+        for title, row in zip(titles, times):
+            place = {"place": f"{title}, {count} snapshots", "host_sync_ms": median(row["sync"])}
+            for verb in VERBS: place[verb] = {"median_ms": median(row[verb]), "p99_ms": percentile(row[verb], 0.99)}
+            say(", ".join([place["place"], *(f"{verb} {place[verb]['median_ms']:.2f} ms" for verb in VERBS)]))
+            self.verb_rows.append(place)
 
     def reaper(self, target):
         """A snapshot that alone has a whole volume, in blocks scattered by random overwriting, is deleted under a writer."""
@@ -825,7 +831,7 @@ class Latencies:
         path = target.volume("v", size)
         fill(path, size)
         target.snapshot("v", "old")
-        Fio(f"--rw=randwrite --bs=4k --iodepth=32 --direct=1 --ioengine=libaio".split(), [path], size, 900)
+        Fio(random_4k("randwrite", 32).split() + DIRECT, [path], size, 900)
         target.settle()
         before = target.allocated()
         alone, _ = Writer(path, size).during(lambda: time.sleep(2))
@@ -840,8 +846,8 @@ class Latencies:
         freed = before - target.allocated()
         self.note(f"freeing {size / GIB:g} GiB scattered, beside a writer", seconds, "s")
         self.note("freed by the reaper", freed / GIB / seconds, "GiB/s")
-        self.note("writer 4K QD1 alone, p99", percentile(alone, 0.99), "ms")
-        self.note("writer 4K QD1 beside the reaper, p99", percentile(beside, 0.99), "ms")
+        self.note(ALONE, percentile(alone, 0.99), "ms")
+        self.note(BESIDE, percentile(beside, 0.99), "ms")
         self.note("writer 4K QD1 beside the reaper, longest", max(beside), "ms")
 
     def recovery(self, target):
@@ -850,9 +856,9 @@ class Latencies:
         path, times = target.volume("v", size), []
         fill(path, size)
         for index in range(3):
-            storm = subprocess.Popen(["fio", "--name=storm", f"--filename={path}", f"--size={size}", "--rw=randwrite", "--bs=4k",
-                                      "--iodepth=32", "--direct=1", "--ioengine=libaio", "--time_based", "--runtime=60", f"--randseed={index}"],
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            storm = subprocess.Popen(["fio", "--name=storm", f"--filename={path}", f"--size={size}", *DIRECT,
+                                      *random_4k("randwrite", 32).split(), "--time_based", "--runtime=60",
+                                      f"--randseed={index}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 time.sleep(1.5 + index * 0.7)
                 target.kill()
@@ -861,7 +867,7 @@ class Latencies:
                 storm.wait(20)
             times.append(timed(target.mount))
         self.note("open after kill -9 at QD32, median of 3", median(times), "ms")
-        self.note("open after kill -9 at QD32, longest", max(times), "ms")
+        self.note(RECOVERY, max(times), "ms")
         run(self.context.volfs, "umount", target.root)
         self.note("open after that, clean", timed(target.mount), "ms")
 
@@ -870,9 +876,8 @@ class Latencies:
         blocks all over a volume as large are written: each of them has a leaf of its own, as if all around it was mapped."""
         self.note("resident, pool of 4 TiB, empty", resident_bytes(target.processes()) / MIB, "MiB")
         path = target.volume("v", 4096 * GIB)
-        Fio(f"--rw=randwrite --bs=4k --iodepth=32 --direct=1 --ioengine=libaio --norandommap --runtime={3000 * self.context.seconds:.0f}ms".split(),
-            [path], 4095 * GIB, 120)
-        self.note("resident, after random writes all over 4 TiB", resident_bytes(target.processes()) / MIB, "MiB")
+        Fio(self.scattered(3), [path], 4095 * GIB, 120)
+        self.note(MAPPED, resident_bytes(target.processes()) / MIB, "MiB")
         self.note("cached nodes then", int(target.status()["cached_nodes"]), "")
         run(self.context.volfs, "umount", target.root)
         self.note("open of that", timed(target.mount), "ms")
@@ -885,13 +890,17 @@ class Latencies:
             for title in ("first", "again"):
                 target.settle()
                 before = written_by(target.process)
-                fio = Fio(f"--rw=randwrite --bs=4k --iodepth=32 --direct=1 --ioengine=libaio --norandommap --end_fsync=1 "
-                          f"--runtime={2000 * self.context.seconds:.0f}ms".split(), [path], size * GIB, 120)
+                fio = Fio(self.scattered(2) + ["--end_fsync=1"], [path], size * GIB, 120)
                 target.snapshot(f"v{size}", "end")
                 target.delete_snapshot(f"v{size}", "end")
                 target.settle()
                 self.note(f"written to the pool for a byte of random 4K over {size} GiB, {title}",
                           (written_by(target.process) - before) / fio.written, "bytes")
+
+
+    def scattered(self, times):
+        """Random 4K writes, so many times as long as a case, without fio's table of blocks already met."""
+        return random_4k("randwrite", 32, f"--norandommap --runtime={times * 1000 * self.context.seconds:.0f}ms").split() + DIRECT
 
 
 class Writer:
@@ -953,16 +962,18 @@ class Report:
             [case.title, *[number(rate(matrix, case, name)) for name in names],
              *[ratio(rate(matrix, case, "volfs"), rate(matrix, case, name)) for name in references]] for case in cases])
         self.line(f"### {title}: each case\n")
-        self.line("CPU is the server's, in seconds for a GiB; space is bytes allocated for each byte written, after a flush.\n")
+        self.line("CPU is the server's, in seconds for a GiB; space is bytes allocated for each byte written, after a flush.")
+        self.line()
         rows = []
         for case, name in itertools.product(cases, names):
             values = medians(matrix, case.name, name)
             if not values: continue
             own = rate(matrix, case, name)
-            rows.append([case.title, name, number(values["iops"]), number(values["mb_per_s"]), number(values["p50_us"]),
-                         number(values["p99_us"]), number(values["cpu_s_per_gib"], 2), number(values["allocated_per_written"], 2),
-                         number(values["rss_mib"]), ratio(own, rate(matrix, case, base)), ratio(own, rate(matrix, case, peer))])
-        self.table(["case", "target", "IOPS", "MB/s", "p50 us", "p99 us", "CPU s/GiB", "space", "RSS MiB", f"× {base}", f"× {peer}"], rows)
+            rows.append([case.title, name, *[number(values[key]) for key in ("iops", "mb_per_s", "p50_us", "p99_us")],
+                         *[number(values[key], 2) for key in ("cpu_s_per_gib", "allocated_per_written")],
+                         number(values["rss_mib"]), *[ratio(own, rate(matrix, case, other)) for other in (base, peer)]])
+        self.table(["case", "target", "IOPS", "MB/s", "p50 us", "p99 us", "CPU s/GiB", "space", "RSS MiB",
+                    f"× {base}", f"× {peer}"], rows)
         idle = [[name, number(values["cpu_ms_per_s"], 2)] for name in names if (values := medians(matrix, "idle", name))]
         if idle: self.table(["idle", "CPU ms/s"], idle)
 
@@ -971,20 +982,23 @@ class Report:
 
         def goal(text, value, bound, below=False):
             if value is None: return
-            rows.append([text, f"{'≤' if below else '≥'} {bound:g}", f"{value:.2f}", "yes" if (value <= bound) == below or value == bound else "**no**"])
+            met = value <= bound if below else value >= bound
+            rows.append([text, f"{'≤' if below else '≥'} {bound:g}", f"{value:.2f}", "yes" if met else "**no**"])
 
-        rates = {case.name: {target.name: rate(matrix, case, target.name) for target in matrix.targets} for case in matrix.cases}
+        rates = {case.name: {target.name: rate(matrix, case, target.name) for target in matrix.targets}
+                 for case in matrix.cases}
 
         def quotient(case, name, other="volfs"):
             ours, theirs = rates.get(case, {}).get(other), rates.get(case, {}).get(name)
             return ours / theirs if ours and theirs else None
 
-        for case, bound in {"read-1m-cold": 1, "read-1m-warm": 1, "write-1m": 1, "write-1m-empty": 1.2, "read-4k-cold-1": 1.2,
-                            "read-4k-cold-32": 1, "read-4k-warm-1": 3, "read-4k-warm-32": 1, "write-4k-1": 1.2,
+        for case, bound in {"read-1m-cold": 1, "read-1m-warm": 1, "write-1m": 1, "write-1m-empty": 1.2,
+                            "read-4k-cold-1": 1.2, "read-4k-cold-32": 1, "read-4k-warm-1": 3, "read-4k-warm-32": 1, "write-4k-1": 1.2,
                             "write-4k-32": 1, "write-4k-sync": 0.9, "first-4k-1": 1, "first-4k-32": 1}.items():
             goal(f"{case} against pt", quotient(case, "pt"), bound)
         for case in matrix.cases:
-            if case.pattern: goal(f"{case.name} against qcow2", quotient(case.name, "qcow2"), 1.2 if case.unit == "MB/s" else 1.8)
+            bound = 1.2 if case.unit == "MB/s" else 1.8
+            if case.pattern: goal(f"{case.name} against qcow2", quotient(case.name, "qcow2"), bound)
         for suffix in ("1", "32", "sync"):
             after, before = (rates.get(f"{kind}-4k-{suffix}", {}).get("volfs") for kind in ("overwrite", "write"))
             if after and before: goal(f"overwrite-4k-{suffix} against our own write-4k-{suffix}", after / before, 0.9)
@@ -999,8 +1013,30 @@ class Report:
         self.table(["ratio", "goal", "measured", "met"], rows)
 
     def latencies(self, latencies):
-        self.line("### Latency, recovery, memory, metadata\n")
-        self.table(["what", "measured"], [[row["what"], f"{row['value']:.3g} {row['unit']}"] for row in latencies.rows])
+        rows = latencies.verb_rows
+        if rows:
+            self.line("### Latency of snapshot, clone and delete\n")
+            self.line("Milliseconds, median and p99, with a block written before each; beside them the median of fdatasync\n"
+                      "after a block written to a file of the host.\n")
+            self.table(["mapped, snapshots", *VERBS, "fdatasync"], [
+                [row["place"], *[f"{row[verb]['median_ms']:.2f}, {row[verb]['p99_ms']:.1f}" for verb in VERBS],
+                 f"{row['host_sync_ms']:.2f}"] for row in rows])
+        self.line("### Reaper, recovery, memory, metadata\n")
+        self.table(["what", "measured"], [
+            [row["what"], f"{number(row['value'], 0 if row['value'] >= 10 else 2)} {row['unit']}"] for row in latencies.rows])
+        values = {row["what"]: row["value"] for row in latencies.rows}
+        goals = []
+        for verb in VERBS if rows else []:
+            syncs = [row[verb]["median_ms"] / row["host_sync_ms"] for row in rows]
+            goals.append((f"{verb}: slowest median by fastest, both in fdatasyncs of the same time", max(syncs) / min(syncs), 1.5))
+            goals.append((f"{verb}: longest median beyond one fdatasync, ms",
+                          max(row[verb]["median_ms"] - row["host_sync_ms"] for row in rows), 2))
+        if ALONE in values: goals.append(("p99 beside the reaper by p99 alone", values[BESIDE] / values[ALONE], 2))
+        if RECOVERY in values: goals.append((f"{RECOVERY}, s", values[RECOVERY] / 1000, 2))
+        # 36 MiB for each TiB, the two caches as they are by default, and 32 MiB.
+        if MAPPED in values: goals.append((f"{MAPPED}, MiB", values[MAPPED], 36 * 4 + 256 + 64 + 32))
+        self.table(["goal", "at most", "measured", "met"], [
+            [text, f"{bound:g}", f"{value:.2f}", "yes" if value <= bound else "**no**"] for text, value, bound in goals])
 
     def problems(self, problems):
         if not problems: return
@@ -1059,7 +1095,8 @@ def arguments():
     context.size = (context.size or (256 if context.quick else 1024)) * MIB
     context.seconds = context.seconds or (0.6 if context.quick else 3)
     everything = ["raw", "pt", "pt-cached", "qsd-raw", "qcow2", "btrfs", "xfs", "volfs"]
-    context.targets = context.targets.split(",") if context.targets else (["raw", "pt", "qcow2", "volfs"] if context.quick else everything)
+    usual = ["raw", "pt", "qcow2", "volfs"] if context.quick else everything
+    context.targets = context.targets.split(",") if context.targets else usual
     if unknown := set(context.targets) - set(everything): parser.error(f"no such target: {', '.join(sorted(unknown))}")
     context.files = 4000 if context.quick else 20_000
     context.archive = f"{context.work}/files.tar"
@@ -1100,7 +1137,7 @@ def main():
         latencies = Latencies(context)
         latencies.run()
         report.latencies(latencies)
-        results["latency"] = latencies.rows
+        results["latency"] = {"verbs": latencies.verb_rows, "others": latencies.rows}
         problems += latencies.problems
     report.problems(problems)
     results["problems"] = problems
