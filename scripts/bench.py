@@ -1108,9 +1108,10 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     report, problems, results = Report(context), [], {"machine": machine(), "size": context.size, "rounds": context.rounds,
-                                                      "seconds": context.seconds, "quick": context.quick}
+                                                      "seconds": context.seconds, "quick": context.quick,
+                                                      "load_before": os.getloadavg()[0]}
     report.line(f"{results['machine']}, {context.size // MIB} MiB of data, {context.rounds} rounds"
-                f"{', quick' if context.quick else ''}.\n")
+                f"{', quick' if context.quick else ''}. Load average before: {results['load_before']:.1f}.\n")
     cases = [case for case in CASES if re.search(context.cases, case.name)]
     make_archive(context.archive, context.files)
 
