@@ -270,6 +270,11 @@ struct Allocator: ~Copyable {
 
     var deltaCount: Int { delta.count }
 
+    /// True if every block of a run, which may be any, is live.
+    func isInUse(_ run: BlockRun) -> Bool {
+        map.contains(run) && (map.index(of: run.start)..<map.index(of: run.end)).allSatisfy { isLive($0) }
+    }
+
     private func isLive(_ index: Int) -> Bool { live[index / 64] >> UInt64(index % 64) & 1 == 1 }
 
     private mutating func setLive(_ run: BlockRun, _ isLive: Bool) {

@@ -11,23 +11,18 @@ struct DumpReader {
     private var open: Node?
     private var openAddress = BlockAddress.none
     private var versions: [(record: VersionRecord, root: BlockAddress)] = []
-    private var uses: [BlockAddress: Use] = [:]
+    private var uses = IntroductionCounter()
     private var properties: [UInt64: [String: [UInt8]]] = [:]
     private var hasEnded = false
 
     init(device: any BlockDevice) { self.device = device }
-
-    private struct Use: Equatable {
-        var block: UInt64
-        var generation: UInt32
-    }
 
     /// What a whole dump says.
     struct Restored {
         var superblock: Superblock
         var headers: [ZoneHeader]
         fileprivate var versions: [(record: VersionRecord, root: NodeReference)]
-        fileprivate var blocks: Set<BlockAddress>
+        fileprivate var uses: IntroductionCounter
         fileprivate var nodeBlocks: Int
         fileprivate var properties: [UInt64: [String: [UInt8]]]
     }
@@ -149,9 +144,7 @@ struct DumpReader {
             guard node.level == 0, words.count == 4, let generation = UInt32(words[2]), let checksum = UInt32(words[3], radix: 16),
                 generation <= node.generation, map.contains(BlockAddress(value))
             else { throw .malformed(line: number) }
-            // A block is one block of one introduction, in however many leaves.
-            let use = Use(block: node.first + UInt64(from), generation: generation)
-            guard uses.updateValue(use, forKey: BlockAddress(value)) ?? use == use else { throw .malformed(line: number) }
+            uses.note(BlockAddress(value), block: node.first + UInt64(from), generation: generation)
             node.store(
                 Entry(address: BlockAddress(value), generation: generation, checksum: checksum, descriptor: .data), at: from, fanout)
             node.count += 1
@@ -235,14 +228,15 @@ struct DumpReader {
             (entry.record, nodes[entry.root].map { NodeReference.memory($0) } ?? .hole(entry.record.root.generation))
         }
         let nodeBlocks = nodes.values.reduce(0) { $0 + NodePointer.copies(level: $1.level) }
-        return Restored(superblock: superblock, headers: headers, versions: roots, blocks: Set(uses.keys), nodeBlocks: nodeBlocks, properties: properties)
+        return Restored(superblock: superblock, headers: headers, versions: roots, uses: uses, nodeBlocks: nodeBlocks, properties: properties)
     }
 }
 
 extension DumpReader.Restored {
     /// Puts everything into the state of a pool just laid out.
     func fill(_ state: inout PoolState) throws(PoolError) {
-        for block in blocks.sorted() { try state.space.claim(BlockRun(start: block, count: 1)) }
+        for block in uses.blocks.sorted() { try state.space.claim(BlockRun(start: block, count: 1)) }
+        _ = state.countShares(uses)
         try state.takeOver(versions.map(\.record))
         state.dirtyBlocks += nodeBlocks
         for (record, root) in versions {

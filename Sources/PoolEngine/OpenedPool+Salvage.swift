@@ -16,6 +16,13 @@ extension OpenedPool {
         }
         let (records, hasDamage) = try readableRecords(&state, &report)
         try state.takeOver(Self.consistent(records, superblock, &report), isRepair: true)
+        do throws(PoolError) {
+            try loadShares(&state)
+        } catch {
+            guard case .corrupt = error else { throw error }
+            state.shares = ShareTable(geometry: superblock.geometry)
+            state.shares.isDamaged = true
+        }
         let reader = NodeReader(device: device, map: map, pool: superblock.uuid.low)
         for version in state.versions.values where !version.record.properties.isNone {
             do throws(PoolError) {

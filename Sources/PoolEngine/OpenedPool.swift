@@ -102,6 +102,7 @@ struct OpenedPool {
             superblock: superblock, space: space, journal: journal,
             cacheNodes: max(64, configuration.cacheSize / superblock.geometry.blockSize), isReadOnly: isReadOnly)
         try loadCatalog(&state)
+        try loadShares(&state)
         return state
     }
 
@@ -257,7 +258,20 @@ struct OpenedPool {
         }
     }
 
-    // MARK: Catalog
+    // MARK: Catalog and shared blocks
+
+    func loadShares(_ state: inout PoolState) throws(PoolError) {
+        let buffer = AlignedBuffer(count: superblock.geometry.blockSize)
+        let bytes = buffer.bytes
+        let reader = NodeReader(device: device, map: map, pool: superblock.uuid.low)
+        var fromCopy: UInt64 = 0
+        try state.shares.load(root: superblock.reflinkRoot, depth: superblock.reflinkDepth, map: map) { pointer, use throws(PoolError) in
+            let found = try reader.read(pointer, into: bytes)
+            if found.isCopy { fromCopy += 1 }
+            try use(UnsafeRawBufferPointer(bytes), found)
+        }
+        state.counters.nodesFromCopy += fromCopy
+    }
 
     private func loadCatalog(_ state: inout PoolState) throws(PoolError) {
         let buffer = AlignedBuffer(count: superblock.geometry.blockSize)

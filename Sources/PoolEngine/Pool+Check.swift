@@ -24,6 +24,8 @@ public enum CheckProblem: Equatable, Sendable, CustomStringConvertible {
     case free(address: UInt64)
     /// One block holds two different things.
     case shared(address: UInt64, version: UInt64, block: UInt64)
+    /// A block has another number of references than the table of shared blocks counts.
+    case references(address: UInt64, stored: Int, found: Int)
     case counter(version: UInt64, stored: UInt64, found: UInt64)
     case data(version: UInt64, block: UInt64)
     /// One of a node's two copies is damaged. Nothing is lost; a scrub makes it whole again.
@@ -35,6 +37,7 @@ public enum CheckProblem: Equatable, Sendable, CustomStringConvertible {
         case .generation(let version, let first): "version \(version): entry at block \(first) is younger than its node"
         case .free(let address): "block \(address) is in use but counted as free"
         case .shared(let address, let version, let block): "block \(address) is used twice, last by version \(version) block \(block)"
+        case .references(let address, let stored, let found): "block \(address): \(stored) references counted, \(found) found"
         case .counter(let version, let stored, let found): "version \(version): \(stored) mapped blocks counted, \(found) found"
         case .data(let version, let block): "version \(version): contents of block \(block) do not match their checksum"
         case .copy(let version, let first, let position):
@@ -51,6 +54,7 @@ extension Pool {
         control.setTotal(usage().allocated)
         let checker = Checker(pool: self, readingData: readingData, control: control)
         try checker.walk()
+        checker.compareReferences()
         checker.compare(with: state.withLock { $0.space.liveWords() })
         return checker.report
     }
@@ -88,6 +92,8 @@ private final class Checker {
     private let fanout: Int
     /// For each block reached, a hash of what it is: of one introduction, or of a node. By segment; 0 is "not reached".
     private var kinds: [Int: [UInt32]] = [:]
+    /// Other introductions of blocks that have more than one.
+    private var otherUses: [BlockAddress: Set<IntroductionCounter.Use>] = [:]
     /// Mapped blocks below each node seen.
     private var mappedBelow: [Place: UInt64] = [:]
     private var walked: Set<Place> = []
@@ -107,7 +113,8 @@ private final class Checker {
         if control.isCancelled { throw .cancelled }
         let catalog = pool.state.withLock { state in
             var nodes: [NodePointer] = []
-            state.catalog.forEach { nodes.append($0) }
+            state.catalog.tree.forEach { nodes.append($0) }
+            state.shares.tree.forEach { nodes.append($0) }
             for version in state.versions.values { nodes += version.propertyNodes }
             return nodes
         }
@@ -213,8 +220,9 @@ private final class Checker {
             report.lostBlocks += 1
             return true
         }
+        let use = IntroductionCounter.Use(block: block, generation: entry.generation)
         let isNew = reach(
-            entry.address, key: key(block, entry.generation, node: false), version: version, block: block)
+            entry.address, key: key(block, entry.generation, node: false), version: version, block: block, use: use)
         if isNew {
             control.advance(UInt64(pool.geometry.blockSize))
             report.checkedBlocks += 1
@@ -248,7 +256,9 @@ private final class Checker {
 
     /// Notes that a block is in use as `key`. False if that was known.
     @discardableResult
-    func reach(_ address: BlockAddress, key: UInt32, version: UInt64, block: UInt64) -> Bool {
+    private func reach(
+        _ address: BlockAddress, key: UInt32, version: UInt64, block: UInt64, use: IntroductionCounter.Use? = nil
+    ) -> Bool {
         guard pool.map.contains(address) else {
             report.problems.append(.shared(address: address.value, version: version, block: block))
             return false
@@ -256,10 +266,13 @@ private final class Checker {
         let index = pool.map.index(of: address)
         let segment = index / pool.geometry.segmentBlocks
         let slot = index % pool.geometry.segmentBlocks
-        let kind = key | 1
+        // Of data the second bit is set: only data can be shared.
+        let kind = key & ~3 | (use == nil ? 1 : 3)
         let old = kinds[segment, default: [UInt32](repeating: 0, count: pool.geometry.segmentBlocks)][slot]
         if old == 0 {
             kinds[segment, default: [UInt32](repeating: 0, count: pool.geometry.segmentBlocks)][slot] = kind
+        } else if let use, old & 3 == 3 {
+            if old != kind { otherUses[address, default: []].insert(use) }
         } else if old != kind || key == 0 {
             report.problems.append(.shared(address: address.value, version: version, block: block))
         }
@@ -269,6 +282,19 @@ private final class Checker {
     private func key(_ block: UInt64, _ generation: UInt32, node: Bool) -> UInt32 {
         var words = (block, UInt64(generation) << 1 | (node ? 1 : 0))
         return withUnsafeBytes(of: &words) { crc32c(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Each block must have as many references as the table counts.
+    func compareReferences() {
+        var stored: [BlockAddress: Int] = [:]
+        pool.state.withLock { state in state.shares.forEach { stored[$0] = $1 } }
+        let hasDamage = !report.problems.isEmpty
+        for address in Set(stored.keys).union(otherUses.keys).sorted() {
+            let counted = (stored[address] ?? 0) + 1, found = (otherUses[address]?.count ?? 0) + 1
+            // Below a damaged node nothing is found, which is not wrong of the table.
+            if found == counted || hasDamage && found < counted { continue }
+            report.problems.append(.references(address: address.value, stored: counted, found: found))
+        }
     }
 
     /// Reached blocks must be exactly the live ones.

@@ -21,9 +21,12 @@ struct Frozen: Sendable {
     var superblock: Superblock
     /// Dirty nodes with their new addresses, children before parents.
     var nodes: [Node] = []
-    var catalog: [Catalog.Planned] = []
+    var catalog: [PageTree.Planned] = []
     /// Records of the catalog's planned leaves, with the roots as they were.
     var records: [UInt64: [(record: VersionRecord, root: NodeReference)]] = [:]
+    /// Nodes of the table of shared blocks, and the contents of its leaves among them.
+    var shares: [PageTree.Planned] = []
+    var sharePages: [UInt64: ShareTable.Page] = [:]
     /// Properties to be written, by version.
     var chains: [UInt64: PropertyChain] = [:]
     var roots: [(version: Version, node: Node)] = []
@@ -72,6 +75,7 @@ extension Pool {
         try writeNodes(frozen, buffers.batch.bytes)
         try writeProperties(&frozen, buffers.block.bytes)
         try writeCatalog(&frozen, buffers.block.bytes)
+        try writeShares(&frozen, buffers.block.bytes)
         if let pages = frozen.pages {
             try writePages(pages, frozen.superblock, buffers.block.bytes)
         } else {
@@ -148,18 +152,41 @@ extension Pool {
                 state.withLock { state in
                     let checksum = state.catalog.composeLeaf(
                         node, records: records, into: block, pool: state.poolID, epoch: epoch)
-                    state.catalog.setChecksum(checksum, of: node)
+                    state.catalog.tree.setChecksum(checksum, of: node)
                 }
             } else {
                 state.withLock { state in
-                    let checksum = state.catalog.composeInterior(node, into: block, pool: state.poolID, epoch: epoch)
-                    state.catalog.setChecksum(checksum, of: node)
+                    let checksum = state.catalog.tree.composeInterior(node, into: block, pool: state.poolID, epoch: epoch)
+                    state.catalog.tree.setChecksum(checksum, of: node)
                 }
             }
-            try device.write(UnsafeRawBufferPointer(block), at: map.offset(of: node.address))
-            if node.distance != 0 { try device.write(UnsafeRawBufferPointer(block), at: map.offset(of: node.copy)) }
+            try write(block, at: node)
         }
-        frozen.superblock.catalogRoot = state.withLock { $0.catalog.root }
+        frozen.superblock.catalogRoot = state.withLock { $0.catalog.tree.root }
+    }
+
+    private func writeShares(_ frozen: inout Frozen, _ block: UnsafeMutableRawBufferPointer) throws(PoolError) {
+        let epoch = frozen.superblock.epoch
+        for node in frozen.shares {
+            let page = node.level == 0 ? frozen.sharePages[node.index] : nil
+            state.withLock { state in
+                let checksum: UInt32
+                if let page {
+                    checksum = ShareTable.compose(page, node, state.shares.tree, into: block, pool: state.poolID, epoch: epoch)
+                } else {
+                    checksum = state.shares.tree.composeInterior(node, into: block, pool: state.poolID, epoch: epoch)
+                }
+                state.shares.tree.setChecksum(checksum, of: node)
+            }
+            try write(block, at: node)
+        }
+        frozen.superblock.reflinkRoot = state.withLock { $0.shares.tree.root }
+    }
+
+    /// Writes a node and its copy.
+    private func write(_ block: UnsafeMutableRawBufferPointer, at node: PageTree.Planned) throws(PoolError) {
+        try device.write(UnsafeRawBufferPointer(block), at: map.offset(of: node.address))
+        if node.distance != 0 { try device.write(UnsafeRawBufferPointer(block), at: map.offset(of: node.copy)) }
     }
 
     private func writePages(
@@ -224,6 +251,7 @@ extension Pool {
             state.journal.didFlush(upTo: frozen.lastLSN)
             state.journal.durableEpoch = frozen.superblock.epoch
             state.undurableBlocks = 0
+            state.shares.didStore()
             // Two epochs, so that the checkpoint before this one stays readable; one when space is short.
             let isShort = reason == .forSpace || state.available(.growing) == 0
             state.endQuarantine(upTo: frozen.superblock.epoch - (isShort ? 0 : 1))
@@ -236,7 +264,7 @@ extension Pool {
 extension PoolState {
     /// True if a checkpoint would store anything new.
     var hasChanges: Bool {
-        !dirtyVersions.isEmpty || space.deltaCount > 0 || journal.lastLSN + 1 > superblock.journalLSN
+        !dirtyVersions.isEmpty || shares.hasChanges || space.deltaCount > 0 || journal.lastLSN + 1 > superblock.journalLSN
     }
 
     /// Ends the quarantine of blocks whose release is durable already. True if there were any.
@@ -254,12 +282,14 @@ extension PoolState {
         frozen.lastLSN = head.lsn - 1
         try collectNodes(into: &frozen)
         try captureRecords(into: &frozen)
+        try captureShares(into: &frozen)
         frozen.delta = space.takeDelta()
         var next = superblock
         next.epoch = epoch
         next.previous = superblockChecksum
         next.isClean = reason == .closing
-        next.catalogDepth = catalog.depth
+        next.catalogDepth = catalog.tree.depth
+        next.reflinkDepth = shares.tree.depth
         next.nextID = nextID
         next.nextGeneration = nextGeneration
         next.incarnation = journal.incarnation
@@ -359,13 +389,28 @@ extension PoolState {
             let present = (leaf * perLeaf..<(leaf + 1) * perLeaf).compactMap { versions[$0] }
             if !present.isEmpty { frozen.records[leaf] = present.map { (record: $0.record, root: $0.root) } }
         }
-        let (planned, released) = catalog.plan(dirtyLeaves: dirtyLeaves) { frozen.records[$0] != nil }
+        let (planned, released) = catalog.tree.plan(dirtyLeaves: dirtyLeaves) { frozen.records[$0] != nil }
         for node in released { releaseNode(node) }
         frozen.placedBlocks += 2 * planned.count
-        for (node, (address, distance)) in zip(planned, try placePairs(planned.count)) {
-            let placed = Catalog.Planned(level: node.level, index: node.index, address: address, distance: distance)
-            catalog.place(placed)
-            frozen.catalog.append(placed)
+        frozen.catalog = try placed(planned)
+        for node in frozen.catalog { catalog.tree.place(node) }
+    }
+
+    /// Copies the changed pages of the table of shared blocks, and gives its nodes their addresses. Their blocks are not among
+    /// `placedBlocks`: those of the whole table are kept free beside what changes are promised.
+    private mutating func captureShares(into frozen: inout Frozen) throws(PoolError) {
+        let (dirty, pages) = shares.takeChanges()
+        if dirty.isEmpty { return }
+        frozen.sharePages = pages
+        let (planned, released) = shares.tree.plan(dirtyLeaves: dirty) { pages[$0] != nil }
+        for node in released { releaseNode(node) }
+        frozen.shares = try placed(planned)
+        for node in frozen.shares { shares.tree.place(node) }
+    }
+
+    private mutating func placed(_ nodes: [PageTree.Planned]) throws(PoolError) -> [PageTree.Planned] {
+        zip(nodes, try placePairs(nodes.count)).map { node, place in
+            PageTree.Planned(level: node.level, index: node.index, address: place.address, distance: place.distance)
         }
     }
 

@@ -15,6 +15,7 @@ extension Pool {
         package var journalFrames: [UInt64] = []
         package var catalogLeaves: [Pair] = []
         package var catalogNodes: [Pair] = []
+        package var shareNodes: [Pair] = []
         package var interiorNodes: [Pair] = []
         package var leaves: [UInt64] = []
         package var dataBlocks: [UInt64] = []
@@ -44,12 +45,13 @@ extension Pool {
         let survey = Survey(reader: NodeReader(device: device, map: map, pool: poolID), geometry: g)
         let (roots, levels) = state.withLock { state in
             let roots = state.versions.values.sorted { $0.id < $1.id }.map { ($0.record.root, $0.level, $0.record.family) }
-            return (roots, state.catalog.levels.map { $0.sorted { $0.key < $1.key }.map(\.value) })
+            return (roots, state.catalog.tree.levels.map { $0.sorted { $0.key < $1.key }.map(\.value) })
         }
         for (root, level, family) in roots { survey.walk(root, level: level, first: 0, family: family) }
         func pair(_ node: NodePointer) -> Layout.Pair { Layout.Pair(node: map.offset(of: node.address), copy: map.offset(of: node.copy)) }
         layout.catalogLeaves = (levels.first ?? []).map(pair)
         layout.catalogNodes = levels.dropFirst().flatMap { $0 }.map(pair)
+        layout.shareNodes = state.withLock { $0.shares.tree.levels }.flatMap { $0.sorted { $0.key < $1.key }.map(\.value) }.map(pair)
         layout.interiorNodes = survey.nodes.filter { $0.level > 0 }.map { pair($0.pointer) }
         layout.leaves = survey.nodes.filter { $0.level == 0 }.map { map.offset(of: $0.pointer.address) }
         let nodes = Set(survey.nodes.flatMap { [$0.pointer.address, $0.pointer.copy] })

@@ -106,7 +106,7 @@ extension Pool {
     @discardableResult
     public func createSnapshot(_ name: String, of volume: UInt64) throws(PoolError) -> UInt64 {
         try ObjectName.checkSnapshot(name)
-        return try change(.administrative, versions: 2) { state, environment throws(PoolError) in
+        return try change(.administrative, versions: 2, extra: { $0.inheritedBlocks(volume) }) { state, environment throws(PoolError) in
             let source = try state.writableVersion(of: volume)
             if state.snapshotNames[volume]?[name] != nil { throw .exists }
             var attributes = source.record.attributes
@@ -121,7 +121,7 @@ extension Pool {
     @discardableResult
     public func createClone(_ name: String, of source: UInt64, attributes: Attributes) throws(PoolError) -> UInt64 {
         try ObjectName.checkVolume(name)
-        return try change(.administrative, versions: 3) { state, environment throws(PoolError) in
+        return try change(.administrative, versions: 3, extra: { $0.inheritedBlocks(source) }) { state, environment throws(PoolError) in
             let origin = try state.version(of: source)
             if state.volumeNames[name] != nil { throw .exists }
             let isLive = origin.record.state == .volume
@@ -136,7 +136,8 @@ extension Pool {
     public func createSnapshots(_ name: String, of volumes: [UInt64]) throws(PoolError) {
         try ObjectName.checkSnapshot(name)
         guard let first = volumes.first else { throw .notFound }
-        _ = try change(.administrative, versions: 2 * volumes.count) { state, environment throws(PoolError) in
+        let inherited = { (state: inout PoolState) in volumes.reduce(0) { $0 + state.inheritedBlocks($1) } }
+        _ = try change(.administrative, versions: 2 * volumes.count, extra: inherited) { state, environment throws(PoolError) in
             var records: [JournalRecord] = []
             for volume in volumes {
                 let source = try state.writableVersion(of: volume)
@@ -153,7 +154,7 @@ extension Pool {
     /// called `keptAs`, or is freed if that is nil. Durable on return.
     public func rollback(_ volume: UInt64, to snapshot: UInt64, keptAs: String? = nil) throws(PoolError) {
         if let keptAs { try ObjectName.checkSnapshot(keptAs) }
-        _ = try change(.administrative, versions: 4) { state, environment throws(PoolError) in
+        _ = try change(.administrative, versions: 4, extra: { 2 * $0.propertyBlocks(volume) }) { state, environment throws(PoolError) in
             let head = try state.writableVersion(of: volume)
             if state.shrinking[volume] != nil { throw .inUse }
             let target = try state.version(of: snapshot)
@@ -252,7 +253,7 @@ extension Pool {
         if size < old { try discardRange(volume, from: size, to: old, size: old) }
         // Once the end is cut off the new size must follow, so that takes the last space if need be.
         let tier: PoolState.Tier = size < old ? .freeing : .administrative
-        _ = try change(tier, versions: 1, extraBlocks: 2 * Geometry.maximumLevel) { state, environment throws(PoolError) in
+        _ = try change(tier, versions: 1, extra: { _ in 2 * Geometry.maximumLevel }) { state, environment throws(PoolError) in
             let version = try state.writableVersion(of: volume)
             return (volume, [.resize(version: version.id, size: size, time: environment.now())])
         }
@@ -263,33 +264,39 @@ extension Pool {
     }
 
     /// Makes administrative records, all or none, applies them, and returns when they are durable. `versions` is how many
-    /// version records they change, each of which costs the next checkpoint a path of the catalog.
+    /// version records they change, each of which costs the next checkpoint a path of the catalog; `extra` tells the blocks that
+    /// they cost besides, which may be more by the time they are made: then it is tried again.
     func change(
-        _ tier: PoolState.Tier, versions: Int, extraBlocks: Int = 0,
+        _ tier: PoolState.Tier, versions: Int, extra: (inout PoolState) throws(PoolError) -> Int = { _ in 0 },
         _ body: (inout PoolState, Environment) throws(PoolError) -> (UInt64, [JournalRecord])
     ) throws(PoolError) -> UInt64 {
-        let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
-            if state.isReadOnly { throw .readOnly }
-            if state.isSuspended { throw .suspended }
-            // No number is ever used twice: a pool has 2^48 versions in its life, and 2^32 changes between versions.
-            guard state.nextGeneration < PoolState.maximumGeneration, state.nextID + 8 < PoolState.maximumID else {
-                throw .tooLarge(size: UInt64(state.nextGeneration), limit: UInt64(PoolState.maximumGeneration))
+        while true {
+            let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
+                if state.isReadOnly { throw .readOnly }
+                if state.isSuspended { throw .suspended }
+                // No number is ever used twice: a pool has 2^48 versions in its life, and 2^32 changes between versions.
+                guard state.nextGeneration < PoolState.maximumGeneration, state.nextID + 8 < PoolState.maximumID else {
+                    throw .tooLarge(size: UInt64(state.nextGeneration), limit: UInt64(PoolState.maximumGeneration))
+                }
+                let needed = versions * (state.catalogPathBlocks + 2) + (try extra(&state))
+                return needed <= state.available(tier) ? needed : -needed
             }
-            let needed = versions * (state.catalogPathBlocks + 2) + extraBlocks
-            return needed <= state.available(tier) ? needed : -needed
+            defer { state.withLock { $0.reservedBlocks -= needed } }
+            let bytes = max(geometry.blockSize - JournalFrame.headerSize, versions * JournalRecord.creationSize)
+            let frames = try reserveJournal(bytes: bytes)
+            let made = try state.withLock { state throws(PoolError) -> (object: UInt64, lsn: UInt64)? in
+                defer { state.journal.endReservation(frames) }
+                guard versions * (state.catalogPathBlocks + 2) + (try extra(&state)) <= needed else { return nil }
+                let (object, records) = try body(&state, environment)
+                let lsn = state.append(records, version: nil)
+                state.objects[object]?.lastLSN = lsn
+                return (object, lsn)
+            }
+            guard let made else { continue }
+            try writeJournal(upTo: made.lsn)
+            try flush(upTo: made.lsn)
+            return made.object
         }
-        defer { state.withLock { $0.reservedBlocks -= needed } }
-        let frames = try reserveJournal(bytes: max(geometry.blockSize - JournalFrame.headerSize, versions * JournalRecord.creationSize))
-        let (object, lsn) = try state.withLock { state throws(PoolError) -> (UInt64, UInt64) in
-            defer { state.journal.endReservation(frames) }
-            let (object, records) = try body(&state, environment)
-            let lsn = state.append(records, version: nil)
-            state.objects[object]?.lastLSN = lsn
-            return (object, lsn)
-        }
-        try writeJournal(upTo: lsn)
-        try flush(upTo: lsn)
-        return object
     }
 }
 

@@ -15,7 +15,7 @@ extension Pool {
         guard (value?.count ?? 0) <= limit, name.utf8.count <= 255 else { throw .tooLarge(size: UInt64(value?.count ?? 0), limit: UInt64(limit)) }
         let size = PropertyChain.encode(try properties(object)).count + name.utf8.count + (value?.count ?? 0) + 4
         let blocks = PropertyChain.blocks(bytes: size, geometry: geometry)
-        _ = try change(value == nil ? .freeing : .administrative, versions: 1, extraBlocks: blocks) { state, environment throws(PoolError) in
+        _ = try change(value == nil ? .freeing : .administrative, versions: 1, extra: { _ in blocks }) { state, environment throws(PoolError) in
             let version = try state.version(of: object)
             if value == nil && version.properties[name] == nil { throw .notFound }
             var after = version.properties

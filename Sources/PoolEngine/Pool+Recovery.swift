@@ -163,6 +163,24 @@ extension Pool {
                 state.applyWrite(version, first: first, runs: runs, checksums: checksums)
                 return true
             }
+        case .share(let id, let generation, let first, let runs, let checksums):
+            let (end, overflow) = first.addingReportingOverflow(UInt64(checksums.count))
+            guard !overflow, end <= geometry.maximumVolumeSize / UInt64(geometry.blockSize) else {
+                throw .corrupt(.journal, position: first, .mapping)
+            }
+            _ = try withNodes { state, missing throws(PoolError) -> Bool? in
+                let version = try state.replayed(id, generation)
+                for leaf in Swift.stride(from: first & ~(state.span(0) - 1), to: end, by: Int(state.span(0))) {
+                    guard state.newNodeBlocks(version, leaf, missing: &missing) != nil else { return nil }
+                }
+                // What is shared was introduced by an earlier record, or is in the checkpoint.
+                guard runs.allSatisfy({ state.space.isInUse($0) }) else {
+                    throw .corrupt(.journal, position: first, .accounting)
+                }
+                state.raiseLevel(version, toCover: end)
+                state.applyShare(version, first: first, runs: runs, checksums: checksums)
+                return true
+            }
         case .hole(let id, let generation, let first, let count):
             let (end, overflow) = first.addingReportingOverflow(count)
             guard !overflow else { throw .corrupt(.journal, position: first, .mapping) }

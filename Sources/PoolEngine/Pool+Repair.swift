@@ -20,9 +20,10 @@ extension Pool {
         try pool.recount(&report)
         if report.isClean || isDryRun { return report }
         try pool.state.withLock { state throws(PoolError) in
-            guard state.dirtyBlocks <= state.space.freeCount else {
+            let needed = state.dirtyBlocks + state.shares.rewriteBlocks
+            guard needed <= state.space.freeCount else {
                 let unit = state.geometry.blockSize
-                throw .outOfSpace(needed: UInt64(state.dirtyBlocks * unit), free: UInt64(state.space.freeCount * unit))
+                throw .outOfSpace(needed: UInt64(needed * unit), free: UInt64(state.space.freeCount * unit))
             }
         }
         try opened.writeZoneHeaders()
@@ -129,6 +130,8 @@ extension Pool {
         try state.withLock { state throws(PoolError) in
             for version in state.versions.values { for node in version.propertyNodes { survey.mark(node) } }
             try state.countSpace(survey.reached, &report)
+            let wrong = state.countShares(survey.uses)
+            if wrong > 0 { report.findings.append(.references(blocks: wrong)) }
             for (version, root) in roots {
                 version.root = root
                 state.markDirty(version)
@@ -265,7 +268,11 @@ extension PoolState {
     /// Takes what was reached for what is in use, and notes how that differs from what is stored.
     mutating func countSpace(_ reached: Set<BlockAddress>, _ report: inout RepairReport) throws(PoolError) {
         var all = reached
-        catalog.forEach { node in
+        catalog.tree.forEach { node in
+            all.insert(node.address)
+            if node.copy != .none { all.insert(node.copy) }
+        }
+        shares.tree.forEach { node in
             all.insert(node.address)
             if node.copy != .none { all.insert(node.copy) }
         }

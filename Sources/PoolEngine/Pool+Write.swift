@@ -271,6 +271,10 @@ extension PoolState {
             guard let version = versions[id] else { preconditionFailure("a record of a version that is not there") }
             raiseLevel(version, toCover: first + UInt64(checksums.count))
             applyWrite(version, first: first, runs: runs, checksums: checksums)
+        case .share(let id, _, let first, let runs, let checksums):
+            guard let version = versions[id] else { preconditionFailure("a record of a version that is not there") }
+            raiseLevel(version, toCover: first + UInt64(checksums.count))
+            applyShare(version, first: first, runs: runs, checksums: checksums)
         case .hole(let id, _, let first, let count):
             guard let version = versions[id] else { preconditionFailure("a record of a version that is not there") }
             var missing: [MissingNode] = []

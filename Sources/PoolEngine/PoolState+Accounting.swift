@@ -1,17 +1,21 @@
 internal import BlockStorage
 
-/// The exact count, beside the one that is kept: which blocks all trees and the catalog reach.
+/// The exact count, beside the one that is kept: which blocks all trees and the catalog reach, and by how many references.
 extension PoolState {
     /// Throws `.corrupt(.bitmap, .accounting)` unless the blocks in use are exactly those that are reached. Reads nodes that
     /// are not in memory, under the lock: for debug builds and tests, with small pools.
     func verifyAccounting(_ reader: NodeReader) throws(PoolError) {
         var reach = Reach(map: space.map)
-        catalog.forEach { reach.mark($0) }
+        catalog.tree.forEach { reach.mark($0) }
+        shares.tree.forEach { reach.mark($0) }
         for version in versions.values {
             for node in version.propertyNodes { reach.mark(node) }
             let cursor = version.isHidden ? version.record.reapCursor : 0
             try walk(version.root, level: version.level, first: 0, above: cursor, reader, &reach)
         }
+        var stored: [BlockAddress: Int] = [:]
+        shares.forEach { stored[$0] = $1 }
+        if stored != reach.uses.others.mapValues({ $0.count }) { throw .corrupt(.bitmap, position: 0, .accounting) }
         let live = space.liveWords()
         guard let word = live.indices.first(where: { live[$0] != reach.words[$0] }) else { return }
         let bit = (live[word] ^ reach.words[word]).trailingZeroBitCount
@@ -32,7 +36,7 @@ extension PoolState {
             if level > 0 {
                 try walk(self.child(of: node, slot), level: level - 1, first: child, above: cursor, reader, &reach)
             } else if child >= cursor {
-                reach.mark(node.entry(slot, geometry.fanout).address)
+                reach.mark(node.entry(slot, geometry.fanout), block: child)
             }
         }
     }
@@ -54,6 +58,7 @@ private struct Reach {
     let map: ZoneMap
     let buffer: AlignedBufferBox
     private(set) var words: [UInt64]
+    private(set) var uses = IntroductionCounter()
     private var dirty: Set<ObjectIdentifier> = []
     private var clean: Set<BlockAddress> = []
 
@@ -74,7 +79,13 @@ private struct Reach {
         mark(node.copy)
     }
 
-    mutating func mark(_ address: BlockAddress) {
+    mutating func mark(_ entry: Entry, block: UInt64) {
+        guard entry.address != .none else { return }
+        mark(entry.address)
+        uses.note(entry.address, block: block, generation: entry.generation)
+    }
+
+    private mutating func mark(_ address: BlockAddress) {
         guard address != .none else { return }
         let index = map.index(of: address)
         words[index / 64] |= 1 << UInt64(index % 64)

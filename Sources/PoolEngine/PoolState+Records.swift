@@ -74,7 +74,7 @@ extension PoolState {
                 first != second && [first, second].allSatisfy { versions[$0]?.record.state == .volume }
             case .property(let version, let name, let value, _):
                 versions[version].map { !$0.isHidden } ?? false && name.utf8.count <= 255 && value?.count ?? 0 <= PropertyChain.maximumSize / 8
-            case .write, .hole: true
+            case .write, .share, .hole: true
             }
         if !isPossible { throw .corrupt(.journal, position: nextID, .mapping) }
     }

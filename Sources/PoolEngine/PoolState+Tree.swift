@@ -188,6 +188,12 @@ extension PoolState {
         markDirty(version)
     }
 
+    /// Applies a share. The references are counted before any is released: a block that the range held already stays.
+    mutating func applyShare(_ version: Version, first: UInt64, runs: [BlockRun], checksums: [UInt32]) {
+        for run in runs { for index in 0..<run.count { shares.add(run.start.advanced(by: index)) } }
+        applyWrite(version, first: first, runs: runs, checksums: checksums)
+    }
+
     /// True if the entry is data that `version` itself owns, so that overwriting it gives a block back.
     func isOwnData(_ entry: Entry, _ version: Version, block: UInt64) -> Bool {
         entry.address != .none && owns(version, generation: entry.generation, end: block + 1)

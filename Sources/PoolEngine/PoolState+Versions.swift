@@ -39,7 +39,7 @@ extension PoolState {
             (version.record.originVolume, version.record.originVersion) = (0, 0)
             version.record.changed = time
             markDirty(version)
-        case .write, .hole: preconditionFailure("a record of data")
+        case .write, .share, .hole: preconditionFailure("a record of data")
         }
     }
 

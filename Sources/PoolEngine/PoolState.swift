@@ -16,6 +16,7 @@ struct PoolState: ~Copyable {
     var journal: Journal
     var cache: NodeCache
     var catalog: Catalog
+    var shares: ShareTable
 
     /// All versions by id, hidden ones too.
     var versions: [UInt64: Version] = [:]
@@ -72,6 +73,7 @@ struct PoolState: ~Copyable {
         self.journal = journal
         cache = NodeCache(capacity: cacheNodes)
         catalog = Catalog(geometry: superblock.geometry)
+        shares = ShareTable(geometry: superblock.geometry)
         epoch = superblock.epoch + 1
         nextID = superblock.nextID
         nextGeneration = superblock.nextGeneration
@@ -162,7 +164,9 @@ struct PoolState: ~Copyable {
         return generation > version.parentGeneration
     }
 
+    /// Ends one reference to a block: its last one makes it free.
     mutating func release(_ address: BlockAddress) {
+        if shares.remove(address) { return }
         // The maps contradict the count of blocks: nothing more is written before a repair.
         if !space.release(address, epoch: epoch) { suspend(.corrupt(.bitmap, position: address.value, .accounting)) }
         if brokenRule == .quarantine { endQuarantine(upTo: epoch) }
@@ -204,12 +208,16 @@ struct PoolState: ~Copyable {
     }
 
     /// Blocks that an operation of `tier` can still have.
-    func available(_ tier: Tier) -> Int { max(0, space.freeCount - dirtyBlocks - undurableBlocks - reservedBlocks - floor(tier)) }
+    func available(_ tier: Tier) -> Int { max(0, space.freeCount - committedBlocks - floor(tier)) }
+
+    /// Free blocks that are spoken for: nodes of the next checkpoint, and of the one under way if it has to be made again; the
+    /// whole table of shared blocks, any page of which a release may change; what requests under way were promised.
+    var committedBlocks: Int { dirtyBlocks + undurableBlocks + shares.rewriteBlocks + reservedBlocks }
 
     struct Counters: Sendable {
         var reads: UInt64 = 0, writes: UInt64 = 0, flushes: UInt64 = 0, discards: UInt64 = 0
         var readBytes: UInt64 = 0, writtenBytes: UInt64 = 0, discardedBytes: UInt64 = 0, checkpoints: UInt64 = 0
-        var punchedBytes: UInt64 = 0, checksumErrors: UInt64 = 0, nodesFromCopy: UInt64 = 0, skippedNodes: UInt64 = 0
+        var sharedBytes: UInt64 = 0, punchedBytes: UInt64 = 0, checksumErrors: UInt64 = 0, nodesFromCopy: UInt64 = 0, skippedNodes: UInt64 = 0
     }
 }
 

@@ -89,10 +89,25 @@ extension PoolState {
         dirtyBlocks += PropertyChain.blocks(bytes: PropertyChain.encode(version.properties).count, geometry: geometry)
     }
 
+    /// Blocks that an object's properties take when they are written anew.
+    func propertyBlocks(_ object: UInt64) -> Int {
+        PropertyChain.blocks(bytes: PropertyChain.encode(objects[object]?.properties ?? [:]).count, geometry: geometry)
+    }
+
+    /// Blocks that those take which a snapshot or a clone of it inherits.
+    func inheritedBlocks(_ object: UInt64) -> Int {
+        let inherited = Self.inherited(objects[object]?.properties ?? [:])
+        return PropertyChain.blocks(bytes: PropertyChain.encode(inherited).count, geometry: geometry)
+    }
+
+    private static func inherited(_ properties: [String: [UInt8]]) -> [String: [UInt8]] {
+        properties.filter { $0.key.hasPrefix("user.") && !$0.key.hasPrefix("user.volfs.") }
+    }
+
     /// What a version that begins as another has of its properties: what users set, and nothing that limits or labels it, as
     /// what a mount calls user.volfs does.
     mutating func inheritProperties(_ version: Version, from other: Version) {
-        version.properties = other.properties.filter { $0.key.hasPrefix("user.") && !$0.key.hasPrefix("user.volfs.") }
+        version.properties = Self.inherited(other.properties)
         if !version.properties.isEmpty { touchProperties(version) }
     }
 

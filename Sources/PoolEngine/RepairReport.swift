@@ -30,6 +30,8 @@ public struct RepairReport: Sendable {
         /// Which blocks are in use was counted again from the maps, because the stored count could not be read or differs:
         /// so many were counted as in use that are not, and so many the other way round.
         case space(PoolError?, leaked: Int, missing: Int)
+        /// So many blocks had another number of references than was counted; they are counted anew.
+        case references(blocks: Int)
         /// The journal ends here although there should be more.
         case journal(PoolError)
         /// Below a lost node, nodes were found by searching the whole pool, and put back.

@@ -43,7 +43,8 @@ private final class Scrub {
     private func scrubCatalog() throws(PoolError) {
         let nodes = pool.state.withLock { state in
             var nodes: [NodePointer] = []
-            state.catalog.forEach { nodes.append($0) }
+            state.catalog.tree.forEach { nodes.append($0) }
+            state.shares.tree.forEach { nodes.append($0) }
             for version in state.versions.values { nodes += version.propertyNodes }
             return nodes
         }
@@ -165,7 +166,8 @@ private final class Scrub {
             let mayWrite = pool.state.withLock { state in
                 guard !state.isReadOnly && !state.isSuspended else { return false }
                 switch place {
-                case .catalog: return state.catalog.contains(node) || state.versions.values.contains { $0.propertyNodes.contains(node) }
+                case .catalog:
+                    return state.catalog.tree.contains(node) || state.shares.tree.contains(node) || state.versions.values.contains { $0.propertyNodes.contains(node) }
                 case .tree(let node, let version): return state.has(node, in: version)
                 }
             }

@@ -3,6 +3,7 @@ internal import BlockStorage
 /// A walk over all trees of a pool that goes on where it finds damage: what is reached, and what is lost. For repair.
 final class Survey {
     private(set) var reached: Set<BlockAddress> = []
+    private(set) var uses = IntroductionCounter()
     /// References that lead nowhere, each once.
     private(set) var lost: [Lost] = []
     /// Nodes of whose two copies one is damaged, and where that is.
@@ -58,6 +59,7 @@ final class Survey {
                 walk(entry.pointer(isLeaf: level == 1), level: level - 1, first: child, family: family, above: cursor)
             } else if first + UInt64(slot) >= cursor {
                 reached.insert(entry.address)
+                uses.note(entry.address, block: first + UInt64(slot), generation: entry.generation)
             }
         }
     }

@@ -73,6 +73,7 @@ package enum ReportText {
         case .space(let error?, _, _): "the blocks in use cannot be read and are counted anew: \(reason(for: error))"
         case .space(nil, let leaked, let missing):
             "the count of blocks is wrong: \(leaked) in use that nothing has, \(missing) free that something has; counted anew"
+        case .references(let blocks): "\(blocks) blocks have another number of references than was counted; counted anew"
         case .journal(let error): "the journal is damaged, and what was written after that is lost: \(reason(for: error))"
         case .foundNodes(let count): "\(count) nodes below a lost one were found by searching the pool"
         case .counter(let version, let stored, let found): "version \(version) has \(found) mapped blocks, not \(stored)"

@@ -39,7 +39,7 @@ import Testing
     }
 
     /// Pools of all earlier formats open with their contents, and are of the newest format after the first checkpoint.
-    @Test(arguments: 1...2) func opensEveryFormat(version: Int) throws {
+    @Test(arguments: 1...3) func opensEveryFormat(version: Int) throws {
         var root = [UInt8](repeating: 0, count: 50_000)
         root.replaceSubrange(777..<20_777, with: [UInt8](repeating: 9, count: 20_000))
         let disk = SimulatedDisk(image: try Self.fixture(version))

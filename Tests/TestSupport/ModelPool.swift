@@ -12,7 +12,7 @@ package struct ModelPool: Equatable, Sendable {
         package var size: Int
         /// Lengths of the values: what they are follows from name and length.
         package var properties: [String: Int] = [:]
-        private(set) var blocks: [Int: [UInt8]] = [:]
+        package private(set) var blocks: [Int: [UInt8]] = [:]
 
         package init(size: Int) { self.size = size }
 

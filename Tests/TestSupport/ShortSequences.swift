@@ -9,7 +9,7 @@ package enum ShortSequences {
     private static let alphabet = [
         "write a 2048 1024 data", "write a 700 18000 mixed", "write a 1024 4096 zeros", "discard a 1500 9000", "flush",
         "snapshot a@x", "clone a c", "delete a@t", "rollback a@t", "resize a 3000", "grow a 30000 12000 data", "checkpoint",
-        "reap 4", "delete b",
+        "reap 4", "delete b", "share a@t 2048 b 1024 12288",
     ]
 
     /// Of each length from 1 to 4, on both pools.

@@ -51,6 +51,7 @@ package final class Simulation: @unchecked Sendable {
     /// Of the step under way: what is to run in its middle, and the device's calls so far.
     private var pending: [ScheduledStep.Nested] = []
     private var calls = 0
+    private var shared: UInt64 = 0
     private var hasNested = false
     private var isInside = false
     private var nestedFailure: Failure?
@@ -137,17 +138,28 @@ package final class Simulation: @unchecked Sendable {
         } catch let error as PoolError {
             // A full pool may refuse; what it refuses it has not begun. A step in the middle may have taken what it needs.
             if let nestedFailure { throw nestedFailure }
+            if case .outOfSpace = error, case .share = step { return try enterPart(step) }
             if case .outOfSpace = error { return }
             if hasNested, [.notFound, .exists, .inUse].contains(error) || error.errno == 22 || error.errno == 39 { return }
             throw fail("\(step.text): \(error)")
         }
         if let nestedFailure { throw nestedFailure }
+        if case .share(_, _, _, _, let count) = step, shared < UInt64(count) { return try enterPart(step) }
         enter(hasNested ? model.states(of: step, bytes: bytes, geometry: sizes) ?? [] : states)
         switch step {
         case .flush, .checkpoint: durable = max(durable, reached)
         case .reopen: durable = history.count - 1
         default: if step.isDurable { durable = history.count - 1 }
         }
+    }
+
+    /// A share on a full pool may end early: what there is now must be one of the states on its way.
+    private func enterPart(_ step: Step) throws {
+        disk.setHook(nil)
+        let states = model.states(of: step, bytes: [], geometry: sizes) ?? []
+        let found = try read(pool)
+        guard let reached = ([model] + states).lastIndex(of: found) else { throw fail("\(step.text): \(found.difference(from: model))") }
+        enter(Array(states.prefix(reached)))
     }
 
     private func enter(_ states: [ModelPool]) {
@@ -177,6 +189,8 @@ package final class Simulation: @unchecked Sendable {
         case .write(let name, let offset, _, _, let isGrowing):
             try pool.write(id(name), at: UInt64(offset), bytes, growing: isGrowing)
         case .discard(let name, let offset, let count): try pool.discard(id(name), at: UInt64(offset), count: UInt64(count))
+        case .share(let source, let offset, let name, let target, let count):
+            shared = try pool.share(from: id(source), at: UInt64(offset), to: id(name), at: UInt64(target), count: UInt64(count))
         case .resize(let name, let size): try pool.resize(id(name), to: UInt64(size))
         case .snapshot(let volume, let name): try pool.createSnapshot(name, of: id(volume))
         case .clone(let source, let name): try pool.createClone(name, of: id(source), attributes: .plain)

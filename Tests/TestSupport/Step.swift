@@ -7,6 +7,8 @@ package enum Step: Equatable, Sendable {
     case write(String, offset: Int, count: Int, Fill, isGrowing: Bool)
     case discard(String, offset: Int, count: Int)
     case resize(String, size: Int)
+    /// So many bytes of a volume or a snapshot, made the same in a volume by sharing blocks.
+    case share(String, offset: Int, to: String, target: Int, count: Int)
     case snapshot(String, String)
     case clone(of: String, String)
     case delete(String)
@@ -34,6 +36,7 @@ package enum Step: Equatable, Sendable {
         case .write(let volume, let offset, let count, let fill, let isGrowing):
             "\(isGrowing ? "grow" : "write") \(volume) \(offset) \(count) \(fill.rawValue)"
         case .discard(let volume, let offset, let count): "discard \(volume) \(offset) \(count)"
+        case .share(let source, let offset, let volume, let target, let count): "share \(source) \(offset) \(volume) \(target) \(count)"
         case .resize(let volume, let size): "resize \(volume) \(size)"
         case .snapshot(let volume, let name): "snapshot \(volume)@\(name)"
         case .clone(let source, let name): "clone \(source) \(name)"
@@ -69,6 +72,9 @@ package enum Step: Equatable, Sendable {
             guard let offset = number(2), let count = number(3) else { return nil }
             self = .discard(words[1], offset: offset, count: count)
         case ("resize", 3): guard let size = number(2) else { return nil }; self = .resize(words[1], size: size)
+        case ("share", 6):
+            guard let offset = number(2), let target = number(4), let count = number(5) else { return nil }
+            self = .share(words[1], offset: offset, to: words[3], target: target, count: count)
         case ("snapshot", 2): guard let (volume, name) = pair() else { return nil }; self = .snapshot(volume, name)
         case ("clone", 3): self = .clone(of: words[1], words[2])
         case ("delete", 2): self = .delete(words[1])
@@ -156,6 +162,10 @@ extension ModelPool {
             model.volumes[name]?.resize(to: size)
             states.append(model)
             return states
+        case .share(let source, let offset, let name, let target, let count):
+            guard let from = known(source), let to = volumes[name], count > 0, offset + count <= from.size else { return nil }
+            if source == name, offset < target + count + 1024, target < offset + count + 1024 { return nil }
+            return sharing(from, offset, name, target, count, isWhole: offset + count == from.size && target + count >= to.size)
         case .snapshot(let volume, let name):
             guard let contents = volumes[volume], snapshots[volume]?[name] == nil else { return nil }
             model.snapshots[volume, default: [:]][name] = contents
@@ -193,6 +203,25 @@ extension ModelPool {
         case .flush, .checkpoint, .reap, .maintain, .reopen: return []
         }
         return [model]
+    }
+
+    /// A share's states: block by block, as finely as they can be seen. Nothing but whole blocks is shared.
+    private func sharing(_ from: Contents, _ offset: Int, _ name: String, _ target: Int, _ count: Int, isWhole: Bool) -> [ModelPool] {
+        let unit = Contents.blockSize
+        guard offset % unit == 0, target % unit == 0 else { return [] }
+        let blocks = isWhole ? (count + unit - 1) / unit : count / unit
+        let end = min(target + count, target + blocks * unit)
+        var model = self
+        var states: [ModelPool] = []
+        for block in 0..<blocks {
+            let at = target + block * unit, size = min(end, at + unit)
+            model.volumes[name]?.zero(at..<at + unit)
+            states.append(model)
+            if let bytes = from.blocks[offset / unit + block] { model.volumes[name]?.store(bytes, at / unit) }
+            if size > model.volumes[name]?.size ?? 0 { model.volumes[name]?.resize(to: size) }
+            states.append(model)
+        }
+        return states
     }
 
     /// A discard's states: the edges within a block, then the blocks between.

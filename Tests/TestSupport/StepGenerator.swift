@@ -32,17 +32,17 @@ package struct StepGenerator {
         guard let volume = model.volumes.keys.sorted().randomElement(using: &random) else { return create() }
         let size = model.volumes[volume]?.size ?? 0
         // Weights: create, snapshot, clone, delete snapshot, delete volume, rollback, rename, resize, discard, flush,
-        // checkpoint, reap, maintain, reopen, write.
+        // checkpoint, reap, maintain, reopen, share, write.
         let weights: [Int] =
             switch phase {
-            case .mixed: [1, 3, 2, 2, 1, 1, 1, 2, 3, 3, 2, 3, 1, 1, 10]
-            case .fill: [1, 1, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 30]
-            case .deleteStorm: [0, 0, 0, 10, 6, 0, 0, 0, 4, 1, 1, 6, 2, 1, 2]
-            case .rotation: [0, 8, 0, 8, 0, 0, 0, 0, 1, 2, 2, 3, 1, 0, 10]
-            case .cloneFan: [0, 2, 10, 2, 4, 1, 1, 0, 1, 1, 1, 3, 1, 0, 8]
-            case .reapUnderWrites: [0, 3, 1, 4, 1, 3, 0, 1, 3, 1, 2, 14, 1, 0, 14]
-            case .cutAndGrow: [0, 2, 1, 1, 0, 1, 0, 12, 4, 1, 1, 3, 1, 0, 10]
-            case .flushes: [0, 1, 0, 1, 0, 0, 0, 0, 2, 16, 1, 1, 0, 1, 14]
+            case .mixed: [1, 3, 2, 2, 1, 1, 1, 2, 3, 3, 2, 3, 1, 1, 3, 10]
+            case .fill: [1, 1, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 4, 30]
+            case .deleteStorm: [0, 0, 0, 10, 6, 0, 0, 0, 4, 1, 1, 6, 2, 1, 2, 2]
+            case .rotation: [0, 8, 0, 8, 0, 0, 0, 0, 1, 2, 2, 3, 1, 0, 2, 10]
+            case .cloneFan: [0, 2, 10, 2, 4, 1, 1, 0, 1, 1, 1, 3, 1, 0, 3, 8]
+            case .reapUnderWrites: [0, 3, 1, 4, 1, 3, 0, 1, 3, 1, 2, 14, 1, 0, 5, 14]
+            case .cutAndGrow: [0, 2, 1, 1, 0, 1, 0, 12, 4, 1, 1, 3, 1, 0, 3, 10]
+            case .flushes: [0, 1, 0, 1, 0, 0, 0, 0, 2, 16, 1, 1, 0, 1, 2, 14]
             }
         switch pick(weights) {
         case 0: return create()
@@ -74,6 +74,7 @@ package struct StepGenerator {
         case 11: return .reap(budget: 1 + random.below(24))
         case 12: return .maintain
         case 13: return .reopen
+        case 14: return share(volume, size, model)
         default: return write(volume, size)
         }
     }
@@ -99,11 +100,24 @@ package struct StepGenerator {
         return .write(volume, offset: random.oneIn(2) ? offset : offset / 1024 * 1024, count: count, fill, isGrowing: isGrowing)
     }
 
+    /// From any volume or snapshot, mostly whole blocks, often a long stretch of it.
+    private mutating func share(_ volume: String, _ size: Int, _ model: ModelPool) -> Step {
+        let owner = model.volumes.keys.sorted().randomElement(using: &random) ?? volume
+        let snapshot = random.oneIn(2) ? model.snapshots[owner]?.keys.sorted().randomElement(using: &random) : nil
+        let source = snapshot.map { "\(owner)@\($0)" } ?? owner
+        let length = (snapshot.map { model.snapshots[owner]?[$0] } ?? model.volumes[owner])?.size ?? 0
+        var offset = random.below(length + 1), target = random.oneIn(3) ? offset : random.below(size + 1)
+        if !random.oneIn(8) { (offset, target) = (offset / 1024 * 1024, target / 1024 * 1024) }
+        let rest = max(1, length - offset)
+        let count = random.oneIn(3) ? rest : min(rest, 1 + random.below(random.oneIn(4) ? 60_000 : 9000))
+        return .share(source, offset: offset, to: volume, target: target, count: random.oneIn(2) ? count : max(1, count / 1024 * 1024))
+    }
+
     /// Steps for the middle of another, where a thread of its own would make them.
     private mutating func nested(in outer: Step, _ model: ModelPool) -> [ScheduledStep.Nested] {
         let isWrite: Bool
         switch outer {
-        case .write, .discard: isWrite = true
+        case .write, .discard, .share: isWrite = true
         case .checkpoint, .reap, .maintain: isWrite = false
         default: return []
         }

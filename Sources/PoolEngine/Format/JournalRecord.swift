@@ -16,6 +16,9 @@ internal import BlockStorage
 enum JournalRecord: Equatable, Sendable {
     /// Blocks of `version` from logical block `first` now lie in `runs`, with these checksums.
     case write(version: UInt64, generation: UInt32, first: UInt64, runs: [BlockRun], checksums: [UInt32])
+    /// Blocks of `version` from logical block `first` on are now also those in `runs`, which are in use already. The layout is
+    /// that of a write.
+    case share(version: UInt64, generation: UInt32, first: UInt64, runs: [BlockRun], checksums: [UInt32])
     /// Blocks `first ..< first + count` read as zero.
     case hole(version: UInt64, generation: UInt32, first: UInt64, count: UInt64)
     case create(Creation, size: UInt64)
@@ -57,7 +60,7 @@ enum JournalRecord: Equatable, Sendable {
 
     private enum Kind: UInt8 {
         case write = 1, hole = 2, create = 3, snapshot = 4, clone = 5, delete = 6, rollback = 7, resize = 8, rename = 9
-        case attributes = 10, swap = 11, property = 12, forgetOrigin = 13
+        case attributes = 10, swap = 11, property = 12, forgetOrigin = 13, share = 14
     }
 
     /// Bytes a write record of that many runs and blocks takes.
@@ -68,7 +71,8 @@ enum JournalRecord: Equatable, Sendable {
         var out = RecordWriter(bytes: bytes)
         out.begin(kind.rawValue, flags: continues ? Self.continues : 0)
         switch self {
-        case .write(let version, let generation, let first, let runs, let checksums):
+        case .write(let version, let generation, let first, let runs, let checksums),
+            .share(let version, let generation, let first, let runs, let checksums):
             out.put(version)
             out.put(generation)
             out.put(UInt16(runs.count))
@@ -140,7 +144,7 @@ enum JournalRecord: Equatable, Sendable {
 
     private static func decode(_ kind: Kind, _ input: inout RecordReader) -> JournalRecord? {
         switch kind {
-        case .write:
+        case .write, .share:
             guard let version = input.u64(), let generation = input.u32(), let runCount = input.u16(),
                 let count = input.u16(), let first = input.u64(), input.u64() != nil
             else { return nil }
@@ -154,6 +158,7 @@ enum JournalRecord: Equatable, Sendable {
                 checksums.append(checksum)
             }
             guard runs.reduce(0, { $0 + $1.count }) == Int(count), count > 0 else { return nil }
+            if kind == .share { return .share(version: version, generation: generation, first: first, runs: runs, checksums: checksums) }
             return .write(version: version, generation: generation, first: first, runs: runs, checksums: checksums)
         case .hole:
             guard let version = input.u64(), let generation = input.u64(), let first = input.u64(), let count = input.u64(),
@@ -205,6 +210,7 @@ enum JournalRecord: Equatable, Sendable {
     private var kind: Kind {
         switch self {
         case .write: .write
+        case .share: .share
         case .hole: .hole
         case .create: .create
         case .snapshot: .snapshot

@@ -5,7 +5,7 @@ internal import BlockStorage
 ///
 ///     offset  size  field
 ///          0     8  magic "VFSB", checksum
-///          8     4  version        2
+///          8     4  version        3
 ///         12     4  flags          bit 0: closed cleanly
 ///         16    16  uuid           of the pool
 ///         32    28  geometry       block size, fan-out, segment blocks, ring slots, ring stride, journal frames,
@@ -25,14 +25,15 @@ internal import BlockStorage
 ///        224    16  bitmap         epoch its pages were written at (0: none), regions written
 ///        240     8  allocated      blocks in use
 ///        248    16  written, created: nanoseconds since 1970
-///        264        reserved, zero
+///        264     4  reflink depth  levels of the tree of shared blocks, 0 if there are none
+///        268        reserved, zero
 ///        504     8  nonce          random, different in each superblock written, and the same at the end of each further
 ///                                  512 bytes. Two checkpoints may have the same number, if the first was never completed
 ///                                  and recovery made the other: sectors of both must not add up to a valid one.
 public struct Superblock: Equatable, Sendable {
-    public static let version: UInt32 = 2
+    public static let version: UInt32 = 3
     /// The oldest format that is opened. The first checkpoint makes it the newest. Version 1 had no copies of nodes: there
-    /// every distance is 0.
+    /// every distance is 0. Version 2 had no shared blocks and no reservations: there the fields are 0.
     static let oldestVersion: UInt32 = 1
     static let magic = SealedBlock.magic("VFSB")
 
@@ -48,6 +49,7 @@ public struct Superblock: Equatable, Sendable {
     public var epoch: UInt64 = 0
     var previous: UInt32 = 0
     var catalogDepth = 0
+    var reflinkDepth = 0
     var size: UInt64 = 0
     var nextID: UInt64 = 1
     var nextGeneration: UInt32 = 1
@@ -75,9 +77,10 @@ public struct Superblock: Equatable, Sendable {
         static let previous = 104, catalogDepth = 108, size = 112, nextID = 120, nextGeneration = 128, bitmapSlot = 132
         static let roots = 136, incarnation = 184, journalTail = 192, journalLSN = 200, spaceTail = 208, spaceHead = 216
         static let bitmapEpoch = 224, bitmapRegions = 232, allocated = 240, written = 248, created = 256
+        static let reflinkDepth = 264
     }
     static let epochOffset = Offset.epoch
-    static let encodedSize = 264
+    static let encodedSize = 268
     private static let sectorSize = 512
 
     init(uuid: UUIDBytes, geometry: Geometry) {
@@ -119,6 +122,7 @@ public struct Superblock: Equatable, Sendable {
         block.store(allocated, at: Offset.allocated)
         block.store(written, at: Offset.written)
         block.store(created, at: Offset.created)
+        block.store(UInt32(reflinkDepth), at: Offset.reflinkDepth)
         for end in stride(from: Self.sectorSize, through: block.count, by: Self.sectorSize) { block.store(nonce, at: end - 8) }
         SealedBlock.seal(block, magic: Self.magic)
         return block.integer(at: 4)
@@ -169,9 +173,10 @@ public struct Superblock: Equatable, Sendable {
         allocated = block.integer(at: Offset.allocated)
         written = block.integer(at: Offset.written)
         created = block.integer(at: Offset.created)
+        reflinkDepth = number(Offset.reflinkDepth)
         nonce = block.integer(at: Self.sectorSize - 8)
         let isSound =
-            bitmapSlot <= 1 && catalogDepth <= 24 && (epoch | journalLSN | journalTail | spaceHead) < 1 << 62 && journalLSN > 0
+            bitmapSlot <= 1 && catalogDepth <= 24 && reflinkDepth <= 24 && (epoch | journalLSN | journalTail | spaceHead) < 1 << 62 && journalLSN > 0
             && nextID > 0 && nextID < PoolState.maximumID && bitmapEpoch <= epoch && bitmapRegions < 1 << 32 && spaceTail <= spaceHead
             && spaceHead - spaceTail <= UInt64(geometry.spaceLogFrames) && journalTail > 0 && zoneCount > 0
         guard isSound else { throw .corrupt(.superblock, position: position, .mapping) }
