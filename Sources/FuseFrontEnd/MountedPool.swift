@@ -106,12 +106,12 @@ public enum MountedPool {
             if !hasMore { pause(milliseconds: 50) }
             do throws(PoolError) {
                 hasMore = try files.pool.maintain()
-                files.tend()
             } catch {
                 // A pool that is full or suspended says so to whoever writes; here there is only the next attempt.
                 hasMore = false
                 pause(milliseconds: 200)
             }
+            files.tend()
         }
     }
 }

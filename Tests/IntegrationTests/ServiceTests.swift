@@ -105,7 +105,7 @@ extension IntegrationTests {
             Self.manager + """
             printf 'loglevel = info\\nlog = %s\\nmetrics = %s\\n' "$T/a.log" "$T/m.prom" > "$T/c.conf"
             "$V" create "$P" --size 256M; "$V" "$P" "$M" -o config="$T/c.conf"; daemon=$(daemon)
-            said a.log "msg=serving"; said m.prom volfs_capacity
+            said a.log "msg=serving"; said m.prom volfs_pool_size_bytes
             kill -USR1 $daemon; said a.log 'msg=statistics .*capacity='
             mv a.log a.log.1; kill -HUP $daemon; said a.log "configuration read"
             fails 1 touch "$M/new@snap"; grep -q refused a.log && fail "a refusal is no news"
@@ -115,8 +115,8 @@ extension IntegrationTests {
             kill -USR2 $daemon; said b.log loglevel=info
             echo 'loglevel = loud' >> c.conf; kill -HUP $daemon; said b.log "c.conf:4: loglevel=loud"; said b.log 'level=error msg="the configuration cannot be taken'
             kill -USR1 $daemon; said b.log 'msg=statistics'
-            touch "$M/x" "$M/y" "$M/z"; grep -q 'volfs_volumes{.*} 3' n.prom && fail "written too early to be seen"
-            unmount_pool; said b.log msg=stopped; grep -q 'volfs_volumes{.*} 3' n.prom || fail "not written at the end: $(grep volumes n.prom)"
+            touch "$M/x" "$M/y" "$M/z"; grep -q '^volfs_volumes 3' n.prom && fail "written too early to be seen"
+            unmount_pool; said b.log msg=stopped; grep -q '^volfs_volumes 3' n.prom || fail "not written at the end: $(grep volumes n.prom)"
             [ -z "$(ls | grep 'prom[.]')" ] || fail "left behind: $(ls)"
             """)
     }
