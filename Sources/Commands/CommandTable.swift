@@ -75,7 +75,7 @@ package enum CommandTable {
         Command(name: "diff", operands: "VOL@A VOL@B", help: "print the ranges in which two versions of a volume differ", options: [json], count: 3...3),
         Command(
             name: "get", operands: "NAME [PROPERTY…]", help: "print properties of a volume or a snapshot", options: [json], count: 2...Int.max),
-        Command(name: "set", operands: "NAME PROPERTY=VALUE…", help: "set properties; an empty value removes one", count: 3...Int.max),
+        Command(name: "set", operands: "NAME PROPERTY=VALUE…", help: "set properties; an empty value removes one", options: [json], count: 3...Int.max),
         Command(name: "grow", operands: "[+]SIZE", help: "make a pool larger, mounted or not", options: [json], count: 2...2),
         Command(name: "swap", operands: "A B", help: "two volumes exchange their names", options: [json], count: 3...3),
         Command(

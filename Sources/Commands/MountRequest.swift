@@ -52,7 +52,8 @@ struct MountRequest: Sendable {
         if let mount = table.mount(ofPool: source) { throw mountedFailure(source, mount) }
         var status = stat()
         guard stat(mountpoint, &status) == 0 else {
-            throw Failure(.mount, mountpoint, "no such directory; make it first: mkdir \(mountpoint)", errno: errno)
+            let isMissing = errno == ENOENT
+            throw Failure(.mount, mountpoint, isMissing ? "no such directory; make it first: mkdir \(mountpoint)" : "cannot be looked at", errno: errno)
         }
         guard status.st_mode & S_IFMT == S_IFDIR else { throw Failure(.mount, mountpoint, "is not a directory; mount on a directory") }
         if let other = table.mount(at: mountpoint) {
@@ -66,8 +67,7 @@ struct MountRequest: Sendable {
 
     /// A mount of ours whose daemon is gone is only in the way. One of another pool is somebody's to look at first.
     private func detachDead() throws(Failure) {
-        var status = stat()
-        guard stat(mountpoint, &status) != 0, errno == ENOTCONN, let dead = MountTable().mount(at: mountpoint) else { return }
+        guard MountTable.isDead(mountpoint), let dead = MountTable().mount(at: mountpoint) else { return }
         guard dead.source == source else {
             throw Failure(.mount, mountpoint, "has the dead mount of \(dead.source) on it; clear it with: volfs umount \(mountpoint)", errno: ENOTCONN)
         }

@@ -15,7 +15,7 @@ package struct MountTable {
     }
 
     /// Where a pool is mounted by a daemon that lives. A dead mount is only in the way of its mountpoint.
-    func mount(ofPool path: String) -> Mount? { mounts.last { $0.source == path && !Self.isDead($0) } }
+    func mount(ofPool path: String) -> Mount? { mounts.last { $0.source == path && !Self.isDead($0.mountpoint) } }
     /// The mount that serves what an operand names: a pool's file, or the directory it is mounted at.
     func mount(serving path: String) -> Mount? { mount(ofPool: path) ?? mount(at: path) }
 
@@ -27,8 +27,10 @@ package struct MountTable {
     /// True for a file of a mount: a volume, not a pool.
     package func isInside(_ path: String) -> Bool { mounts.contains { path.hasPrefix($0.mountpoint + "/") } }
 
-    private static func isDead(_ mount: Mount) -> Bool {
+    /// Whether nobody serves the mount at a directory. Who asks while the daemon is dying is told ECONNABORTED, and those
+    /// after it ENOTCONN.
+    static func isDead(_ mountpoint: String) -> Bool {
         var status = stat()
-        return stat(mount.mountpoint, &status) != 0 && errno == ENOTCONN
+        return stat(mountpoint, &status) != 0 && (errno == ENOTCONN || errno == ECONNABORTED)
     }
 }
