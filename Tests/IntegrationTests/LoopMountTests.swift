@@ -52,14 +52,14 @@ extension IntegrationTests {
         try scenario(
             """
             pool 16G; cd "$M"
-            for fs in ext4 xfs btrfs; do
+            for fs in ext4 xfs btrfs f2fs; do
                 truncate -s 2T $fs; loop=$(attach --direct-io=on $fs)
                 case $fs in ext4) timeout 60 mkfs.ext4 -q -E lazy_itable_init=1 $loop;; *) timeout 60 mkfs.$fs -q -f $loop >"$T/mkfs";; esac
                 losetup -d $loop
             done
             truncate -s 16T largest
             fails 1 truncate -s 17T largest; says "too large"
-            """, tools: ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"], seconds: 200)
+            """, tools: ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "mkfs.f2fs"], seconds: 200)
     }
 
     /// A mounted loop device outlives SIGTERM to the daemon, which ends with success when the device is detached.
