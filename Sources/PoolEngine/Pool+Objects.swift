@@ -108,6 +108,7 @@ extension Pool {
         try ObjectName.checkSnapshot(name)
         return try change(.administrative, versions: 2, extra: { $0.inheritedBlocks(volume) }) { state, environment throws(PoolError) in
             let source = try state.writableVersion(of: volume)
+            if ObjectName.isAside(source.record.name) { throw .notFound }
             if state.snapshotNames[volume]?[name] != nil { throw .exists }
             var attributes = source.record.attributes
             attributes.mode &= ~0o222
@@ -209,6 +210,7 @@ extension Pool {
             let isTaken = isSnapshot
                 ? state.snapshotNames[version.record.volume]?[name] != nil : state.volumeNames[name] != nil
             if isTaken { throw .exists }
+            if ObjectName.isAside(name), let count = state.snapshotNames[object]?.count, count > 0 { throw .hasSnapshots(count: count) }
             return (object, [.rename(version: version.id, name: name, time: environment.now())])
         }
     }

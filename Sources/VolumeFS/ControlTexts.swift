@@ -15,7 +15,7 @@ extension VolumeFileSystem {
         case .statisticsJSON: return statisticsJSON()
         case .errors: return refusals.text
         case .list: return listText()
-        case .volumeInfo(let id), .snapshotInfo(let id): return infoText(try pool.info(id))
+        case .volumeInfo(let id), .snapshotInfo(let id): return try infoText(try pool.info(id))
         case .volumeInfoJSON(let id), .snapshotInfoJSON(let id): return try infoJSON(try pool.info(id))
         case .volumeUsers(let id): return usersText(id)
         case .diff(let pair): return try DiffText.text(pool, from: pair >> 28, to: pair & (1 << 28 - 1))
@@ -80,7 +80,7 @@ extension VolumeFileSystem {
         let lines = [
             ("state", stateName), ("capacity", Wording.size(usage.capacity)), ("allocated", Wording.size(usage.allocated)),
             ("free", Wording.size(usage.free)), ("available", Wording.size(usage.available)), ("reserve", Wording.size(usage.reserve)),
-            ("volumes", "\(statistics.volumes)"), ("snapshots", "\(statistics.snapshots)"),
+            ("in the trash", Wording.size(trashSize)), ("volumes", "\(statistics.volumes)"), ("snapshots", "\(statistics.snapshots)"),
             ("being freed", "\(statistics.hidden - statistics.waiting)"),
             ("shared by clones", "\(statistics.waiting)"), ("checkpoints", "\(statistics.checkpoints)"),
             ("cached nodes", "\(statistics.cachedNodes)"), ("dirty blocks", "\(statistics.dirtyBlocks)"), ("copies used", "\(statistics.nodesFromCopy)"),
@@ -102,7 +102,7 @@ extension VolumeFileSystem {
         return [
             ("block_size", UInt64(usage.blockSize)), ("capacity", usage.capacity), ("allocated", usage.allocated),
             ("free", usage.free), ("available", usage.available), ("quarantined", usage.quarantined),
-            ("reserve", usage.reserve), ("volumes", UInt64(s.volumes)), ("snapshots", UInt64(s.snapshots)),
+            ("reserve", usage.reserve), ("trash", trashSize), ("volumes", UInt64(s.volumes)), ("snapshots", UInt64(s.snapshots)),
             ("hidden", UInt64(s.hidden)), ("waiting", UInt64(s.waiting)), ("epoch", s.epoch), ("reads", s.reads),
             ("read_bytes", s.readBytes), ("writes", s.writes), ("written_bytes", s.writtenBytes), ("flushes", s.flushes),
             ("discards", s.discards), ("discarded_bytes", s.discardedBytes), ("checkpoints", s.checkpoints),
@@ -134,14 +134,16 @@ extension VolumeFileSystem {
         return fields.joined(separator: "\t") + "\n"
     }
 
-    private func infoText(_ info: ObjectInfo) -> String {
+    private func infoText(_ info: ObjectInfo) throws(PoolError) -> String {
         var lines = [
             ("name", info.fullName), ("type", info.isSnapshot ? "snapshot" : "volume"), ("size", "\(info.size)"),
             ("referenced", "\(info.referenced)"), ("created", Wording.time(info.created)), ("guid", info.uuid.text),
             ("origin", info.origin ?? "-"),
         ]
         if !info.isSnapshot { lines.append(("snapshots", "\(info.snapshotCount)")) }
-        return lines.map { name, value in name + String(repeating: " ", count: 12 - name.count) + value + "\n" }.joined()
+        lines.append(("open", "\(openCount(info.id))"))
+        lines += try setProperties(info.id).map { ($0.name, $0.value) }
+        return lines.map { name, value in name + String(repeating: " ", count: max(1, 16 - name.count)) + value + "\n" }.joined()
     }
 
     private func infoJSON(_ info: ObjectInfo) throws(PoolError) -> String {

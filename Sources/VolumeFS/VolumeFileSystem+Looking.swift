@@ -16,7 +16,10 @@ extension VolumeFileSystem {
         case .control:
             // Not listed, so that nothing that reads every file waits for it.
             if name == "events" { return .events }
-            return try member(name, of: try list(.control))
+            // Looking for a trash goes through all volumes.
+            let inode = try member(name, of: Self.controlEntries)
+            if inode == .trash, !hasTrash { throw .notFound }
+            return inode
         case .trash: return .file(try findInTrash(name))
         case .volumeDirectories: return .volumeDirectory(try pool.find(name))
         case .snapshotDirectories:
