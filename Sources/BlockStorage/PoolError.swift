@@ -31,6 +31,8 @@ public enum PoolError: Error, Equatable, Sendable {
     case noProperty
     /// As many as a property of the volume allows.
     case tooMany(limit: UInt64)
+    /// What is asked for would take more memory than that kind of thing may have; what is open counts.
+    case outOfMemory(limit: UInt64)
     /// A snapshot that is held.
     case held
     /// A rule of the mount or a setting of the volume forbids it. Nothing has changed.
@@ -76,6 +78,7 @@ public enum PoolError: Error, Equatable, Sendable {
         case .malformed: EINVAL
         case .noProperty: ENODATA
         case .tooMany: EMLINK
+        case .outOfMemory: ENOMEM
         case .held: EBUSY
         case .refused(let refusal): refusal.errno
         case .cancelled: EINTR

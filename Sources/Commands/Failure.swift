@@ -112,6 +112,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .malformed(let line): "line \(line) is not what a dump has there; nothing was written"
         case .noProperty: "no such property is set"
         case .tooMany(let limit): "snapshot_limit allows \(limit) snapshots; remove one or raise it"
+        case .outOfMemory(let limit): "needs more memory than \(Wording.size(limit)), which is what it may have; close files or ask for less"
         case .held: "it is held; first: echo > .ctl/snap/VOL/SNAP/prop/hold"
         case .refused: reason(for: error)
         case .cancelled: "was cancelled"

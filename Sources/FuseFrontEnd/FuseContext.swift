@@ -11,6 +11,8 @@ final class FuseContext: Sendable {
     /// Bytes of the largest read, or 0.
     let maximumRead: UInt32
     private let idle = Mutex<[ReplyBuffer]>([])
+    /// Bytes that the names in open directories take.
+    private let directories = Mutex(0)
     /// Buffers that are kept while nobody uses them: one for each of the usual threads.
     private let kept: Int
     /// The largest request we accept: what the kernel offers at most.
@@ -30,6 +32,20 @@ final class FuseContext: Sendable {
         try body(buffer.memory.bytes)
     }
 
+    /// A directory to be read, until `close`. Throws `.outOfMemory` if too much is open.
+    func open(_ entries: [DirectoryEntry]) throws(PoolError) -> OpenDirectory {
+        let directory = OpenDirectory(entries: entries)
+        try directories.withLock { bytes throws(PoolError) in
+            guard bytes + directory.size <= VolumeFileSystem.directoryLimit else {
+                throw .outOfMemory(limit: UInt64(VolumeFileSystem.directoryLimit))
+            }
+            bytes += directory.size
+        }
+        return directory
+    }
+
+    func close(_ directory: OpenDirectory) { directories.withLock { $0 -= directory.size } }
+
     private final class ReplyBuffer: Sendable {
         let memory = AlignedBuffer(count: FuseContext.maximumTransfer)
     }
@@ -38,5 +54,11 @@ final class FuseContext: Sendable {
 /// The names of one open directory, as they were when it was opened.
 final class OpenDirectory {
     let entries: [DirectoryEntry]
-    init(entries: [DirectoryEntry]) { self.entries = entries }
+    /// Bytes of memory, about.
+    let size: Int
+
+    init(entries: [DirectoryEntry]) {
+        self.entries = entries
+        size = entries.reduce(256) { $0 + 64 + $1.name.utf8.count }
+    }
 }

@@ -196,7 +196,7 @@ private func readEvents(_ request: fuse_req_t?, _ count: Int, _ info: UnsafeMuta
 private func addDirectoryOperations(_ operations: inout fuse_lowlevel_ops) {
     operations.opendir = { request, number, info in
         serve(request, "opendir", nil, kind: .lookup, logs: false) { files, _ throws(PoolError) in
-            let directory = OpenDirectory(entries: try files.list(try inode(number)))
+            let directory = try context(request).open(try files.list(try inode(number)))
             info?.pointee.fh = UInt64(UInt(bitPattern: Unmanaged.passRetained(directory).toOpaque()))
             fuse_reply_open(request, info)
         }
@@ -212,7 +212,9 @@ private func addDirectoryOperations(_ operations: inout fuse_lowlevel_ops) {
     }
     operations.releasedir = { request, _, info in
         if let pointer = UnsafeRawPointer(bitPattern: UInt(info?.pointee.fh ?? 0)) {
-            Unmanaged<OpenDirectory>.fromOpaque(pointer).release()
+            let directory = Unmanaged<OpenDirectory>.fromOpaque(pointer)
+            context(request).close(directory.takeUnretainedValue())
+            directory.release()
         }
         fuse_reply_err(request, 0)
     }

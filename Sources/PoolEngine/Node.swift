@@ -37,7 +37,7 @@ final class Node: @unchecked Sendable {
     init(
         level: Int, first: UInt64, version: borrowing VersionIdentity, holeGeneration: UInt32, geometry g: Geometry
     ) {
-        page = .allocate(byteCount: g.blockSize, alignment: AlignedBuffer.alignment)
+        page = .allocate(byteCount: g.blockSize, alignment: MemoryLayout<UInt64>.alignment)
         page.initializeMemory(as: UInt8.self, repeating: 0, count: g.blockSize)
         self.level = level
         self.first = first
@@ -53,7 +53,7 @@ final class Node: @unchecked Sendable {
 
     /// A dirty copy of `other` for `version`.
     init(copying other: Node, version: borrowing VersionIdentity, geometry g: Geometry) {
-        page = .allocate(byteCount: g.blockSize, alignment: AlignedBuffer.alignment)
+        page = .allocate(byteCount: g.blockSize, alignment: MemoryLayout<UInt64>.alignment)
         page.copyMemory(from: other.page, byteCount: g.blockSize)
         level = other.level
         first = other.first
@@ -76,7 +76,7 @@ final class Node: @unchecked Sendable {
         block: UnsafeRawBufferPointer, identity: NodeLayout.Identity, pointer: NodePointer, position: UInt64,
         geometry g: Geometry, map: ZoneMap
     ) throws(PoolError) {
-        page = .allocate(byteCount: g.blockSize, alignment: AlignedBuffer.alignment)
+        page = .allocate(byteCount: g.blockSize, alignment: MemoryLayout<UInt64>.alignment)
         page.copyMemory(from: block.baseAddress!, byteCount: g.blockSize)  // a whole block, never empty
         level = identity.level
         first = identity.first

@@ -23,8 +23,12 @@ package struct MemoryBound {
     package static let program: UInt64 = 48 << 20
     /// Changes of free space that no checkpoint has stored, and blocks in quarantine.
     package static let space: UInt64 = 64 << 20
-    /// Control files and directories that are open: their contents, as of when they were opened.
-    package static let texts: UInt64 = 64 << 20
+    /// Control files that are open: their contents, as of when they were opened.
+    package static let texts = 32 << 20
+    /// Names of directories that are open.
+    package static let directories = 32 << 20
+    /// Open handles, some 150 bytes each, which are part of `program`.
+    package static let handles = 1 << 16
     /// What malloc(3) takes beside what is asked for, in eighths.
     private static let overhead: UInt64 = 1
 
@@ -34,6 +38,6 @@ package struct MemoryBound {
         let requests = threads * 3 * transfer
         // Two bits a block, and one more while a checkpoint stores them.
         let maps = blocks * 3 / 8
-        return nodes + nodes * Self.overhead / 8 + requests + maps + objects * 2048 + Self.program + Self.space + Self.texts
+        return nodes + nodes * Self.overhead / 8 + requests + maps + objects * 2048 + Self.program + Self.space + UInt64(Self.texts + Self.directories)
     }
 }

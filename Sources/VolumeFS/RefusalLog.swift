@@ -42,6 +42,8 @@ package func reason(for error: PoolError) -> String {
     case .malformed(let line): "line \(line) of the text is wrong"
     case .noProperty: "no such property is set"
     case .tooMany(let limit): "snapshot_limit allows \(limit) snapshots; remove one or raise it"
+    case .outOfMemory(let limit):
+        "more than \(limit) bytes of memory are not for this; close files, or ask for less: of a diff, snapshots closer together"
     case .held: "it is held; first: echo > .ctl/snap/VOL/SNAP/prop/hold"
     case .refused(let refusal): reason(for: refusal)
     case .cancelled: "it was cancelled"

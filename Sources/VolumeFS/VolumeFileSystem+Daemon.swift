@@ -17,6 +17,9 @@ extension VolumeFileSystem {
     /// All numbers of `.ctl/stats.json` as `key=value`.
     public var statisticsLine: String { statisticsNumbers.map { "\($0.0)=\($0.1)" }.joined(separator: " ") }
 
+    /// Bytes that the names of open directories may have together.
+    public static var directoryLimit: Int { MemoryBound.directories }
+
     /// What `.ctl/metrics` says.
     public var metrics: String { metricsText() }
 

@@ -39,7 +39,12 @@ extension VolumeFileSystem {
         }
         if request.writes || request.truncates { throw .notPermitted }
         let text = Array(try contents(of: inode).utf8)
-        return open.withLock { table in
+        return try open.withLock { table throws(PoolError) in
+            guard table.textBytes + text.count <= MemoryBound.texts, table.handles < MemoryBound.handles else {
+                throw .outOfMemory(limit: UInt64(MemoryBound.texts))
+            }
+            table.textBytes += text.count
+            table.handles += 1
             defer { table.next += 1 }
             table.texts[table.next] = text
             return OpenFile(handle: table.next, isImmutable: false)
@@ -49,7 +54,11 @@ extension VolumeFileSystem {
     public func release(_ inode: Inode, handle: UInt64) {
         if case .file(let id) = inode { return leave(id, handle) }
         if inode == .events { return events.remove(handle) }
-        open.withLock { $0.texts[handle] = nil }
+        open.withLock { table in
+            guard let text = table.texts.removeValue(forKey: handle) else { return }
+            table.textBytes -= text.count
+            table.handles -= 1
+        }
     }
 
     /// Makes a volume of size 0 and opens it.

@@ -16,6 +16,8 @@ extension VolumeFileSystem {
         // Noted before anything else: from then on the object cannot be deleted.
         let handle = try open.withLock { table throws(PoolError) in
             if table.ending.contains(object) { throw .refused(.isOpen(object: object)) }
+            guard table.handles < MemoryBound.handles else { throw .outOfMemory(limit: UInt64(MemoryBound.program)) }
+            table.handles += 1
             defer { table.next += 1 }
             table.files[object, default: [:]][table.next] = user
             return table.next
@@ -33,7 +35,7 @@ extension VolumeFileSystem {
     /// Ends what `enter` began.
     public func leave(_ object: UInt64, _ handle: UInt64) {
         open.withLock { table in
-            table.files[object]?[handle] = nil
+            if table.files[object]?.removeValue(forKey: handle) != nil { table.handles -= 1 }
             if table.files[object]?.isEmpty == true { table.files[object] = nil }
         }
     }

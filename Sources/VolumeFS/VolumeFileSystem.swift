@@ -87,6 +87,9 @@ public final class VolumeFileSystem: Sendable {
         var files: [UInt64: [UInt64: VolumeUser]] = [:]
         /// Contents of open control files, as of the moment they were opened.
         var texts: [UInt64: [UInt8]] = [:]
+        /// All of those, in bytes; and handles of either kind.
+        var textBytes = 0
+        var handles = 0
         /// Objects being deleted: nobody may open them any more.
         var ending: Set<UInt64> = []
         var isStopping = false

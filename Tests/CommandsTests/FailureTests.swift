@@ -14,7 +14,7 @@ import Testing
         (.notFound, .notFound, "no such volume or snapshot; see: volfs list /p"), (.exists, .exists, "exists already; choose"),
         (.hasSnapshots(count: 3), .busy, "has 3 snapshots; destroy them first"), (.inUse, .busy, "is open; close"),
         (.readOnly, .permission, "read-only; clone it"), (.notPermitted, .permission, "volfs-ctl(7)"),
-        (.notSupported, .failed, "not supported"), (.suspended, .corrupt, "mount it again"),
+        (.notSupported, .failed, "not supported"), (.outOfMemory(limit: 32 << 20), .failed, "32.0 MiB"), (.suspended, .corrupt, "mount it again"),
         (.locked(process: 812), .busy, "in use by process 812; unmount"), (.locked(process: 0), .busy, "another process"),
         (.notAPool, .corrupt, "not a volfs pool; make one with: volfs create /p"),
         (.unsupportedFormat(version: 2, features: 1), .corrupt, "pool of format 2"),
