@@ -235,7 +235,7 @@ private func addAttributeOperations(_ operations: inout fuse_lowlevel_ops) {
     }
     operations.setxattr = { request, number, name, value, size, flags in
         // Whoever copies a file tries access lists, and goes on without them: that is nothing to tell.
-        let isAttempt = name.map { strncmp($0, "system.", 7) == 0 } ?? false
+        let isAttempt = name.map { strncmp($0, "system.posix_acl_", 17) == 0 } ?? false
         serve(request, "setxattr", name, number, logs: !isAttempt) { files, _ throws(PoolError) in
             let create: Int32 = 1, replace: Int32 = 2
             let bytes = Array(UnsafeRawBufferPointer(start: value, count: size))

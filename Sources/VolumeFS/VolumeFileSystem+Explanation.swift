@@ -142,6 +142,7 @@ extension VolumeFileSystem {
         case ("rmdir", .snapshotDirectories), ("rmdir", .volumeDirectories), ("rmdir", .diffs):
             return "\(place)/\(name) is there as long as the volume is; remove that: rm \(name)"
         case ("rmdir", _), ("unlink", _): return "\(place.isEmpty ? name : "\(place)/\(name)") is always there; see .ctl/README for what can be removed"
+        case ("open", .volumeRollback): return "\(place) cannot be read; it takes the name of a snapshot: echo SNAP > \(place)"
         case ("open", _), ("write", _): return "\(place) can only be read; see .ctl/README for what is written to"
         case ("setattr", _): return "mode, owner and times of \(place.isEmpty ? "the top" : place) follow from the volume's or the mount's; chmod and chown VOL instead"
         default: return "nothing is made in \(place.isEmpty ? "the top" : place) like that; see .ctl/README for what is made where"

@@ -82,6 +82,7 @@ extension IntegrationTests {
             row 'Operation not permitted' 1 'nothing is made in .ctl/vol/root like that' touch .ctl/vol/root/thing; row 'Operation not permitted' 1 'nothing is made in .ctl/snap/root like that' ln -s root .ctl/snap/root/thing
             row 'Operation not permitted' 1 'nothing is made in .ctl/snap/root/v1 like that' touch .ctl/snap/root/v1/file; row 'Operation not permitted' 1 'nothing is made in .ctl/clone like that' mkdir .ctl/clone/thing
             row 'Operation not permitted' 1 '.ctl/state can only be read' write x .ctl/state; row 'Operation not permitted' 1 'chmod and chown VOL instead' chmod 600 .ctl/state
+            row 'Operation not permitted' 1 'rollback cannot be read; it takes the name of a snapshot: echo SNAP > .ctl/vol/root/rollback' cat .ctl/vol/root/rollback
             for name in .hidden 'a,b' 'a b' 'a=b' -dash; do row 'Invalid argument' 22 'names are made of letters, digits and . _ \\+ -' touch -- "./$name"; done; row 'Invalid argument' 22 'names are made of' mkdir '.ctl/snap/root/a b'
             row 'File name too long' 36 'names have at most 127 bytes; choose a shorter one' touch $long; row 'File name too long' 36 'names have at most 127 bytes' mkdir .ctl/snap/root/$long
             # Taken names.
