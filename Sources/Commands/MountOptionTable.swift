@@ -1,4 +1,5 @@
-/// Every mount option there is. A word that is not here is refused: a typo must not mount silently.
+/// Every mount option there is. A word that is not here is refused: a typo must not mount silently. Options of a server that
+/// the daemon has beside the mount get a group of their own, and a section of mount.volfs(8).
 package enum MountOptionTable {
     package static let options: [MountOption] =
         ownership + behaviour + resources + diagnostics + fuse + generic + refused

@@ -20,6 +20,15 @@ extension IntegrationTests {
             "$T/usr/sbin/umount.volfs" "$M" -r; grep -q " $M fuse" /proc/mounts && fail "still mounted"
             fails 1 "$T/usr/sbin/mount.volfs" "$P" "$M" -o nonsense; says nonsense
             "$T/usr/sbin/mount.fuse.volfs" "$P" "$M" -s -o nonsense,ro; fails 1 touch "$M/x"; "$T/usr/sbin/umount.fuse.volfs" "$M"
+            # What the unit runs, on a configuration of our own.
+            printf 'pool = %s\nmountpoint = %s\n' "$P" "$M" > c.conf
+            of() { sed -n "s#/etc/volfs/%i#$T/c#; s/^$1=//p" "$T/usr/lib/systemd/system/volfs@.service"; }
+            same "$(of Type)" notify; same "$(of TimeoutStopSec)" infinity; same "$(of KillMode)" mixed; same "$(of Restart)" on-failure
+            NOTIFY_SOCKET=$T/none $(of ExecStart) 2> log & daemon=$!
+            for _ in $(seq 100); do grep -qs msg=serving log && break; sleep 0.05; done; touch "$M/unit"
+            export MAINPID=$daemon; eval "$(of ExecReload)"; for _ in $(seq 100); do grep -q "configuration read" log && break; sleep 0.05; done
+            grep -q "configuration read" log || fail "no reload: $(cat log)"
+            $(of ExecStop); status=0; wait $daemon || status=$?; same $status 0 "the daemon's status"
             "$1/scripts/install" --prefix "$T/usr" --uninstall >/dev/null
             same "$(find "$T/usr" -not -type d | wc -l)" 0
             """, [Scenario.root.path], seconds: 600)
