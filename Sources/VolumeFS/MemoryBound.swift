@@ -29,6 +29,8 @@ package struct MemoryBound {
     package static let directories = 32 << 20
     /// Open handles, some 150 bytes each, which are part of `program`.
     package static let handles = 1 << 16
+    /// The table of blocks that ranges share, whole, and once more while a checkpoint stores it.
+    private var shares: UInt64 { 2 * min(64 << 20, 4 * blocks) }
     /// What malloc(3) takes beside what is asked for, in eighths.
     private static let overhead: UInt64 = 1
 
@@ -38,6 +40,6 @@ package struct MemoryBound {
         let requests = threads * 3 * transfer
         // Two bits a block, and one more while a checkpoint stores them.
         let maps = blocks * 3 / 8
-        return nodes + nodes * Self.overhead / 8 + requests + maps + objects * 2048 + Self.program + Self.space + UInt64(Self.texts + Self.directories)
+        return nodes + nodes * Self.overhead / 8 + requests + maps + shares + objects * 2048 + Self.program + Self.space + UInt64(Self.texts + Self.directories)
     }
 }
