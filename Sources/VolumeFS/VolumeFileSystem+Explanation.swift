@@ -61,7 +61,6 @@ extension VolumeFileSystem {
         case .held:
             let directory = object.map { ".ctl/snap/\($0.volumeName)/\($0.name)" } ?? ".ctl/snap/VOL/SNAP"
             return "\(name) is held\(object.map { holdText($0.id) } ?? ""); release it first: echo > \(directory)/prop/hold"
-        case .notSupported where request.operation == "setxattr": return "attributes called \(request.name ?? "") are not kept; use user.NAME"
         case .tooMany(let limit) where request.inode == .groups: return "there are \(limit) groups without members; remove some: rmdir .ctl/group/GROUP"
         case .tooMany(let limit): return tooMany(object.map { (try? pool.info($0.volume))?.name ?? name } ?? name, limit)
         case .noProperty where request.operation.hasSuffix("xattr"):
