@@ -2,7 +2,7 @@ internal import TestSupport
 import Testing
 
 extension IntegrationTests {
-    /// Under any load the daemon stays below the bound that it states: more map nodes than all of it would hold, requests of
+    /// Row 17. Under any load the daemon stays below the bound that it states: more map nodes than all of it would hold, requests of
     /// every size at once, many readers, snapshots, holes punched, control files kept open.
     @Test func memoryStaysBelowTheStatedBound() throws {
         try scenario(
