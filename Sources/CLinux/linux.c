@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <syslog.h>
 #include <unistd.h>
+#include <sys/xattr.h>
 
 int volfs_open(const char *path, int flags, unsigned int mode) { return open(path, flags, (mode_t)mode); }
 
@@ -47,3 +48,15 @@ int volfs_enter_mount_namespace(const char *path) {
 }
 
 void volfs_limit_arenas(int count) { mallopt(M_ARENA_MAX, count); }
+
+int volfs_freeze(int descriptor) { return ioctl(descriptor, FIFREEZE, 0); }
+
+int volfs_thaw(int descriptor) { return ioctl(descriptor, FITHAW, 0); }
+
+long volfs_get_attribute(const char *path, const char *name, char *value, size_t size) { return getxattr(path, name, value, size); }
+
+int volfs_set_attribute(const char *path, const char *name, const char *value, size_t size) {
+    return setxattr(path, name, value, size, 0);
+}
+
+int volfs_remove_attribute(const char *path, const char *name) { return removexattr(path, name); }

@@ -2,6 +2,8 @@ internal import VolumeFS
 
 /// A command line taken apart by its command's table.
 package struct Arguments: Sendable {
+    /// The command's name, whichever of its names was given.
+    package var command = ""
     package var operands: [String] = []
     private var values: [String: String] = [:]
 
@@ -9,6 +11,7 @@ package struct Arguments: Sendable {
 
     /// Options may stand anywhere; `--` ends them; a lone `-` is an operand. Throws a usage failure that names the word.
     package init(_ words: ArraySlice<String>, for command: Command) throws(Failure) {
+        self.command = command.name
         var rest = words
         var onlyOperands = false
         while let word = rest.popFirst() {

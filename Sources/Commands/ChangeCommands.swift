@@ -3,35 +3,32 @@ internal import VolumeFS
 /// Commands that make and change volumes and snapshots.
 enum ChangeCommands {
     static func new(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let name = arguments.operands[1]
         guard let size = Size.parse(arguments.operands[2]) else { throw notASize(arguments.operands[2]) }
-        try NameRule.checkVolume(arguments.operands[1])
-        return try change(arguments) { pool throws(Failure) in try pool.makeVolume(arguments.operands[1], size: size) }
+        try NameRule.checkVolume(name)
+        return try change(arguments, [name]) { pool throws(Failure) in try pool.makeVolume(name, size: size) }
     }
 
     static func resize(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1], text = arguments.operands[2]
-        let isRelative = text.hasPrefix("+") || text.hasPrefix("-")
+        let isRelative = text.hasPrefix("+") || text.hasPrefix("-"), isDryRun = arguments.has("dry-run")
         guard let amount = Size.parse(isRelative ? String(text.dropFirst()) : text) else { throw notASize(text) }
-        return try change(arguments) { pool throws(Failure) in
-            let old = try ListCommand.select(try pool.list(), names: [name])[0].size
-            var size = amount
-            if text.hasPrefix("+") { size = old.addingReportingOverflow(amount).overflow ? .max : old + amount }
-            if text.hasPrefix("-") { size = old > amount ? old - amount : 0 }
-            if size < old && !arguments.has("shrink") {
-                throw .usage(name, "would shrink from \(Wording.size(old)) to \(Wording.size(size)) and lose what is cut off; add --shrink")
-            }
-            try pool.resize(name, to: size)
+        let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
+        let old = try ListCommand.select(try pool.list(), names: [name])[0].size
+        var size = amount
+        if text.hasPrefix("+") { size = old.addingReportingOverflow(amount).overflow ? .max : old + amount }
+        if text.hasPrefix("-") { size = old > amount ? old - amount : 0 }
+        if size < old && !arguments.has("shrink") {
+            throw .usage(name, "would shrink from \(Wording.size(old)) to \(Wording.size(size)) and lose what is cut off; add --shrink")
         }
-    }
-
-    static func snapshot(_ arguments: Arguments) throws(Failure) -> Int32 {
-        try forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
-            let (volume, snapshot) = split(name)
-            guard let snapshot else { throw .usage(name, "name it VOLUME@SNAPSHOT") }
-            try NameRule.checkReference(volume)
-            try NameRule.checkSnapshot(snapshot, in: name)
-            try pool.makeSnapshot(volume, snapshot)
+        if isDryRun {
+            let change = "from \(Wording.size(old)) to \(Wording.size(size))"
+            return ChangeReport.plan(arguments, [
+                size < old ? "cut \(name) \(change): what it has in its last \(Wording.size(old - size)) goes" : "make \(name) larger, \(change)",
+            ])
         }
+        try pool.resize(name, to: size)
+        return try ChangeReport.finish(pool, arguments, changed: [name])
     }
 
     static func clone(_ arguments: Arguments) throws(Failure) -> Int32 {
@@ -43,13 +40,29 @@ enum ChangeCommands {
         }
     }
 
+    static func detach(_ arguments: Arguments) throws(Failure) -> Int32 {
+        try forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
+            try NameRule.checkReference(name)
+            let line = try ListCommand.select(try pool.list(), names: [name])[0]
+            if line.isSnapshot { throw .usage(name, "is a snapshot; only a clone has an origin to forget") }
+            // The record of an origin that is gone is none.
+            if line.origin != nil { try pool.detach(name) }
+        }
+    }
+
     static func rollback(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let name = arguments.operands[1]
+        let name = arguments.operands[1], isDryRun = arguments.has("dry-run"), isDiscarding = arguments.has("discard")
         let (volume, snapshot) = split(name)
         guard let snapshot else { throw .usage(name, "name it VOLUME@SNAPSHOT") }
-        return try change(arguments) { pool throws(Failure) in
-            try pool.rollback(volume, to: snapshot, discarding: arguments.has("discard"))
+        let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
+        if isDryRun {
+            let lines = try ListCommand.select(try pool.list(), names: [volume, name])
+            let fate = isDiscarding
+                ? "what it holds now goes: \(DestroyCommand.cost(of: lines[0]))" : "what it holds now is kept as \(volume)@pre-rollback-TIME"
+            return ChangeReport.plan(arguments, ["put \(volume), \(Wording.size(lines[0].size)), back to \(name), \(Wording.size(lines[1].size)); \(fate)"])
         }
+        try pool.rollback(volume, to: snapshot, discarding: isDiscarding)
+        return try ChangeReport.finish(pool, arguments, changed: [volume])
     }
 
     /// A size, or how much more.
@@ -63,59 +76,57 @@ enum ChangeCommands {
         guard size > old else { throw .usage(text, "the pool has \(Wording.size(old)) already; a pool does not become smaller") }
         try pool.grow(to: size)
         try pool.finish()
+        if arguments.isJSON { say(JSON.object([("schema", .text("volfs.grow/1")), ("pool", .text(pool.source)), ("size", .size(size))])) }
         return 0
     }
 
     static func swap(_ arguments: Arguments) throws(Failure) -> Int32 {
-        try change(arguments) { pool throws(Failure) in try pool.swap(arguments.operands[1], arguments.operands[2]) }
+        let names = [arguments.operands[1], arguments.operands[2]]
+        return try change(arguments, names) { pool throws(Failure) in try pool.swap(names[0], names[1]) }
     }
 
     static func rename(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let (oldVolume, oldSnapshot) = split(arguments.operands[1])
-        let (newVolume, newSnapshot) = split(arguments.operands[2])
+        let old = arguments.operands[1], new = arguments.operands[2]
+        let (oldVolume, oldSnapshot) = split(old), (newVolume, newSnapshot) = split(new)
         guard (oldSnapshot == nil) == (newSnapshot == nil), oldSnapshot == nil || oldVolume == newVolume else {
-            throw .usage(arguments.operands[2], "a volume stays a volume, and a snapshot stays with its volume")
+            throw .usage(new, "a volume stays a volume, and a snapshot stays with its volume")
         }
         if let newSnapshot {
-            try NameRule.checkSnapshot(newSnapshot, in: arguments.operands[2])
+            try NameRule.checkSnapshot(newSnapshot, in: new)
         } else {
             try NameRule.checkVolume(newVolume)
         }
-        return try change(arguments) { pool throws(Failure) in
-            let object = try ListCommand.select(try pool.list(), names: [arguments.operands[1]])[0]
+        return try change(arguments, [new]) { pool throws(Failure) in
+            let object = try ListCommand.select(try pool.list(), names: [old])[0]
             try pool.rename(object, to: newSnapshot ?? newVolume)
         }
     }
 
     private static func notASize(_ text: String) -> Failure { .usage(text, "not a size; write it as 500M, 64G or 2T") }
 
-    /// One change of the pool named first.
-    private static func change(_ arguments: Arguments, _ body: (any PoolAccess) throws(Failure) -> Void) throws(Failure) -> Int32 {
+    private static func change(
+        _ arguments: Arguments, _ names: [String], _ body: (any PoolAccess) throws(Failure) -> Void
+    ) throws(Failure) -> Int32 {
         let pool = try access(toPool: arguments.operands[0], writing: true)
         try body(pool)
-        try pool.finish()
-        return 0
+        return try ChangeReport.finish(pool, arguments, changed: names)
     }
 
     /// One change for each name. Those that fail are said; the status tells whether all or some did.
-    private static func forEach(
+    static func forEach(
         _ arguments: Arguments, _ names: [String], _ body: (any PoolAccess, String) throws(Failure) -> Void
     ) throws(Failure) -> Int32 {
         let pool = try access(toPool: arguments.operands[0], writing: true)
-        var failures: [Failure] = []
+        var failures: [Failure] = [], changed: [String] = []
         for name in names {
-            do throws(Failure) { try body(pool, name) } catch { failures.append(error) }
+            do throws(Failure) {
+                try body(pool, name)
+                changed.append(name)
+            } catch {
+                failures.append(error)
+            }
         }
-        try pool.finish()
-        return try conclude(failures, of: names.count, arguments)
-    }
-
-    /// Says the failures of `count` changes. Returns the status when some were made, throws the last when none was.
-    static func conclude(_ failures: [Failure], of count: Int, _ arguments: Arguments) throws(Failure) -> Int32 {
-        guard let last = failures.last else { return 0 }
-        for failure in failures.dropLast() { complain(arguments.isJSON ? failure.json : failure.text) }
-        if failures.count == count { throw last }
-        complain(arguments.isJSON ? last.json : last.text)
-        return Failure.Status.partly.rawValue
+        if changed.isEmpty { try pool.finish() } else { _ = try ChangeReport.finish(pool, arguments, changed: changed) }
+        return try ChangeReport.conclude(failures, of: names.count, arguments)
     }
 }

@@ -6,20 +6,26 @@ internal import VolumeFS
 package enum CheckCommand {
     package enum Status {
         package static let clean: Int32 = 0, corrected: Int32 = 1, uncorrected: Int32 = 4, operational: Int32 = 8, usage: Int32 = 16
+        package static let cancelled: Int32 = 32
         /// Commands that have them.
         package static let commands: Set<String> = ["check", "repair", "scrub"]
     }
 
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        try judged(arguments) { path throws(Failure) in
+        let mode = try Progress.mode(arguments), readsData = arguments.has("data")
+        return try judged(arguments) { path throws(Failure) in
             if let mount = MountTable().mount(serving: path) {
-                let job = MountedJob(arguments.has("data") ? "check-data" : "check", mountpoint: mount.mountpoint)
-                return try job.run(isJSON: arguments.isJSON)
+                let job = MountedJob(readsData ? "check-data" : "check", mountpoint: mount.mountpoint)
+                return try job.run(isJSON: arguments.isJSON, mode)
             }
             let pool = try DirectPool.opened(path, mode: .readOnly)
             let report: CheckReport
             do throws(PoolError) {
-                report = try pool.check(readingData: arguments.has("data"))
+                report = try WatchedWork.run("check", mode) { control throws(PoolError) in
+                    try pool.check(readingData: readsData, control: control)
+                }
+            } catch .cancelled where Interruption.isEnding {
+                throw Interruption.failure(path, "nothing was changed; start again")
             } catch {
                 throw Failure(error, object: path, pool: path)
             }
@@ -34,7 +40,12 @@ package enum CheckCommand {
             return try body(Path.absolute(arguments.operands[0]))
         } catch {
             complain(arguments.isJSON ? error.json : error.text)
-            return error.status == .corrupt ? Status.uncorrected : Status.operational
+            return switch error.status {
+            case .corrupt: Status.uncorrected
+            case .interrupted, .terminated: Status.cancelled
+            case .usage: Status.usage
+            default: Status.operational
+            }
         }
     }
 }

@@ -5,21 +5,27 @@ internal import VolumeFS
 
 /// A mounted pool, reached through its mount: each command is what a shell would type there.
 final class ControlledPool: PoolAccess {
-    private let mountpoint: String
+    let mountpoint: String
+    let source: String
 
-    init(mountpoint: String) { self.mountpoint = mountpoint }
+    init(_ mount: MountTable.Mount) { (mountpoint, source) = (mount.mountpoint, mount.source) }
 
     func list() throws(Failure) -> [ObjectLine] {
         try read("list").split(separator: "\n").compactMap { ObjectLine(line: String($0)) }
     }
 
     func summary() throws(Failure) -> PoolSummary {
-        let text = try read("stats.json")
-        func number(_ name: String) -> UInt64 { UInt64(field(name, in: text)) ?? 0 }
-        return PoolSummary(
-            uuid: field("uuid", in: text), state: field("state", in: text), blockSize: number("block_size"),
-            capacity: number("capacity"), allocated: number("allocated"), available: number("available"),
-            volumes: number("volumes"), snapshots: number("snapshots"))
+        PoolSummary(try counters())
+    }
+
+    func statistics(isJSON: Bool) throws(Failure) -> String { try read(isJSON ? "stats.json" : "stats") }
+
+    /// What `.ctl/stats.json` says.
+    func counters() throws(Failure) -> FlatJSON {
+        guard let fields = FlatJSON(try read("stats.json")) else {
+            throw Failure(.unreachable, mountpoint, "its control directory tells nonsense")
+        }
+        return fields
     }
 
     func makeVolume(_ name: String, size: UInt64) throws(Failure) {
@@ -40,9 +46,17 @@ final class ControlledPool: PoolAccess {
         try call(name) { truncate("\(mountpoint)/\(name)", off_t(clamping: size)) }
     }
 
-    func makeSnapshot(_ volume: String, _ name: String) throws(Failure) {
-        try call("\(volume)@\(name)") { mkdir("\(mountpoint)/.ctl/snap/\(volume)/\(name)", 0o755) }
+    func makeSnapshots(_ volumes: [String], _ name: String) throws(Failure) {
+        // No name has a comma: `a,b@s` is snapshots of both at one moment.
+        let place = volumes.count == 1 ? "\(volumes[0])/\(name)" : "\(volumes.joined(separator: ","))@\(name)"
+        try call(volumes.map { "\($0)@\(name)" }.joined(separator: ", ")) { mkdir("\(mountpoint)/.ctl/snap/\(place)", 0o755) }
     }
+
+    func makeGroupSnapshot(_ group: String, _ name: String) throws(Failure) {
+        try call(group) { mkdir("\(mountpoint)/.ctl/group/\(group)/snap/\(name)", 0o755) }
+    }
+
+    func detach(_ volume: String) throws(Failure) { try call(volume) { unlink("\(mountpoint)/.ctl/clone/\(volume)") } }
 
     func makeClone(_ source: String, _ name: String) throws(Failure) {
         do throws(Failure) {
@@ -69,7 +83,14 @@ final class ControlledPool: PoolAccess {
     }
 
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {
-        try command("vol/\(volume)/rollback", snapshot + (discarding ? " discard\n" : "\n"), object: "\(volume)@\(snapshot)")
+        do throws(Failure) {
+            try command("vol/\(volume)/rollback", snapshot + (discarding ? " discard\n" : "\n"), object: volume)
+        } catch {
+            var failure = error
+            // It is the snapshot that is not there, or the volume that is in use.
+            if failure.status == .notFound { failure.object = "\(volume)@\(snapshot)" }
+            throw failure
+        }
     }
 
     /// Writes words to a control file.
@@ -83,14 +104,38 @@ final class ControlledPool: PoolAccess {
         try call("\(first), \(second)") { volfs_exchange("\(mountpoint)/\(first)", "\(mountpoint)/\(second)") }
     }
 
-    func stream(_ name: String, writing: Bool) throws(Failure) -> any VolumeStream {
-        try FileStream("\(mountpoint)/\(name)", name: name, writing: writing)
+    func stream(_ name: String, writing: Bool) throws(Failure) -> any ByteStream {
+        let start = Wording.time(wallClock())
+        return try FileStream("\(mountpoint)/\(name)", flags: writing ? O_RDWR : O_RDONLY) { self.failure($0, name, since: start) }
     }
 
-    func differences(_ volume: String, from: String, to: String?) throws(Failure) -> String {
+    func differences(
+        _ volume: String, from: String, to: String?, _ body: (_ offset: UInt64, _ count: UInt64, _ isHole: Bool) throws(Failure) -> Void
+    ) throws(Failure) {
         let path = "\(mountpoint)/.ctl/diff/\(volume)/\(from)..\(to ?? "head")"
-        guard let text = readText(path) else { throw Failure(errno: errno, object: "\(volume)@\(from)", reason: nil) }
-        return text
+        guard let file = fopen(path, "re") else { throw failure(errno, "\(volume)@\(from)", since: Wording.time(wallClock())) }
+        defer { fclose(file) }
+        var line: UnsafeMutablePointer<CChar>?, size = 0
+        defer { free(line) }
+        while getline(&line, &size, file) > 0, let pointer = line {
+            let words = String(cString: pointer).split(whereSeparator: \.isWhitespace)
+            guard words.count >= 2, let offset = UInt64(words[0]), let count = UInt64(words[1]) else { continue }
+            try body(offset, count, words.count > 2)
+        }
+        if ferror(file) != 0 { throw failure(errno, "\(volume)@\(from)", since: Wording.time(wallClock())) }
+    }
+
+    func attribute(_ volume: String, _ name: String) throws(Failure) -> String? {
+        var bytes = [CChar](repeating: 0, count: 4096)
+        let count = volfs_get_attribute("\(mountpoint)/\(volume)", name, &bytes, bytes.count)
+        if count < 0 && errno == ENODATA { return nil }
+        guard count >= 0 else { throw failure(errno, volume, since: Wording.time(wallClock())) }
+        return String(decoding: bytes[..<Int(count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    func setAttribute(_ volume: String, _ name: String, _ value: String?) throws(Failure) {
+        let path = "\(mountpoint)/\(volume)"
+        try call(volume) { value.map { volfs_set_attribute(path, name, $0, $0.utf8.count) } ?? volfs_remove_attribute(path, name) }
     }
 
     private func propertyDirectory(_ name: String) -> String {
@@ -100,14 +145,9 @@ final class ControlledPool: PoolAccess {
 
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)] {
         let directory = propertyDirectory(name)
-        guard let stream = opendir("\(mountpoint)/.ctl/\(directory)") else { throw Failure(errno: errno, object: name, reason: nil) }
-        defer { closedir(stream) }
+        guard Glibc.access("\(mountpoint)/.ctl/\(directory)", F_OK) == 0 else { throw Failure(errno: errno, object: name, reason: nil) }
         var found: [(name: String, value: String)] = []
-        while let entry = Glibc.readdir(stream) {
-            let property = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if property.hasPrefix(".") { continue }
+        for property in Directory.names(in: "\(mountpoint)/.ctl/\(directory)") {
             let text = try read("\(directory)/\(property)")
             if !text.isEmpty { found.append((property, String(text.dropLast()))) }
         }
@@ -124,15 +164,23 @@ final class ControlledPool: PoolAccess {
 
     func finish() throws(Failure) {}
 
-    /// How many handles are open below the mount, by what `.ctl/vol/*/users` says: lines `VOL: pid=…`.
-    func users() throws(Failure) -> [String] {
-        try list().filter { !$0.isSnapshot }.flatMap { volume in
-            (readText("\(mountpoint)/.ctl/vol/\(volume.name)/users") ?? "").split(separator: "\n").map { "\(volume.name) \($0)" }
-        }
+    /// Who has what open, by what the files `users` say.
+    func users() throws(Failure) -> [VolumeUse] { try list().flatMap { users(of: $0.name) } }
+
+    private func users(of object: String) -> [VolumeUse] {
+        let (volume, snapshot) = split(object)
+        let directory = snapshot.map { "snap/\(volume)/\($0)" } ?? "vol/\(volume)"
+        let lines = (readText("\(mountpoint)/.ctl/\(directory)/users") ?? "").split(separator: "\n")
+        return lines.compactMap { VolumeUse(object: object, line: $0) }
     }
 
     /// The process that serves the mount.
-    func process() throws(Failure) -> Int32 { Int32(field("pid", in: try read("stats.json"))) ?? 0 }
+    func process() throws(Failure) -> Int32 { Int32(try counters()["pid"]) ?? 0 }
+
+    /// Jobs that run or whose report is there, by name.
+    func jobs() -> [MountedJob] {
+        Directory.names(in: "\(mountpoint)/.ctl/job").sorted().map { MountedJob($0, mountpoint: mountpoint) }
+    }
 
     private func read(_ name: String) throws(Failure) -> String {
         guard let text = readText("\(mountpoint)/.ctl/\(name)") else {
@@ -144,29 +192,34 @@ final class ControlledPool: PoolAccess {
         return text
     }
 
-    /// The value of a field of a flat JSON object as our daemon writes it.
-    private func field(_ name: String, in json: String) -> String {
-        let parts = json.split(separator: "\"\(name)\":", maxSplits: 1)
-        guard parts.count == 2 else { return "" }
-        let rest = parts[1]
-        if rest.first == "\"" { return String(rest.dropFirst().prefix { $0 != "\"" }) }
-        return String(rest.prefix { $0 != "," && $0 != "}" })
-    }
-
     @discardableResult
     private func call(_ object: String, _ body: () -> Int32) throws(Failure) -> Int32 {
         // The log has whole seconds. A line before this one is of another process that had our number.
         let start = Wording.time(wallClock())
         let result = body()
         if result >= 0 { return result }
-        let number = errno
+        throw failure(errno, object, since: start)
+    }
+
+    /// What an errno means that a call on `object` got: what the daemon noted of it, and who is in the way.
+    private func failure(_ number: Int32, _ object: String, since start: String) -> Failure {
         let last = readText("\(mountpoint)/.ctl/errors")?.split(separator: "\n").last {
             $0.contains("errno=\(number):") && $0.contains("pid=\(getpid()) ") && $0.prefix(start.count) >= start
         }
-        let reason = last?.split(separator: ": ", maxSplits: 1).last.map(String.init)
+        var reason = last?.split(separator: ": ", maxSplits: 1).last.map(String.init)
+        if number == EBUSY, let users = openBy(object) { reason = "is open; open by \(users); close, unmount or detach it" }
         var failure = Failure(errno: number, object: object, reason: reason)
         // As for an unmounted pool: what cannot be a name is wrong usage.
         if number == EINVAL && reason?.hasPrefix("names are") == true { failure.status = .usage }
-        throw failure
+        return failure
+    }
+
+    /// `pid 812 (qemu-system-x86), /dev/loop0`; nil if nobody has it open.
+    private func openBy(_ objects: String) -> String? {
+        let names = objects.split(separator: ", ").map(String.init)
+        let users = names.flatMap { self.users(of: $0) }
+        if users.isEmpty { return nil }
+        let loops = names.flatMap { VolumeUse.loopDevices(of: "\(mountpoint)/\($0)") }
+        return (Set(users.map(\.text)).sorted() + loops).joined(separator: ", ")
     }
 }

@@ -18,6 +18,7 @@ enum CreateCommand {
         if exists && !arguments.has("force") {
             throw Failure(.exists, path, "exists already; choose another name, or --force to replace it and all in it", errno: EEXIST)
         }
+        if arguments.has("dry-run") { return ChangeReport.plan(arguments, try plan(path, size, exists: exists)) }
         do throws(PoolError) {
             let device = try FileDevice(creating: path, size: size, replacing: arguments.has("force"))
             try Pool.format(device, environment: DirectPool.environment)
@@ -37,6 +38,17 @@ enum CreateCommand {
             say(JSON.object([("schema", .text("volfs.create/1")), ("pool", .text(path)), ("size", .size(size))]))
         }
         return 0
+    }
+
+    /// What making the pool would do, and what would be lost by it.
+    private static func plan(_ path: String, _ size: UInt64, exists: Bool) throws(Failure) -> [String] {
+        let make = "make a pool of \(Wording.size(size)) in \(path)"
+        if !exists { return [make] }
+        guard try PoolFile.isPool(path), let pool = try? DirectPool(path: path, mode: .readOnly) else {
+            return ["replace \(path), which is not a pool that can be opened", make]
+        }
+        let lines = try pool.list()
+        return lines.map { "destroy \($0.name) (\(DestroyCommand.cost(of: $0)))" } + ["replace the pool in \(path)", make]
     }
 
     /// What was asked for, else nine tenths of what the host's filesystem has free.

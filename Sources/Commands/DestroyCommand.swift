@@ -10,7 +10,7 @@ enum DestroyCommand {
         if isDryRun && arguments.isJSON { say(json(doomed, isDryRun: true)) }
         if !arguments.isJSON && (isDryRun || !isConfirmed || arguments.has("verbose")) {
             let verb = isDryRun ? "would destroy" : "will destroy"
-            for object in doomed { say("\(verb) \(object.name) (\(Wording.size(object.referenced)) referenced)") }
+            for object in doomed { say("\(verb) \(object.name) (\(cost(of: object)))") }
         }
         if isDryRun { return 0 }
         if !isConfirmed { try confirm() }
@@ -25,9 +25,12 @@ enum DestroyCommand {
             }
         }
         try pool.finish()
-        if arguments.isJSON { say(json(destroyed, isDryRun: false)) }
-        return try ChangeCommands.conclude(failures, of: doomed.count, arguments)
+        if arguments.isJSON && !destroyed.isEmpty { say(json(destroyed, isDryRun: false)) }
+        return try ChangeReport.conclude(failures, of: doomed.count, arguments)
     }
+
+    /// What destroying one object costs whoever does it.
+    static func cost(of object: ObjectLine) -> String { "\(Wording.size(object.referenced)) referenced" }
 
     /// What goes, snapshots before their volume.
     private static func select(_ lines: [ObjectLine], _ arguments: Arguments) throws(Failure) -> [ObjectLine] {

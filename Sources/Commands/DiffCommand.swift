@@ -1,25 +1,29 @@
 internal import VolumeFS
 
-/// `volfs diff`: where two versions of a volume differ.
+/// `volfs diff`: where two versions of a volume differ, printed as it is found.
 enum DiffCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let (volume, from) = split(arguments.operands[1]), (other, to) = split(arguments.operands[2])
         guard volume == other, let from else {
             throw .usage(arguments.operands[1], "compare VOLUME@SNAPSHOT with a later snapshot of it, or with VOLUME")
         }
+        var progress = Progress("diff", try Progress.mode(arguments))
         let pool = try access(toPool: arguments.operands[0], writing: false)
-        let text = try pool.differences(volume, from: from, to: to)
-        if !arguments.isJSON {
-            say(text, end: "")
-            return 0
+        let sizes = try pool.list().filter { $0.name == "\(volume)@\(from)" || $0.name == arguments.operands[2] }.map(\.size)
+        let total = sizes.max()
+        var ranges: [JSON] = []
+        try pool.differences(volume, from: from, to: to) { offset, count, isHole throws(Failure) in
+            if Interruption.isEnding { progress.leaveLine() }
+            try Interruption.check(arguments.operands[1], "what was printed is not all; start again")
+            progress.show(offset, of: total)
+            if arguments.isJSON {
+                ranges.append(.fields([("offset", .size(offset)), ("length", .size(count)), ("hole", .bool(isHole))]))
+            } else {
+                say("\(offset) \(count)\(isHole ? " z" : "")")
+            }
         }
-        let ranges: [JSON] = text.split(separator: "\n").map { line in
-            let words = line.split(separator: " ")
-            return .fields([
-                ("offset", .size(UInt64(words[0]) ?? 0)), ("length", .size(UInt64(words[1]) ?? 0)), ("hole", .bool(words.count > 2)),
-            ])
-        }
-        say(JSON.object([("schema", .text("volfs.diff/1")), ("ranges", .array(ranges))]))
+        progress.end(total ?? 0, of: total)
+        if arguments.isJSON { say(JSON.object([("schema", .text("volfs.diff/1")), ("ranges", .array(ranges))])) }
         return 0
     }
 }

@@ -8,6 +8,7 @@ internal import VolumeFS
 final class DirectPool: PoolAccess {
     let pool: Pool
     private let path: String
+    var source: String { path }
 
     init(path: String, mode: Pool.Mode) throws(Failure) {
         self.path = path
@@ -49,11 +50,12 @@ final class DirectPool: PoolAccess {
     }
 
     func summary() throws(Failure) -> PoolSummary {
-        let usage = pool.usage(), statistics = pool.statistics()
-        return PoolSummary(
-            uuid: pool.uuid.text, state: "unmounted", blockSize: UInt64(usage.blockSize), capacity: usage.capacity,
-            allocated: usage.allocated, available: usage.available, volumes: UInt64(statistics.volumes),
-            snapshots: UInt64(statistics.snapshots))
+        guard let statistics = FlatJSON(try statistics(isJSON: true)) else { throw Failure(.failed, path, "tells nonsense of itself") }
+        return PoolSummary(statistics)
+    }
+
+    func statistics(isJSON: Bool) throws(Failure) -> String {
+        try run(path) { () throws(PoolError) in try files.contents(of: isJSON ? .statisticsJSON : .statistics) }
     }
 
     func makeVolume(_ name: String, size: UInt64) throws(Failure) {
@@ -64,11 +66,36 @@ final class DirectPool: PoolAccess {
         try run(name) { () throws(PoolError) in try pool.resize(find(name), to: size) }
     }
 
-    func makeSnapshot(_ volume: String, _ name: String) throws(Failure) {
-        try run("\(volume)@\(name)") { () throws(PoolError) in
-            try files.refuseSnapshotByLimits(find(volume))
-            try pool.createSnapshot(name, of: find(volume))
+    func makeSnapshots(_ volumes: [String], _ name: String) throws(Failure) {
+        var ids: [UInt64] = []
+        for volume in volumes {
+            try run("\(volume)@\(name)") { () throws(PoolError) in
+                ids.append(try find(volume))
+                try files.refuseSnapshotByLimits(find(volume))
+            }
         }
+        try run(volumes.map { "\($0)@\(name)" }.joined(separator: ", ")) { () throws(PoolError) in try pool.createSnapshots(name, of: ids) }
+    }
+
+    func makeGroupSnapshot(_ group: String, _ name: String) throws(Failure) {
+        let members = try run(group) { () throws(PoolError) in
+            var members: [String] = []
+            for volume in pool.volumes() {
+                if group == "all" { members.append(volume.name) } else if try isMember(volume.id, of: group) { members.append(volume.name) }
+            }
+            return members
+        }
+        guard !members.isEmpty else { throw Failure(.notFound, group, "no such group, or nothing in it; see volfs-ctl(7)", errno: ENOENT) }
+        try makeSnapshots(members, name)
+    }
+
+    private func isMember(_ volume: UInt64, of group: String) throws(PoolError) -> Bool {
+        guard let value = try pool.properties(volume)["user.volfs.group"] else { return false }
+        return String(decoding: value, as: UTF8.self).split { $0 == "," || $0 == " " }.contains { $0 == group }
+    }
+
+    func detach(_ volume: String) throws(Failure) {
+        try run(volume) { () throws(PoolError) in try pool.forgetOrigin(of: find(volume)) }
     }
 
     func makeClone(_ source: String, _ name: String) throws(Failure) {
@@ -98,21 +125,43 @@ final class DirectPool: PoolAccess {
         try run("\(first), \(second)") { () throws(PoolError) in try pool.swap(find(first), find(second)) }
     }
 
-    func stream(_ name: String, writing: Bool) throws(Failure) -> any VolumeStream {
+    func stream(_ name: String, writing: Bool) throws(Failure) -> any ByteStream {
         PoolStream(pool: pool, id: try run(name) { () throws(PoolError) in try find(name) }, name: name)
     }
 
-    func differences(_ volume: String, from: String, to: String?) throws(Failure) -> String {
+    func differences(
+        _ volume: String, from: String, to: String?, _ body: (_ offset: UInt64, _ count: UInt64, _ isHole: Bool) throws(Failure) -> Void
+    ) throws(Failure) {
+        var failure: Failure?
         try run(volume) { () throws(PoolError) in
-            let id = try find(volume)
-            return try DiffText.text(
-                pool, from: pool.find(snapshot: from, of: id), to: try to.map { name throws(PoolError) in try pool.find(snapshot: name, of: id) } ?? id)
+            let id = try find(volume), first = try pool.find(snapshot: from, of: id)
+            let second = try to.map { name throws(PoolError) in try pool.find(snapshot: name, of: id) } ?? id
+            do throws(PoolError) {
+                try pool.differences(from: first, to: second) { difference throws(PoolError) in
+                    do throws(Failure) { try body(difference.offset, difference.count, difference.isHole) } catch {
+                        failure = error
+                        throw .cancelled
+                    }
+                }
+            } catch .cancelled where failure != nil {}
         }
+        if let failure { throw failure }
+    }
+
+    func attribute(_ volume: String, _ name: String) throws(Failure) -> String? {
+        try run(volume) { () throws(PoolError) in try pool.properties(find(volume))[name].map { String(decoding: $0, as: UTF8.self) } }
+    }
+
+    func setAttribute(_ volume: String, _ name: String, _ value: String?) throws(Failure) {
+        try run(volume) { () throws(PoolError) in try pool.setProperty(find(volume), name, value.map { Array($0.utf8) }) }
     }
 
     /// What a mount would show.
     private var files: VolumeFileSystem {
-        VolumeFileSystem(pool: pool, options: .init(now: { wallClock() }, pause: { pause(milliseconds: $0) }))
+        var options = VolumeFileSystem.Options(now: { wallClock() }, pause: { pause(milliseconds: $0) })
+        options.isMounted = false
+        options.source = path
+        return VolumeFileSystem(pool: pool, options: options)
     }
 
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)] {

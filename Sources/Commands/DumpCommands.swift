@@ -2,6 +2,7 @@ internal import BlockStorage
 internal import Glibc
 internal import LinuxIO
 internal import PoolEngine
+internal import VolumeFS
 
 /// `volfs dump` and `volfs restore`: a pool's metadata as text, and back.
 enum DumpCommands {
@@ -20,23 +21,29 @@ enum DumpCommands {
     }
 
     static func restore(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let path = Path.absolute(arguments.operands[0]), source = arguments.operands[1]
+        let path = Path.absolute(arguments.operands[0]), source = arguments.operands[1], isDryRun = arguments.has("dry-run")
         try refuseIfMounted(path)
-        guard arguments.has("force") else {
+        guard arguments.has("force") || isDryRun else {
             throw .usage(path, "its metadata would be replaced by what \(source) says; if that is wanted, add --force")
         }
         guard let text = readText(source == "-" ? "/dev/stdin" : source) else {
             throw Failure(.notFound, source, "cannot be read: \(String(cString: strerror(errno)))", errno: errno)
         }
         do throws(PoolError) {
-            let device = try FileDevice(opening: path, mode: .readWrite)
+            let device = try FileDevice(opening: path, mode: isDryRun ? .readOnly : .readWrite)
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-            try Pool.restore(device, from: lines, environment: DirectPool.environment)
+            try Pool.restore(device, from: lines, environment: DirectPool.environment, isDryRun: isDryRun)
         } catch .malformed(let line) {
             throw Failure(.failed, source, "line \(line) is not what a dump has there; nothing was written", errno: EINVAL)
         } catch {
             throw Failure(error, object: path, pool: path)
         }
+        if isDryRun {
+            let lost = (try? DirectPool(path: path, mode: .readOnly).list()) ?? []
+            let names = lost.isEmpty ? "none that can be read" : lost.map(\.name).joined(separator: ", ")
+            return ChangeReport.plan(arguments, ["replace the metadata of \(path), now of \(names), by that of \(source)"])
+        }
+        if arguments.isJSON { say(JSON.object([("schema", .text("volfs.restore/1")), ("pool", .text(path)), ("from", .text(source))])) }
         return 0
     }
 }

@@ -8,7 +8,7 @@ package struct Failure: Error, Equatable, Sendable {
     /// Exit statuses of volfs(1).
     package enum Status: Int32, Sendable {
         case failed = 1, usage = 2, partly = 3, notFound = 4, exists = 5, busy = 6, noSpace = 7, corrupt = 8
-        case permission = 9, unreachable = 10, mount = 32
+        case permission = 9, unreachable = 10, mount = 32, interrupted = 130, terminated = 143
     }
 
     package var status: Status
@@ -113,7 +113,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .noProperty: "no such property is set"
         case .tooMany(let limit): "snapshot_limit allows \(limit) snapshots; remove one or raise it"
         case .outOfMemory(let limit): "needs more memory than \(Wording.size(limit)), which is what it may have; close files or ask for less"
-        case .held: "it is held; first: echo > .ctl/snap/VOL/SNAP/prop/hold"
+        case .held: "it is held; first: volfs release \(pool) \(object)"
         case .refused: reason(for: error)
         case .cancelled: "was cancelled"
         case .locked(let process):

@@ -12,7 +12,7 @@ enum InfoCommand {
         }
         let lines = try ListCommand.select(try pool.list(), names: names)
         if arguments.isJSON {
-            say(lines.count == 1 ? lines[0].json.description : JSON.array(lines.map(\.json)).description)
+            say(lines.count == 1 ? lines[0].json.description : ListCommand.json(lines))
         } else {
             say(lines.map(text).joined(separator: "\n\n"))
         }
@@ -20,7 +20,7 @@ enum InfoCommand {
     }
 
     private static func text(_ summary: PoolSummary) -> String {
-        aligned([
+        TextTable.fields([
             ("uuid", summary.uuid), ("state", summary.state), ("block size", "\(summary.blockSize)"),
             ("capacity", Wording.size(summary.capacity)), ("allocated", Wording.size(summary.allocated)),
             ("free", Wording.size(summary.capacity - summary.allocated)), ("available", Wording.size(summary.available)),
@@ -29,10 +29,6 @@ enum InfoCommand {
     }
 
     private static func text(_ line: ObjectLine) -> String {
-        aligned(ObjectLine.columns.map { ($0, line.text($0, exact: false) ?? "-") })
-    }
-
-    private static func aligned(_ fields: [(String, String)]) -> String {
-        fields.map { $0.padded(to: 12) + $1 }.joined(separator: "\n")
+        TextTable.fields(ObjectLine.columns.map { ($0, line.text($0, exact: false) ?? "-") })
     }
 }

@@ -31,18 +31,18 @@ public struct CommandLineTool {
             return Failure.Status.usage.rawValue
         }
         switch first {
-        case "-h", "--help": return printHelp(nil)
-        case "-V", "--version": return Version.run(isJSON: isJSON)
+        case "-h", "--help": return HelpCommand.about(nil)
+        case "-V", "--version": return Version.tell(isJSON: isJSON)
         default: break
         }
         if let command = CommandTable.find(first) {
             let rest = words.dropFirst()
-            if rest.prefix(while: { $0 != "--" }).contains(where: { $0 == "--help" || $0 == "-h" }) { return printHelp(command) }
+            if rest.prefix(while: { $0 != "--" }).contains(where: { $0 == "--help" || $0 == "-h" }) { return HelpCommand.about(command) }
             var arguments = try Arguments(rest, for: command)
             isJSON = arguments.isJSON
             // A mount has a configuration file to look into as well.
             if command.name != "mount" && !arguments.has("config") { try supplyPool(&arguments, command) }
-            return try run(command, arguments)
+            return try command.run(arguments)
         }
         // The mount form: volfs POOL MOUNTPOINT. A word that is no file was meant as a command.
         if words.count == 1 && !first.contains("/") && !first.hasPrefix("-") && access(first, F_OK) != 0 {
@@ -68,46 +68,6 @@ public struct CommandLineTool {
     private static func isPool(_ word: String) -> Bool {
         word.contains("/") || (access(word, F_OK) == 0 && !MountTable().isInside(Path.absolute(word)))
     }
-
-    private static func run(_ command: Command, _ arguments: Arguments) throws(Failure) -> Int32 {
-        switch command.name {
-        case "create": return try CreateCommand.run(arguments)
-        case "mount": return try MountCommand.run(arguments)
-        case "umount": return try UnmountCommand.run(arguments)
-        case "list": return try ListCommand.run(arguments)
-        case "info": return try InfoCommand.run(arguments)
-        case "new": return try ChangeCommands.new(arguments)
-        case "resize": return try ChangeCommands.resize(arguments)
-        case "snapshot": return try ChangeCommands.snapshot(arguments)
-        case "clone": return try ChangeCommands.clone(arguments)
-        case "destroy": return try DestroyCommand.run(arguments)
-        case "rollback": return try ChangeCommands.rollback(arguments)
-        case "import": return try TransferCommands.importImage(arguments)
-        case "export": return try TransferCommands.exportImage(arguments)
-        case "diff": return try DiffCommand.run(arguments)
-        case "get": return try PropertyCommands.get(arguments)
-        case "set": return try PropertyCommands.set(arguments)
-        case "grow": return try ChangeCommands.grow(arguments)
-        case "swap": return try ChangeCommands.swap(arguments)
-        case "rename": return try ChangeCommands.rename(arguments)
-        case "check": return try CheckCommand.run(arguments)
-        case "scrub": return try ScrubCommand.run(arguments)
-        case "repair": return try RepairCommand.run(arguments)
-        case "dump": return try DumpCommands.dump(arguments)
-        case "restore": return try DumpCommands.restore(arguments)
-        case "completion": return try CompletionCommand.run(arguments)
-        case "version": return Version.run(isJSON: arguments.isJSON)
-        default:
-            guard let name = arguments.operands.first else { return printHelp(nil) }
-            guard let about = CommandTable.find(name) else { throw .usage(name, "no such command; see: volfs help") }
-            return printHelp(about)
-        }
-    }
-
-    private static func printHelp(_ command: Command?) -> Int32 {
-        say(CommandTable.help(command), end: "")
-        return 0
-    }
 }
 
 /// Prints to standard output.
@@ -124,7 +84,7 @@ func complain(_ text: String) {
 /// The way to the pool that an operand names: a pool's file or the directory it is mounted at.
 func access(toPool operand: String, writing: Bool) throws(Failure) -> any PoolAccess {
     let path = Path.absolute(operand)
-    if let mount = MountTable().mount(serving: path) { return ControlledPool(mountpoint: mount.mountpoint) }
+    if let mount = MountTable().mount(serving: path) { return ControlledPool(mount) }
     return try DirectPool(path: path, mode: writing ? .readWrite : .readOnly)
 }
 
@@ -136,7 +96,7 @@ func refuseIfMounted(_ path: String) throws(Failure) {
 /// Who has the pool mounted, as a failure.
 func mountedFailure(_ path: String, _ mount: MountTable.Mount) -> Failure {
     // The lock's holder where the control directory is turned off.
-    let served = (try? ControlledPool(mountpoint: mount.mountpoint).process()) ?? 0
+    let served = (try? ControlledPool(mount).process()) ?? 0
     let holder = Failure.holder(served != 0 ? served : FileDevice.lockHolder(of: mount.source))
     return Failure(
         .busy, path, "is mounted at \(mount.mountpoint) by \(holder); first: volfs umount \(mount.mountpoint)", errno: EBUSY)

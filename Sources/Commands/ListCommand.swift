@@ -2,34 +2,43 @@ internal import VolumeFS
 
 /// `volfs list`, and the choice of objects by name that other commands share.
 enum ListCommand {
+    static let types = ["all", "volume", "snapshot", "clone"]
+
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let columns = (arguments["columns"] ?? "name,type,size,referenced,created,origin").split(separator: ",").map(String.init)
-        for column in columns where !ObjectLine.columns.contains(column) {
-            throw .usage("-o \(column)", "no such column; there are \(ObjectLine.columns.joined(separator: ", "))")
-        }
-        let type = arguments["type"] ?? "all"
-        guard ["all", "volume", "snapshot", "clone"].contains(type) else {
-            throw .usage("-t \(type)", "no such type; there are volume, snapshot, clone and all")
+        for column in columns { try checkColumn(column, "-o") }
+        let sort = arguments["reverse"] ?? arguments["sort"], isReverse = arguments.has("reverse")
+        if let sort { try checkColumn(sort, isReverse ? "-S" : "-s") }
+        let wanted = Set((arguments["type"] ?? "all").split(separator: ",").map(String.init))
+        for type in wanted where !types.contains(type) {
+            throw .usage("-t \(type)", "no such type; there are \(types.joined(separator: ", "))")
         }
         let pool = try access(toPool: arguments.operands[0], writing: false)
-        let lines = try select(try pool.list(), names: Array(arguments.operands.dropFirst())).filter { line in
-            switch type {
-            case "volume": !line.isSnapshot
-            case "snapshot": line.isSnapshot
-            case "clone": line.origin != nil
-            default: true
-            }
+        let names = Array(arguments.operands.dropFirst())
+        var lines = try select(try pool.list(), names: names, isRecursive: arguments.has("recursive")).filter { line in
+            wanted.contains("all") || wanted.contains(line.isSnapshot ? "snapshot" : "volume") || (wanted.contains("clone") && line.origin != nil)
         }
+        if let sort { lines = sorted(lines, by: sort, isReverse: isReverse) }
         if arguments.isJSON {
-            say(JSON.object([("schema", .text("volfs.list/1")), ("objects", .array(lines.map(\.json)))]))
+            say(json(lines))
         } else {
             say(table(lines, columns, arguments), end: "")
         }
         return 0
     }
 
-    /// The objects of these names, or all. A volume's name stands for the volume alone.
-    static func select(_ lines: [ObjectLine], names: [String]) throws(Failure) -> [ObjectLine] {
+    static func json(_ lines: [ObjectLine]) -> String {
+        JSON.object([("schema", .text("volfs.list/1")), ("objects", .array(lines.map(\.json)))])
+    }
+
+    private static func checkColumn(_ column: String, _ option: String) throws(Failure) {
+        guard ObjectLine.columns.contains(column) else {
+            throw .usage("\(option) \(column)", "no such column; there are \(ObjectLine.columns.joined(separator: ", "))")
+        }
+    }
+
+    /// The objects of these names, or all. A volume's name stands for the volume alone, unless `isRecursive`.
+    static func select(_ lines: [ObjectLine], names: [String], isRecursive: Bool = false) throws(Failure) -> [ObjectLine] {
         if names.isEmpty { return lines }
         var found: [ObjectLine] = []
         for name in names {
@@ -37,18 +46,24 @@ enum ListCommand {
                 throw Failure(.notFound, name, "no such volume or snapshot; see: volfs list", errno: 2)
             }
             found.append(line)
+            if isRecursive && !line.isSnapshot { found += lines.filter { $0.isSnapshot && split($0.name).volume == name } }
         }
         return found
     }
 
+    /// Those that are equal stay in their order.
+    private static func sorted(_ lines: [ObjectLine], by column: String, isReverse: Bool) -> [ObjectLine] {
+        lines.enumerated().sorted { a, b in
+            let (x, y) = (a.element.text(column, exact: true) ?? "", b.element.text(column, exact: true) ?? "")
+            if x == y { return a.offset < b.offset }
+            if let x = UInt64(x), let y = UInt64(y) { return isReverse ? x > y : x < y }
+            return isReverse ? x > y : x < y
+        }.map(\.element)
+    }
+
     private static func table(_ lines: [ObjectLine], _ columns: [String], _ arguments: Arguments) -> String {
         let rows = lines.map { line in columns.map { line.text($0, exact: arguments.has("exact")) ?? "-" } }
-        if arguments.has("no-header") { return rows.map { $0.joined(separator: "\t") + "\n" }.joined() }
-        let all = [columns.map { $0.uppercased() }] + rows
-        let widths = columns.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
-        return all.map { row in
-            let last = row.count - 1
-            return row.indices.map { $0 == last ? row[$0] : row[$0].padded(to: widths[$0] + 2) }.joined() + "\n"
-        }.joined()
+        if arguments.has("no-header") { return TextTable.tabbed(rows) }
+        return TextTable.aligned([columns.map { $0.uppercased() }] + rows)
     }
 }

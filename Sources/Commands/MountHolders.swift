@@ -10,7 +10,7 @@ struct MountHolders {
 
     /// Loop devices on volumes of the mount.
     func loopDevices() -> [String] {
-        names(in: "/sys/block").filter { $0.hasPrefix("loop") }.sorted().compactMap { name in
+        Directory.names(in: "/sys/block").filter { $0.hasPrefix("loop") }.sorted().compactMap { name in
             guard let file = readText("/sys/block/\(name)/loop/backing_file")?.split(separator: "\n").first, isInside(String(file)) else { return nil }
             return "\(file.split(separator: "/").last ?? "") is attached to /dev/\(name)"
         }
@@ -18,13 +18,13 @@ struct MountHolders {
 
     /// Processes whose directory, root, program or open files are there.
     private func processes() -> [String] {
-        names(in: "/proc").compactMap { Int32($0) }.sorted().compactMap { process in
+        Directory.names(in: "/proc").compactMap { Int32($0) }.sorted().compactMap { process in
             guard process != getpid() else { return nil }
             let directory = "/proc/\(process)"
             for (link, what) in [("cwd", "its directory"), ("root", "its root"), ("exe", "its program")] {
                 if let target = Self.target("\(directory)/\(link)"), isInside(target) { return "\(Self.name(process)) has \(what) there" }
             }
-            for descriptor in names(in: "\(directory)/fd") {
+            for descriptor in Directory.names(in: "\(directory)/fd") {
                 if let target = Self.target("\(directory)/fd/\(descriptor)"), isInside(target) {
                     return "\(Self.name(process)) has \(target) open"
                 }
@@ -47,16 +47,5 @@ struct MountHolders {
             let count = readlink(link, start, buffer.count)
             return count < 0 ? nil : String(decoding: UnsafeRawBufferPointer(buffer)[..<count], as: UTF8.self)
         }
-    }
-
-    private func names(in directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names
     }
 }

@@ -1,9 +1,10 @@
 internal import VolumeFS
 
-/// `volfs get` and `volfs set`.
+/// `volfs get`, `set`, `hold` and `release`.
 enum PropertyCommands {
     static func get(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1], wanted = arguments.operands.dropFirst(2)
+        try NameRule.checkReference(name)
         let pool = try access(toPool: arguments.operands[0], writing: false)
         var found = try pool.properties(name)
         for property in wanted where !found.contains(where: { $0.name == property }) {
@@ -22,6 +23,7 @@ enum PropertyCommands {
 
     static func set(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1]
+        try NameRule.checkReference(name)
         let changes = arguments.operands.dropFirst(2).map { $0.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init) }
         for change in changes where change.count != 2 { throw .usage(change[0], "write it as \(change[0])=VALUE; an empty value removes it") }
         for change in changes where !VolumeFileSystem.settableNames.contains(change[0]) {
@@ -29,7 +31,30 @@ enum PropertyCommands {
         }
         let pool = try access(toPool: arguments.operands[0], writing: true)
         for change in changes { try pool.setProperty(name, change[0], change[1]) }
-        try pool.finish()
-        return 0
+        return try ChangeReport.finish(pool, arguments, changed: [name])
+    }
+
+    static func hold(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let reason = arguments["reason"] ?? "held"
+        if reason.isEmpty { throw .usage("--reason", "say something; an empty reason would release it") }
+        return try ChangeCommands.forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
+            try checkSnapshot(name)
+            try pool.setProperty(name, "hold", reason)
+        }
+    }
+
+    static func release(_ arguments: Arguments) throws(Failure) -> Int32 {
+        try ChangeCommands.forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
+            try checkSnapshot(name)
+            guard try pool.properties(name).contains(where: { $0.name == "hold" }) else {
+                throw Failure(.notFound, name, "is not held", errno: 61)
+            }
+            try pool.setProperty(name, "hold", "")
+        }
+    }
+
+    private static func checkSnapshot(_ name: String) throws(Failure) {
+        if split(name).snapshot == nil { throw .usage(name, "is a volume; only snapshots are held: name it VOLUME@SNAPSHOT") }
+        try NameRule.checkReference(name)
     }
 }

@@ -41,6 +41,25 @@ enum Spawn {
         }
     }
 
+    /// Starts a program in a process group of its own, with `input` as standard input. Nil and errno if it cannot be started.
+    static func start(_ words: [String], input: Int32) -> pid_t? {
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        posix_spawn_file_actions_adddup2(&actions, input, 0)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        return withPointers(words) { pointers in
+            var child = pid_t()
+            errno = posix_spawnp(&child, words[0], &actions, &attributes, pointers, environ)
+            return errno == 0 ? child : nil
+        }
+    }
+
     /// Runs a program to its end. Its exit status, or -1.
     static func run(_ words: [String]) -> Int32 {
         let started = withPointers(words) { pointers in

@@ -13,7 +13,7 @@ enum UnmountCommand {
         let isLazy = arguments.has("lazy")
         let seconds = try seconds(arguments)
         if !isLazy, let users = stillOpen(mount), !users.isEmpty {
-            throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: "; ")); close them, or use --lazy", errno: EBUSY)
+            throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: ", ")); close them, or use --lazy", errno: EBUSY)
         }
         // Who holds the pool until everything is stored.
         let daemon = FileDevice.lockHolder(of: mount.source)
@@ -48,20 +48,12 @@ enum UnmountCommand {
     /// answer.
     private static func stillOpen(_ mount: MountTable.Mount) -> [String]? {
         for _ in 0..<40 {
-            guard let users = try? ControlledPool(mountpoint: mount.mountpoint).users(), !users.isEmpty else { return nil }
+            guard let users = try? ControlledPool(mount).users(), !users.isEmpty else { return nil }
             pause(milliseconds: 50)
         }
-        guard let users = try? ControlledPool(mountpoint: mount.mountpoint).users() else { return nil }
+        guard let users = try? ControlledPool(mount).users() else { return nil }
         // A process may have ended that opened a loop device's file, or handed on what it opened.
-        return users.map(described) + MountHolders(mountpoint: mount.mountpoint).loopDevices()
-    }
-
-    /// A line of `users` with the program's name behind it.
-    private static func described(_ user: String) -> String {
-        guard let word = user.split(separator: " ").first(where: { $0.hasPrefix("pid=") }), let process = Int32(word.dropFirst(4)),
-            !user.contains("comm=")
-        else { return user }
-        return "\(user) by \(MountHolders.name(process))"
+        return users.map { "\($0.object) is open by \($0.text)" } + MountHolders(mountpoint: mount.mountpoint).loopDevices()
     }
 
     /// Nil for as long as it takes.

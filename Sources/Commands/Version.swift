@@ -5,7 +5,9 @@ internal import VolumeFS
 enum Version {
     static let number = "0.1.0"
 
-    static func run(isJSON: Bool) -> Int32 {
+    static func run(_ arguments: Arguments) throws(Failure) -> Int32 { tell(isJSON: arguments.isJSON) }
+
+    static func tell(isJSON: Bool) -> Int32 {
         if isJSON {
             say(JSON.object([("schema", .text("volfs.version/1")), ("version", .text(number)), ("format", .number(Int64(Superblock.version)))]))
         } else {

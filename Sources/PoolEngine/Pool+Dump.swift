@@ -80,14 +80,16 @@ extension Pool {
 
     /// Lays a pool out again over `device` with the metadata that a dump tells: for one whose own metadata is lost. The data
     /// must be where it was. What the device has of a pool is overwritten except its data blocks, once the whole dump was
-    /// found sound. Durable on return. Throws `.malformed` with the line that is wrong, having written nothing.
+    /// found sound; with `isDryRun` not even then. Durable on return. Throws `.malformed` with the line that is wrong, having
+    /// written nothing.
     public static func restore(
         _ device: any BlockDevice, from lines: some Sequence<Substring>, configuration: Configuration = Configuration(),
-        environment: Environment
+        environment: Environment, isDryRun: Bool = false
     ) throws(PoolError) {
         var reader = DumpReader(device: device)
         for line in lines { try reader.take(line) }
         let restored = try reader.finish(environment)
+        if isDryRun { return }
         try format(device, restored.superblock, restored.headers)
         let opened = try OpenedPool(device: device, configuration: configuration, isReadOnly: false)
         let pool = Pool(

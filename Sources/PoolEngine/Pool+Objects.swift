@@ -137,6 +137,7 @@ extension Pool {
     public func createSnapshots(_ name: String, of volumes: [UInt64]) throws(PoolError) {
         try ObjectName.checkSnapshot(name)
         guard let first = volumes.first else { throw .notFound }
+        guard Set(volumes).count == volumes.count else { throw .exists }
         let inherited = { (state: inout PoolState) in volumes.reduce(0) { $0 + state.inheritedBlocks($1) } }
         _ = try change(.administrative, versions: 2 * volumes.count, extra: inherited) { state, environment throws(PoolError) in
             var records: [JournalRecord] = []

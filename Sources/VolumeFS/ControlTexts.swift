@@ -1,10 +1,10 @@
-internal import BlockStorage
+package import BlockStorage
 internal import PoolEngine
 internal import Synchronization
 
 /// What the control directory's files say.
 extension VolumeFileSystem {
-    func contents(of inode: Inode) throws(PoolError) -> String {
+    package func contents(of inode: Inode) throws(PoolError) -> String {
         switch inode {
         case .readme: return Self.readme
         case .metrics: return metricsText()
@@ -65,6 +65,7 @@ extension VolumeFileSystem {
     /// room, and would not now.
     var stateName: String {
         let statistics = pool.statistics()
+        if !options.isMounted { return "unmounted" }
         if open.withLock({ $0.isStopping }) { return "stopping" }
         if statistics.isSuspended { return "degraded" }
         if statistics.isReadOnly || options.isReadOnly { return "read-only" }

@@ -6,14 +6,14 @@ package enum ReportText {
         let lost = report.lostBlocks == 0 ? "" : ", \(report.lostBlocks) blocks lost earlier"
         let counted = "\(report.checkedNodes) nodes, \(report.checkedBlocks) blocks\(lost)"
         if report.isClean { return "clean: \(counted)" }
-        let problems = report.problems.map { "error: \($0)\n" }.joined()
+        let problems = report.problems.map { "error: \(sentence($0))\n" }.joined()
         return "\(problems)\(report.problems.count) errors, \(report.leakedBlocks) leaked blocks, in \(counted)"
     }
 
     package static func json(_ report: CheckReport) -> String {
         JSON.object([
             ("schema", .text("volfs.check/1")), ("clean", .bool(report.isClean)),
-            ("errors", .array(report.problems.map { .text("\($0)") })), ("leaked_blocks", .number(Int64(report.leakedBlocks))),
+            ("errors", .array(report.problems.map { .text(sentence($0)) })), ("leaked_blocks", .number(Int64(report.leakedBlocks))),
             ("lost_blocks", .number(Int64(report.lostBlocks))), ("nodes", .number(Int64(report.checkedNodes))),
             ("blocks", .number(Int64(report.checkedBlocks))),
         ])
@@ -41,9 +41,12 @@ package enum ReportText {
     }
 
     package static func text(_ report: RepairReport, isDryRun: Bool) -> String {
-        if report.isClean { return "clean: \(report.checkedNodes) nodes; nothing to repair" }
+        // Of data there is one copy: what is damaged can only be found, and restored from elsewhere.
+        let unread = "the contents of data blocks were not read: volfs check --data finds damaged ones"
+        if report.isClean { return "clean: \(report.checkedNodes) nodes; nothing to repair; \(unread)" }
         var lines = report.findings.map { "found: \(sentence($0))" }
         lines += report.losses.map { "lost: \($0.object): \($0.count) bytes at \($0.offset)" }
+        lines.append(unread)
         lines.append(isDryRun ? "nothing was changed: without -n this would be repaired" : "repaired; the state before is still in older checkpoints until they are overwritten")
         return lines.joined(separator: "\n")
     }
@@ -57,6 +60,19 @@ package enum ReportText {
                 .array(report.losses.map { .fields([("object", .text($0.object)), ("offset", .size($0.offset)), ("count", .size($0.count))]) })
             ),
         ])
+    }
+
+    private static func sentence(_ problem: CheckProblem) -> String {
+        switch problem {
+        case .node(let version, let first, let error): "version \(version): the node above block \(first) cannot be read: \(reason(for: error))"
+        case .generation(let version, let first): "version \(version): the entry at block \(first) is younger than what refers to it"
+        case .free(let address): "block \(address) of the pool is in use but counted as free; unmount, and run volfs repair before anything is written"
+        case .shared(let address, let version, let block): "block \(address) of the pool holds two things, one of them block \(block) of version \(version)"
+        case .counter(let version, let stored, let found): "version \(version): \(stored) mapped blocks are counted, \(found) are there"
+        case .data(let version, let block): "version \(version): the contents of block \(block) do not match their checksum; volfs scrub tells of which volumes"
+        case .copy(let version, let first, let position):
+            "version \(version): the node above block \(first) has one damaged copy, at byte \(position) of the pool's file; nothing is lost, volfs scrub mends it"
+        }
     }
 
     private static func sentence(_ finding: RepairReport.Finding) -> String {

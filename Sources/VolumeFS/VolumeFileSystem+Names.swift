@@ -18,6 +18,7 @@ extension VolumeFileSystem {
         case .snapshotDirectory(let id): return try makeSnapshot(name, of: id)
         case .snapshotDirectories:
             let parts = name.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+            if parts.count == 2, parts[0].contains(",") { return try makeSnapshots(parts[0].split(separator: ","), String(parts[1]), by: caller) }
             let volume = try pool.find(String(parts[0]))
             // `mkdir .ctl/snap/VOL` of a volume that is there: it has that directory already.
             guard parts.count == 2 else { throw .exists }
@@ -34,6 +35,24 @@ extension VolumeFileSystem {
         touchSnapshots(of: volume)
         noteSnapshot("snapshot-created", id)
         return .snapshot(id)
+    }
+
+    /// `mkdir .ctl/snap/VOL,VOL@SNAP`: a snapshot of each, at one moment. The directory is that of the first.
+    private func makeSnapshots(_ names: [Substring], _ snapshot: String, by caller: Caller) throws(PoolError) -> Inode {
+        var volumes: [UInt64] = []
+        for name in names {
+            let volume = try pool.find(String(name))
+            try requireOwner(of: try pool.info(volume), caller)
+            try refuseSnapshotByLimits(volume)
+            volumes.append(volume)
+        }
+        try pool.createSnapshots(snapshot, of: volumes)
+        for volume in volumes {
+            touchSnapshots(of: volume)
+            noteSnapshot("snapshot-created", try pool.find(snapshot: snapshot, of: volume))
+        }
+        guard let first = volumes.first else { throw .notFound }
+        return .snapshot(try pool.find(snapshot: snapshot, of: first))
     }
 
     /// `rmdir .ctl/snap/VOL/SNAP`: the snapshot is gone, durably; its space follows in the background.

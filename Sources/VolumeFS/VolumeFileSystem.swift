@@ -33,6 +33,8 @@ public final class VolumeFileSystem: Sendable {
         /// Where it is mounted, as an absolute path, for symlinks with absolute targets.
         public var mountpoint = ""
         public var isReadOnly = false
+        /// False for a pool that a command has opened for itself.
+        public var isMounted = true
         /// Every write is durable when it returns.
         public var isSynchronous = false
         public var showsSnapshots = true

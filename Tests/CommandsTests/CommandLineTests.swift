@@ -42,15 +42,6 @@ import Testing
         #expect(failure?.object.hasPrefix(String(words[0].prefix(2))) == true)
     }
 
-    /// Help and table name the same options.
-    @Test func helpNamesEveryOption() {
-        for command in CommandTable.commands {
-            let help = CommandTable.help(command)
-            for option in command.options { #expect(help.contains("--\(option.name)"), "\(command.name) --\(option.name)") }
-            #expect(CommandTable.help().contains("  \(command.name)"))
-        }
-    }
-
     @Test func exitStatusesFollowTheErrno() {
         #expect(Failure.status(ofErrno: 2) == .notFound)
         #expect(Failure.status(ofErrno: 17) == .exists)

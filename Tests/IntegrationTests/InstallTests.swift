@@ -2,7 +2,7 @@ internal import Foundation
 internal import TestSupport
 import Testing
 
-/// What is around the program: installation, helpers of mount(8), service managers, completions.
+/// What is around the program: installation, helpers of mount(8), service managers.
 extension IntegrationTests {
     /// Installed below a directory, used from there as mount(8) and umount(8) would, and removed without a trace.
     @Test func installedProgram() throws {
@@ -32,23 +32,5 @@ extension IntegrationTests {
             "$1/scripts/install" --prefix "$T/usr" --uninstall >/dev/null
             same "$(find "$T/usr" -not -type d | wc -l)" 0
             """, [Scenario.root.path], seconds: 600)
-    }
-
-    /// bash completes commands, options, and names with an @ in them.
-    @Test func bashCompletes() throws {
-        try scenario(
-            """
-            pool 256M; touch "$M/root" "$M/other"; mkdir "$M/.ctl/snap/root/v1"
-            "$V" completion bash > c; mkdir bin; ln -s "$V" bin/volfs; export PATH=$T/bin:$PATH
-            cat > try.bash <<'END'
-            source ./c
-            complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _volfs; printf '%s\\n' "${COMPREPLY[@]}"; }
-            complete_words volfs sna | grep -qx snapshot && complete_words volfs check "$1" --da | grep -qx -- --data \\
-                && complete_words volfs clone "$1" root@ | grep -qx root@v1 && complete_words volfs info "$1" o | grep -qx other
-            END
-            bash try.bash "$M" || fail "bash does not complete"
-            "$V" completion zsh | grep -q '#compdef volfs'; "$V" completion fish | grep -q 'complete -c volfs'; fails 2 "$V" completion tcsh
-            unmount_pool
-            """)
     }
 }

@@ -168,7 +168,7 @@ extension IntegrationTests {
             """
             "$V" create "$P" --size 1G --json | python3 -m json.tool > /dev/null
             both() { "$V" "$@" > "$T/unmounted"; mount_pool; "$V" "$@" > "$T/mounted"; unmount_pool; diff "$T/unmounted" "$T/mounted" || fail "$*"; }
-            "$V" new "$P" a 10M; "$V" snapshot "$P" a@s1 a@s2; "$V" clone "$P" a@s1 b c; "$V" clone "$P" a d; "$V" rename "$P" d e
+            "$V" new "$P" a 10M; "$V" snapshot "$P" a@s1; "$V" snapshot "$P" a@s2; "$V" clone "$P" a@s1 b c; "$V" clone "$P" a d; "$V" rename "$P" d e
             "$V" resize "$P" a +5M; "$V" rename "$P" a@s2 a@s3
             mount_pool
             "$V" new "$P" f 10M; "$V" snapshot "$M" f@x; VOLFS_POOL=$P "$V" clone f@x g; "$V" rename "$P" f@x f@y; "$V" resize "$P" g 5M --shrink

@@ -3,6 +3,7 @@
 #ifndef VOLFS_CLINUX_H
 #define VOLFS_CLINUX_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /// open(2) with its third argument. -1 and errno on failure, as all of these.
@@ -31,5 +32,14 @@ int volfs_enter_mount_namespace(const char *path);
 
 /// Keeps malloc(3) to few arenas, so that what one thread has freed is used by the others.
 void volfs_limit_arenas(int count);
+
+/// ioctl(2) FIFREEZE and FITHAW: nothing is written to the filesystem that `descriptor` is in, until it is thawed.
+int volfs_freeze(int descriptor);
+int volfs_thaw(int descriptor);
+
+/// getxattr(2), setxattr(2), removexattr(2).
+long volfs_get_attribute(const char *path, const char *name, char *value, size_t size);
+int volfs_set_attribute(const char *path, const char *name, const char *value, size_t size);
+int volfs_remove_attribute(const char *path, const char *name);
 
 #endif

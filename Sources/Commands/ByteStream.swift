@@ -1,0 +1,17 @@
+internal import PoolEngine
+
+/// Bytes that are copied from or to: of a volume or a snapshot, through the mount or directly, or of a file or a pipe.
+protocol ByteStream: AnyObject {
+    /// Bytes that are there; nil of a pipe.
+    var size: UInt64? { get throws(Failure) }
+    /// False where bytes can only be taken or put one behind the other.
+    var isSeekable: Bool { get }
+    /// Fills `bytes` as far as there are any, and returns how many there were.
+    func read(at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(Failure) -> Int
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Failure)
+    /// The end of the data or hole that `offset` is in; nil at the end.
+    func extent(at offset: UInt64) throws(Failure) -> Extent?
+    func resize(to size: UInt64) throws(Failure)
+    /// What was written is durable.
+    func finish() throws(Failure)
+}

@@ -1,0 +1,25 @@
+internal import Glibc
+
+/// `volfs copy`: the bytes of a volume or a snapshot as a volume of their own, in its pool or in another one.
+enum CopyCommand {
+    static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let operand = arguments.operands[0], source = arguments.operands[1], name = arguments.operands[2]
+        try NameRule.checkReference(source)
+        try NameRule.checkVolume(name)
+        let progress = Progress("copy", try Progress.mode(arguments))
+        let target = arguments["to"] ?? operand
+        let isSame = place(target) == place(operand)
+        let from = try access(toPool: operand, writing: isSame)
+        let to = try isSame ? from : access(toPool: target, writing: true)
+        let input = try from.stream(source, writing: false)
+        let volume = NewVolume(pool: to, poolOperand: target, name: name, way: "copy")
+        try volume.fill(from: input, source: source, progress)
+        return try ChangeReport.finish(to, arguments, changed: [name])
+    }
+
+    /// The same for a pool's file and where it is mounted.
+    private static func place(_ operand: String) -> String {
+        let path = Path.absolute(operand)
+        return MountTable().mount(serving: path)?.source ?? path
+    }
+}

@@ -1,0 +1,76 @@
+internal import Glibc
+internal import VolumeFS
+
+/// `volfs export`: a raw image of a volume or a snapshot, sparse in a file, whole in a pipe.
+enum ExportCommand {
+    static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let name = arguments.operands[1], target = arguments.operands[2]
+        let progress = Progress("export", try Progress.mode(arguments))
+        if target == "-" && isatty(1) == 1 { throw .usage("-", "the terminal is no place for an image; redirect it") }
+        let isFile = target == "-" ? false : try isReplaceable(target, force: arguments.has("force"))
+        let pool = try access(toPool: arguments.operands[0], writing: false)
+        let input = try pool.stream(name, writing: false)
+        if isFile {
+            try write(input, name, to: target, progress)
+        } else {
+            let descriptor = target == "-" ? 1 : open(target, O_WRONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { throw Failure(errno: errno, object: target, reason: String(cString: strerror(errno))) }
+            let output = PipeStream(descriptor, name: target)
+            var transfer = Transfer(from: input, to: output, progress, object: name, hint: "what was written is not whole; start again")
+            try transfer.run()
+        }
+        // Standard output may be the image.
+        if arguments.isJSON && target != "-" {
+            let size = try input.size ?? 0
+            say(JSON.object([("schema", .text("volfs.export/1")), ("object", .text(name)), ("file", .text(target)), ("size", .size(size))]))
+        }
+        return 0
+    }
+
+    /// A file is written beside its place, and takes it when it is whole.
+    private static func write(_ input: any ByteStream, _ name: String, to target: String, _ progress: Progress) throws(Failure) {
+        let partial = "\(target).volfs-export"
+        let wasThere = Glibc.access(partial, F_OK) == 0
+        let output = try FileStream(partial, flags: O_RDWR | O_CREAT | O_NOFOLLOW)
+        guard output.claim() else { throw Failure(.busy, target, "another export is writing it; wait for that one", errno: EBUSY) }
+        if wasThere { complain("volfs: \(name): going on with \(partial); what differs is written again") }
+        let hint = "what is there is kept as \(partial): the same command goes on with it"
+        var transfer = Transfer(from: input, to: output, progress, object: name, hint: hint)
+        do throws(Failure) {
+            try transfer.run()
+            guard rename(partial, target) == 0 else {
+                throw Failure(errno: errno, object: target, reason: String(cString: strerror(errno)))
+            }
+        } catch {
+            if error.status == .noSpace { unlink(partial) }
+            throw error
+        }
+        sync(directoryOf: target)
+    }
+
+    /// The name is durable where the filesystem can say so; the bytes are already.
+    private static func sync(directoryOf path: String) {
+        let descriptor = open(Path.parent(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        close(descriptor)
+    }
+
+    /// True for a regular file or none. Throws for one that is there already without `force`, and for a pool in any case.
+    private static func isReplaceable(_ path: String, force: Bool) throws(Failure) -> Bool {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return true }
+        if status.st_mode & S_IFMT == S_IFDIR { throw Failure(.failed, path, "is a directory; name a file in it", errno: EISDIR) }
+        guard status.st_mode & S_IFMT == S_IFREG else { return false }
+        let isMounted = MountTable().mounts.contains { mount in
+            var source = stat()
+            return stat(mount.source, &source) == 0 && source.st_dev == status.st_dev && source.st_ino == status.st_ino
+        }
+        let isPool = try PoolFile.isPool(path)
+        if isMounted || isPool {
+            throw Failure(.exists, path, "is a pool, which an export never replaces; choose another name", errno: EEXIST)
+        }
+        if !force { throw Failure(.exists, path, "exists already; --force replaces it", errno: EEXIST) }
+        return true
+    }
+}

@@ -1,0 +1,52 @@
+internal import Glibc
+
+/// `volfs import`: a volume from a raw image, a block device or standard input.
+enum ImportCommand {
+    static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let source = arguments.operands[1], name = arguments.operands[2]
+        try NameRule.checkVolume(name)
+        if let format = arguments["format"], format != "raw" {
+            throw .usage("--format \(format)", "only raw images can be read; convert it: qemu-img convert -O raw \(source) FILE")
+        }
+        let progress = Progress("import", try Progress.mode(arguments))
+        let input = try open(source)
+        if arguments["format"] == nil, try head(of: input) == [0x51, 0x46, 0x49, 0xfb] {
+            throw Failure(.corrupt, source, "is a qcow2 image; convert it: qemu-img convert -O raw, or take it as it is with --format raw")
+        }
+        let pool = try access(toPool: arguments.operands[0], writing: true)
+        let volume = NewVolume(pool: pool, poolOperand: arguments.operands[0], name: name, way: "import")
+        try volume.fill(from: input, source: source, progress)
+        return try ChangeReport.finish(pool, arguments, changed: [name])
+    }
+
+    private static func open(_ source: String) throws(Failure) -> any ByteStream {
+        if source == "-" {
+            if isatty(0) == 1 { throw .usage("-", "the terminal has no image; redirect it") }
+            return PipeStream(0, name: "standard input")
+        }
+        var status = stat()
+        guard stat(source, &status) == 0 else {
+            throw Failure(errno: errno, object: source, reason: errno == ENOENT ? "no such file" : String(cString: strerror(errno)))
+        }
+        switch status.st_mode & S_IFMT {
+        case S_IFDIR: throw Failure(.failed, source, "is a directory; name an image", errno: EISDIR)
+        case S_IFREG, S_IFBLK: return try FileStream(source, flags: O_RDONLY)
+        default:
+            let descriptor = Glibc.open(source, O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { throw Failure(errno: errno, object: source, reason: String(cString: strerror(errno))) }
+            return PipeStream(descriptor, name: source)
+        }
+    }
+
+    /// Its first bytes, which stay to be read.
+    private static func head(of input: any ByteStream) throws(Failure) -> [UInt8] {
+        if let pipe = input as? PipeStream { return try pipe.peek(4) }
+        var bytes: [UInt8] = [0, 0, 0, 0]
+        var failure: Failure?
+        bytes.withUnsafeMutableBytes { buffer in
+            do throws(Failure) { _ = try input.read(at: 0, into: buffer) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+}

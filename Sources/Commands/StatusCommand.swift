@@ -1,0 +1,74 @@
+internal import LinuxIO
+internal import VolumeFS
+
+/// `volfs status`: whether a pool is well, who has it, and what is going on in it.
+enum StatusCommand {
+    /// Ends with 8 where the pool accepts nothing any more, so that a script can tell.
+    static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let path = Path.absolute(arguments.operands[0])
+        let mount = MountTable().mount(serving: path)
+        let pool = try access(toPool: arguments.operands[0], writing: false)
+        let text = try pool.statistics(isJSON: true)
+        guard let statistics = FlatJSON(text) else { throw Failure(.failed, path, "tells nonsense of itself") }
+        let controlled = pool as? ControlledPool
+        let users = try controlled?.users() ?? [], jobs = controlled?.jobs() ?? []
+        let status = PoolStatus(
+            source: pool.source, mountpoint: mount?.mountpoint, process: Int32(statistics["pid"]) ?? 0, statistics: statistics, users: users, jobs: jobs)
+        say(arguments.isJSON ? status.json : status.text)
+        return status.isWell ? 0 : Failure.Status.corrupt.rawValue
+    }
+}
+
+/// What there is to tell.
+private struct PoolStatus {
+    var source: String
+    var mountpoint: String?
+    var process: Int32
+    var statistics: FlatJSON
+    var users: [VolumeUse]
+    var jobs: [MountedJob]
+
+    private var state: String { statistics["state"] }
+    private var errors: UInt64 { statistics.number("checksum_errors") }
+    private var fromCopy: UInt64 { statistics.number("nodes_from_copy") }
+    /// Deleted versions whose blocks are being freed. What clones share waits for them.
+    private var freeing: UInt64 {
+        let (hidden, waiting) = (statistics.number("hidden"), statistics.number("waiting"))
+        return hidden > waiting ? hidden - waiting : 0
+    }
+
+    var isWell: Bool { state != "degraded" }
+
+    var text: String {
+        let summary = PoolSummary(statistics)
+        let percent = summary.capacity > 0 ? Int(Double(summary.allocated) / Double(summary.capacity) * 100) : 0
+        let command = readText("/proc/\(process)/comm").map { " (\($0.trimmed))" } ?? ""
+        var fields = [
+            ("pool", source), ("state", state + (isWell ? "" : ": an earlier write failed; unmount and mount again to recover")),
+            ("mounted", mountpoint.map { "at \($0), by process \(process)\(command)" } ?? "no"),
+            ("capacity", Wording.size(summary.capacity)), ("allocated", "\(Wording.size(summary.allocated)), \(percent)%"),
+            ("available", Wording.size(summary.available)), ("holds", "\(summary.volumes) volumes, \(summary.snapshots) snapshots"),
+            ("freeing", freeing == 0 ? "nothing" : "\(freeing) deleted versions"), ("errors", errorText),
+        ]
+        fields.append(("open", users.isEmpty ? "nothing" : users.map { "\($0.object) by \($0.text)" }.joined(separator: ", ")))
+        fields.append(("jobs", jobs.isEmpty ? "none" : jobs.map(\.status).joined(separator: ", ")))
+        return TextTable.fields(fields)
+    }
+
+    private var errorText: String {
+        if errors == 0 && fromCopy == 0 { return "none since it was opened" }
+        return "\(errors) checksum errors, \(fromCopy) nodes read from their copy; run: volfs scrub \(source)"
+    }
+
+    var json: String {
+        let summary = PoolSummary(statistics)
+        return JSON.object([
+            ("schema", .text("volfs.status/1")), ("pool", .text(source)), ("uuid", .text(summary.uuid)), ("state", .text(state)),
+            ("well", .bool(isWell)), ("mountpoint", mountpoint.map { .text($0) } ?? .null),
+            ("pid", process == 0 ? .null : .number(Int64(process))), ("capacity", .size(summary.capacity)),
+            ("allocated", .size(summary.allocated)), ("available", .size(summary.available)), ("volumes", .size(summary.volumes)),
+            ("snapshots", .size(summary.snapshots)), ("freeing", .size(freeing)), ("checksum_errors", .size(errors)),
+            ("nodes_from_copy", .size(fromCopy)), ("open", .array(users.map(\.json))), ("jobs", .array(jobs.map(\.json))),
+        ])
+    }
+}

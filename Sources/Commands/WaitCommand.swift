@@ -1,0 +1,46 @@
+internal import Glibc
+internal import LinuxIO
+internal import PoolEngine
+internal import VolumeFS
+
+/// `volfs wait`: returns when what was deleted is freed, or a job is done.
+enum WaitCommand {
+    static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let path = Path.absolute(arguments.operands[0])
+        let what = arguments.operands.count > 1 ? arguments.operands[1] : "freed"
+        let timeout = try TopCommand.number(arguments, "timeout", 0...1_000_000_000)
+        Interruption.watch()
+        guard let mount = MountTable().mount(serving: path) else {
+            guard what == "freed" else { throw Failure(.notFound, what, "no such job: the pool is not mounted", errno: ENOENT) }
+            // Opening a pool for writing and closing it frees all there is.
+            let pool = try DirectPool(path: path, mode: .readWrite)
+            try pool.finish()
+            return tell(what, "done", arguments)
+        }
+        let pool = ControlledPool(mount), began = wallClock()
+        while let state = try state(of: what, pool) {
+            if state != "running" { return tell(what, state, arguments) }
+            try Interruption.check(what, "it goes on; wait again: volfs wait \(arguments.operands[0]) \(what)")
+            if let timeout, wallClock() > began, (wallClock() - began) / 1_000_000_000 >= UInt64(timeout) {
+                throw Failure(.busy, what, "is not done after \(timeout) s; wait again, or see: volfs status \(arguments.operands[0])", errno: ETIMEDOUT)
+            }
+            pause(milliseconds: 50)
+        }
+        throw Failure(.notFound, what, "no such job; see: volfs status \(arguments.operands[0])", errno: ENOENT)
+    }
+
+    /// `running` or what it ended as; nil for a job that is not there.
+    private static func state(of what: String, _ pool: ControlledPool) throws(Failure) -> String? {
+        guard what == "freed" else {
+            try NameRule.checkReference(what)
+            return MountedJob(what, mountpoint: pool.mountpoint).state
+        }
+        let statistics = try pool.counters()
+        return statistics.number("hidden") > statistics.number("waiting") ? "running" : "done"
+    }
+
+    private static func tell(_ what: String, _ state: String, _ arguments: Arguments) -> Int32 {
+        if arguments.isJSON { say(JSON.object([("schema", .text("volfs.wait/1")), ("what", .text(what)), ("state", .text(state))])) }
+        return 0
+    }
+}

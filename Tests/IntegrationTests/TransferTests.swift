@@ -1,0 +1,88 @@
+internal import TestSupport
+import Testing
+
+/// Images in and out, and copies: sparse, and never half under their final name.
+extension IntegrationTests {
+    /// An import that is interrupted, terminated or killed goes on where it was, mounted or not; and with another source it is
+    /// that source in the end.
+    @Test func interruptedImportGoesOn() throws {
+        try scenario(
+            """
+            pool 768M; head -c 30M /dev/urandom > image; truncate -s 90M image; printf end | dd of=image bs=1 seek=$((90 * 1048576 - 3)) conv=notrunc status=none
+            head -c 12M /dev/urandom > other; mkfifo p
+            # The first 10 MiB, and then nothing for as long as anybody waits.
+            cat > slow.py <<'END'
+            import os, sys, time
+            data = open("image", "rb").read(10 << 20); at = 0
+            while at < len(data): at += os.write(1, data[at:at + 65536])
+            open(sys.argv[1], "w").close(); time.sleep(300)
+            END
+            # SIGNAL STATUS NAME: an import of that name that got stuck in the middle of the image.
+            interrupt() {
+                local got=0 slow command
+                rm -f given; python3 slow.py given > p & slow=$!
+                env --default-signal "$V" import "$P" - $3 < p 2>err & command=$!
+                while [ ! -e given ]; do sleep 0.05; done
+                kill -$1 $command; wait $command || got=$?; same "$got" "$2" "$(cat err)"; kill $slow; wait $slow || true
+                "$V" list "$P" -H -o name > names; grep -qx "$3.import" names || fail "nothing is left of $3"; if grep -qx "$3" names; then fail "half a volume"; fi
+            }
+            both() {
+                interrupt INT 130 "$1-int"; grep -q "the same command goes on with it" err; "$V" import "$P" image "$1-int" 2>err; grep -q 'going on with' err
+                interrupt TERM 143 "$1-term"; "$V" import "$P" - "$1-term" < image 2>/dev/null
+                interrupt KILL 137 "$1-kill"; "$V" import "$P" image "$1-kill" 2>/dev/null
+                interrupt KILL 137 "$1-other"; "$V" import "$P" other "$1-other" 2>/dev/null
+                "$V" list "$P" -H -o name | grep import && fail "something stayed"
+                fails 5 "$V" import "$P" other "$1-other"
+                for name in int term kill; do "$V" export "$P" "$1-$name" - | cmp - image; done; "$V" export "$P" "$1-other" - | cmp - other
+            }
+            both mounted; before=$(json allocated)
+            truncate -s 1M "$M/x.import"; fails 5 "$V" import "$P" image x; says 'x.import: is in the way'; rm "$M/x.import"
+            getfattr --dump "$M/mounted-int" | grep unfinished && fail "the mark stayed"
+            unmount_pool; both direct; clean
+            """, tools: ["getfattr"])
+    }
+
+    /// Two imports under one name at once do not mix; a block device is an image too.
+    @Test func importFromDevice() throws {
+        try scenario(
+            """
+            pool 256M; head -c 5M /dev/urandom > image; truncate -s 64M image; loop=$(attach image); "$V" import "$P" "$loop" disk; cmp image "$M/disk"
+            [ $(stat -c %b "$M/disk") -lt 12000 ] || fail "zeros take space"; losetup -d "$loop"
+            mkfifo p; "$V" import "$P" - two < p & first=$!; exec 6>p; printf hello >&6; while [ ! -e "$M/two.import" ]; do sleep 0.05; done
+            fails 6 "$V" import "$P" image two; says 'another import'; printf ' world' >&6; exec 6>&-; wait $first; same "$(cat "$M/two")" "hello world"
+            fails 1 "$V" import "$P" "$T" x; says 'is a directory'; "$V" import "$P" - empty < /dev/null; same "$(stat -c %s "$M/empty")" 0
+            unmount_pool; clean
+            """)
+    }
+
+    /// An export goes on with what there is of an earlier one, wrong bytes in it included; SIGUSR1 tells how far it is.
+    @Test func interruptedExportGoesOn() throws {
+        try scenario(
+            """
+            pool 256M; head -c 20M /dev/urandom > image; truncate -s 64M image; "$V" import "$P" image v
+            cp image out.volfs-export; truncate -s 40M out.volfs-export; printf wrong | dd of=out.volfs-export bs=1 seek=5000 conv=notrunc status=none
+            printf wrong | dd of=out.volfs-export bs=1M seek=30 conv=notrunc status=none
+            "$V" export "$P" v out.img; rm out.img; mv out.volfs-export out.img.volfs-export; "$V" export "$P" v out.img 2>err; grep -q 'going on with' err; cmp image out.img
+            [ ! -e out.img.volfs-export ] || fail "it stayed"
+            # A pipe that nobody reads.
+            mkfifo p; exec 7<>p; env --default-signal "$V" export "$P" v - > p 2>err & command=$!
+            # It listens to signals before it writes.
+            until grep -q '^export: .* of 64.0 MiB' err; do head -c 1M <&7 >/dev/null; kill -USR1 $command; done
+            got=0; kill -INT $command; timeout 20 cat <&7 >/dev/null & reader=$!; wait $command || got=$?; same $got 130; grep -q 'start again' err; exec 7>&-; kill $reader 2>/dev/null || true
+            unmount_pool; clean
+            """)
+    }
+
+    /// The bytes of a volume or a snapshot in a volume of their own, in the same pool or another, each mounted or not.
+    @Test func copiesWithinAndBetweenPools() throws {
+        try scenario(
+            """
+            pool 512M; "$V" create other.pool --size 256M; mkdir other
+            head -c 3M /dev/urandom > image; truncate -s 200M image; "$V" import "$P" image a; "$V" snapshot "$P" a@s; head -c 1M /dev/urandom | dd of="$M/a" conv=notrunc bs=1M status=none
+            "$V" copy "$P" a@s b --progress=json 2>progress; cmp image "$M/b"; [ $(stat -c %b "$M/b") -lt 7000 ] || fail "not sparse"; grep -q '"operation":"copy"' progress
+            "$V" copy "$P" a@s x --to other.pool; "$V" other.pool other; cmp image other/x; "$V" copy other.pool x c --to "$M"; cmp image "$M/c"; "$V" copy "$P" a y --to other; cmp "$M/a" other/y
+            fails 5 "$V" copy "$P" a b; fails 4 "$V" copy "$P" none n; fails 2 "$V" copy "$P" a 'n,m'; unmount_pool
+            "$V" copy "$P" a@s d; "$V" copy "$P" d z --to other.pool; cmp image other/z; "$V" umount other; "$V" copy other.pool z e --to "$P"; "$V" export "$P" e - | cmp - image; clean
+            """)
+    }
+}
