@@ -60,3 +60,8 @@ int volfs_set_attribute(const char *path, const char *name, const char *value, s
 }
 
 int volfs_remove_attribute(const char *path, const char *name) { return removexattr(path, name); }
+
+long volfs_copy_range(int source, int target, int64_t offset, size_t count) {
+    off_t from = offset, to = offset;
+    return copy_file_range(source, &from, target, &to, count, 0);
+}

@@ -11,7 +11,14 @@ protocol ByteStream: AnyObject {
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Failure)
     /// The end of the data or hole that `offset` is in; nil at the end.
     func extent(at offset: UInt64) throws(Failure) -> Extent?
+    /// Makes this as `other` is from `offset` on, up to `count` bytes, without their passing through here, and returns how many.
+    /// 0 where these cannot be done so, nil where none can.
+    func take(from other: any ByteStream, at offset: UInt64, count: UInt64) throws(Failure) -> UInt64?
     func resize(to size: UInt64) throws(Failure)
     /// What was written is durable.
     func finish() throws(Failure)
+}
+
+extension ByteStream {
+    func take(from other: any ByteStream, at offset: UInt64, count: UInt64) throws(Failure) -> UInt64? { nil }
 }

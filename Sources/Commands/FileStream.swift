@@ -68,6 +68,18 @@ final class FileStream: ByteStream {
         return Extent(isData: true, end: hole > data ? UInt64(hole) : size)
     }
 
+    /// copy_file_range(2): in one mount the daemon shares the blocks.
+    func take(from other: any ByteStream, at offset: UInt64, count: UInt64) throws(Failure) -> UInt64? {
+        guard let other = other as? FileStream else { return nil }
+        let done = volfs_copy_range(other.descriptor, descriptor, Int64(offset), Int(count))
+        if done >= 0 { return UInt64(done) }
+        switch errno {
+        case EXDEV, EINVAL, EOPNOTSUPP, ENOSYS, EBADF, EISDIR, ETXTBSY: return nil
+        case EINTR: return 0
+        default: throw failure(errno)
+        }
+    }
+
     func resize(to size: UInt64) throws(Failure) {
         guard ftruncate(descriptor, off_t(clamping: size)) == 0 else { throw failure(errno) }
     }

@@ -42,6 +42,16 @@ final class PoolStream: ByteStream {
         }
     }
 
+    /// Shares the blocks.
+    func take(from other: any ByteStream, at offset: UInt64, count: UInt64) throws(Failure) -> UInt64? {
+        guard let other = other as? PoolStream, other.pool === pool else { return nil }
+        return try run { () throws(PoolError) in
+            let done = try pool.share(from: other.id, at: offset, to: id, at: offset, count: count)
+            _ = try pool.maintain()
+            return done
+        }
+    }
+
     func resize(to size: UInt64) throws(Failure) { try run { () throws(PoolError) in try pool.resize(id, to: size) } }
 
     func finish() throws(Failure) { try run { () throws(PoolError) in try pool.flush(id) } }

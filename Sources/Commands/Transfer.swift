@@ -6,11 +6,14 @@ internal import PoolEngine
 /// interrupted copy is gone on with by starting it again, and is right whatever became of the source meanwhile.
 struct Transfer: ~Copyable {
     private static let chunk = 1 << 20
+    /// Bytes that are taken over at once where they need not be read: as much as a signal may have to wait for.
+    private static let stretch: UInt64 = 64 << 20
     private let input: any ByteStream
     private let output: any ByteStream
     private let bytes = AlignedBuffer(count: chunk)
     private let other = AlignedBuffer(count: chunk)
     private var progress: Progress
+    private var canTake = true
     /// What a signal leaves, and how to go on.
     private let object: String, hint: String
 
@@ -28,7 +31,9 @@ struct Transfer: ~Copyable {
         var at: UInt64 = 0
         while let extent = try input.extent(at: at) {
             try checkInterruption()
-            if extent.isData {
+            if extent.isData, let taken = try take(from: at, to: extent.end, there: there) {
+                at += taken
+            } else if extent.isData {
                 let wanted = Int(min(UInt64(Self.chunk), extent.end - at))
                 let count = try input.read(at: at, into: bytes.bytes.part(0..<wanted))
                 try checkInterruption()
@@ -43,6 +48,16 @@ struct Transfer: ~Copyable {
         try output.resize(to: at)
         try output.finish()
         progress.end(at, of: at)
+    }
+
+    /// Takes over a part of the source's data that the target has nothing of yet. Nil where the bytes have to be copied.
+    private mutating func take(from offset: UInt64, to end: UInt64, there: UInt64) throws(Failure) -> UInt64? {
+        guard canTake, offset >= there else { return nil }
+        guard let taken = try output.take(from: input, at: offset, count: min(end - offset, Self.stretch)) else {
+            canTake = false
+            return nil
+        }
+        return taken > 0 ? taken : nil
     }
 
     /// Puts the first `count` bytes of the buffer where they belong, unless they are there.

@@ -68,6 +68,7 @@ package enum ReportText {
         case .generation(let version, let first): "version \(version): the entry at block \(first) is younger than what refers to it"
         case .free(let address): "block \(address) of the pool is in use but counted as free; unmount, and run volfs repair before anything is written"
         case .shared(let address, let version, let block): "block \(address) of the pool holds two things, one of them block \(block) of version \(version)"
+        case .references(let address, let stored, let found): "block \(address) of the pool is counted as shared \(stored) times, and is \(found) times; volfs repair counts anew"
         case .counter(let version, let stored, let found): "version \(version): \(stored) mapped blocks are counted, \(found) are there"
         case .data(let version, let block): "version \(version): the contents of block \(block) do not match their checksum; volfs scrub tells of which volumes"
         case .copy(let version, let first, let position):

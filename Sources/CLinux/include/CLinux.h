@@ -37,6 +37,9 @@ void volfs_limit_arenas(int count);
 int volfs_freeze(int descriptor);
 int volfs_thaw(int descriptor);
 
+/// copy_file_range(2), both files at the same offset.
+long volfs_copy_range(int source, int target, int64_t offset, size_t count);
+
 /// getxattr(2), setxattr(2), removexattr(2).
 long volfs_get_attribute(const char *path, const char *name, char *value, size_t size);
 int volfs_set_attribute(const char *path, const char *name, const char *value, size_t size);
