@@ -246,6 +246,7 @@ extension DumpReader.Restored {
             if !version.properties.isEmpty { state.touchProperties(version) }
             state.markDirty(version)
         }
+        state.openPromises(isCountedAnew: true)
         state.rewritesBitmap = true
     }
 }

@@ -13,6 +13,8 @@ public struct ObjectInfo: Equatable, Sendable {
     public var size: UInt64
     /// Mapped: what the object would take if it shared nothing.
     public var referenced: UInt64
+    /// Of a volume: ranges in which writes are never refused for lack of space.
+    public var reserved: UInt64
     public var created: UInt64
     public var modified: UInt64
     public var changed: UInt64
@@ -39,6 +41,8 @@ public struct PoolUsage: Equatable, Sendable {
     public var available: UInt64
     /// Released, and usable again after the next checkpoints.
     public var quarantined: UInt64
+    /// Promised to volumes for their reserved ranges.
+    public var promised: UInt64
     /// Kept back so that deleting and checkpoints cannot fail.
     public var reserve: UInt64
     public var free: UInt64 { capacity - allocated }

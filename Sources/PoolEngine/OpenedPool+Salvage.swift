@@ -36,6 +36,7 @@ extension OpenedPool {
             }
         }
         state.giveVolumesToSnapshots(&report, environment)
+        state.openPromises(isCountedAnew: true)
         if hasDamage { for version in state.versions.values { state.markDirty(version) } }
         return state
     }

@@ -291,5 +291,6 @@ struct OpenedPool {
             (version.properties, version.propertyNodes) = try PropertyChain.read(
                 version.record.properties, of: version.id, reader, geometry: superblock.geometry)
         }
+        state.openPromises()
     }
 }

@@ -252,6 +252,7 @@ extension Pool {
             state.journal.durableEpoch = frozen.superblock.epoch
             state.undurableBlocks = 0
             state.shares.didStore()
+            state.settlePromises()
             // Two epochs, so that the checkpoint before this one stays readable; one when space is short.
             let isShort = reason == .forSpace || state.available(.growing) == 0
             state.endQuarantine(upTo: frozen.superblock.epoch - (isShort ? 0 : 1))
@@ -305,6 +306,7 @@ extension PoolState {
         undurableBlocks = max(0, dirtyBlocks - frozen.placedBlocks)
         dirtyBlocks = 0
         hasReaped = false
+        closePromises()
         isStoring = true
         if brokenRule == .tailsAfterSuperblock { journal.moveTail(to: next.journalTail) }
         return frozen
@@ -387,6 +389,10 @@ extension PoolState {
         let perLeaf = UInt64(catalog.recordsPerLeaf)
         for leaf in dirtyLeaves {
             let present = (leaf * perLeaf..<(leaf + 1) * perLeaf).compactMap { versions[$0] }
+            for version in present {
+                version.record.promisedData = UInt64(version.promisedData)
+                version.record.promisedNodes = UInt64(version.promisedNodes)
+            }
             if !present.isEmpty { frozen.records[leaf] = present.map { (record: $0.record, root: $0.root) } }
         }
         let (planned, released) = catalog.tree.plan(dirtyLeaves: dirtyLeaves) { frozen.records[$0] != nil }

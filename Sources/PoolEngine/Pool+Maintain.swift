@@ -10,6 +10,7 @@ extension Pool {
         if state.withLock({ $0.isReadOnly || $0.isSuspended }) { return false }
         if isCheckpointDue() { try checkpoint(.routine) }
         if try reap(budget: 4096) { return true }
+        if try recountPromises() { return true }
         // What was freed should count as free now, not only when the next checkpoint is due.
         if state.withLock({ $0.hasReaped }) { try checkpoint(.routine) }
         try punchFreeSegments()

@@ -67,7 +67,8 @@ extension Pool {
                 blockSize: state.geometry.blockSize, capacity: UInt64(state.space.blockCount) * unit,
                 allocated: UInt64(state.space.liveCount) * unit,
                 available: UInt64(min(free, state.space.blockCount - state.space.liveCount)) * unit,
-                quarantined: UInt64(state.space.quarantinedCount) * unit, reserve: UInt64(state.reserveBlocks) * unit)
+                quarantined: UInt64(state.space.quarantinedCount) * unit,
+                promised: UInt64(state.heldPromises) * unit, reserve: UInt64(state.reserveBlocks) * unit)
         }
     }
 
@@ -106,7 +107,7 @@ extension Pool {
     @discardableResult
     public func createSnapshot(_ name: String, of volume: UInt64) throws(PoolError) -> UInt64 {
         try ObjectName.checkSnapshot(name)
-        return try change(.administrative, versions: 2, extra: { $0.inheritedBlocks(volume) }) { state, environment throws(PoolError) in
+        return try change(.administrative, versions: 2, extra: { $0.inheritedBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
             let source = try state.writableVersion(of: volume)
             if ObjectName.isAside(source.record.name) { throw .notFound }
             if state.snapshotNames[volume]?[name] != nil { throw .exists }
@@ -122,7 +123,7 @@ extension Pool {
     @discardableResult
     public func createClone(_ name: String, of source: UInt64, attributes: Attributes) throws(PoolError) -> UInt64 {
         try ObjectName.checkVolume(name)
-        return try change(.administrative, versions: 3, extra: { $0.inheritedBlocks(source) }) { state, environment throws(PoolError) in
+        return try change(.administrative, versions: 3, extra: { $0.inheritedBlocks(source) }, promise: { $0.promiseIncrease(source) }) { state, environment throws(PoolError) in
             let origin = try state.version(of: source)
             if state.volumeNames[name] != nil { throw .exists }
             let isLive = origin.record.state == .volume
@@ -139,7 +140,8 @@ extension Pool {
         guard let first = volumes.first else { throw .notFound }
         guard Set(volumes).count == volumes.count else { throw .exists }
         let inherited = { (state: inout PoolState) in volumes.reduce(0) { $0 + state.inheritedBlocks($1) } }
-        _ = try change(.administrative, versions: 2 * volumes.count, extra: inherited) { state, environment throws(PoolError) in
+        let promised = { (state: inout PoolState) in volumes.reduce(0) { $0 + state.promiseIncrease($1) } }
+        _ = try change(.administrative, versions: 2 * volumes.count, extra: inherited, promise: promised) { state, environment throws(PoolError) in
             var records: [JournalRecord] = []
             for volume in volumes {
                 let source = try state.writableVersion(of: volume)
@@ -156,7 +158,7 @@ extension Pool {
     /// called `keptAs`, or is freed if that is nil. Durable on return.
     public func rollback(_ volume: UInt64, to snapshot: UInt64, keptAs: String? = nil) throws(PoolError) {
         if let keptAs { try ObjectName.checkSnapshot(keptAs) }
-        _ = try change(.administrative, versions: 4, extra: { 2 * $0.propertyBlocks(volume) }) { state, environment throws(PoolError) in
+        _ = try change(.administrative, versions: 4, extra: { 2 * $0.propertyBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
             let head = try state.writableVersion(of: volume)
             if state.shrinking[volume] != nil { throw .inUse }
             let target = try state.version(of: snapshot)
@@ -256,9 +258,15 @@ extension Pool {
         if size < old { try discardRange(volume, from: size, to: old, size: old) }
         // Once the end is cut off the new size must follow, so that takes the last space if need be.
         let tier: PoolState.Tier = size < old ? .freeing : .administrative
-        _ = try change(tier, versions: 1, extra: { _ in 2 * Geometry.maximumLevel }) { state, environment throws(PoolError) in
-            let version = try state.writableVersion(of: volume)
-            return (volume, [.resize(version: version.id, size: size, time: environment.now())])
+        _ = try change(tier, versions: 1, extra: { 2 * Geometry.maximumLevel + $0.propertyBlocks(volume) }) { state, environment throws(PoolError) in
+            let version = try state.writableVersion(of: volume), now = environment.now()
+            let resize = JournalRecord.resize(version: version.id, size: size, time: now)
+            // What is cut off is not reserved any more.
+            let blocks = state.geometry.blocks(covering: size)
+            let kept = size < old ? version.reserved.removing(blocks..<UInt64.max, limit: .max) : version.reserved
+            if kept == version.reserved { return (volume, [resize]) }
+            let value = kept.isEmpty ? nil : kept.encoded
+            return (volume, [resize, .property(version: version.id, name: PoolState.reservedProperty, value: value, time: now)])
         }
     }
 
@@ -268,9 +276,11 @@ extension Pool {
 
     /// Makes administrative records, all or none, applies them, and returns when they are durable. `versions` is how many
     /// version records they change, each of which costs the next checkpoint a path of the catalog; `extra` tells the blocks that
-    /// they cost besides, which may be more by the time they are made: then it is tried again.
+    /// they cost besides, and `promise` those that a volume with reserved ranges is promised: never out of what is held back for
+    /// other purposes. Both may be more by the time the records are made: then it is tried again.
     func change(
         _ tier: PoolState.Tier, versions: Int, extra: (inout PoolState) throws(PoolError) -> Int = { _ in 0 },
+        promise: (inout PoolState) throws(PoolError) -> Int = { _ in 0 },
         _ body: (inout PoolState, Environment) throws(PoolError) -> (UInt64, [JournalRecord])
     ) throws(PoolError) -> UInt64 {
         while true {
@@ -281,15 +291,16 @@ extension Pool {
                 guard state.nextGeneration < PoolState.maximumGeneration, state.nextID + 8 < PoolState.maximumID else {
                     throw .tooLarge(size: UInt64(state.nextGeneration), limit: UInt64(PoolState.maximumGeneration))
                 }
-                let needed = versions * (state.catalogPathBlocks + 2) + (try extra(&state))
-                return needed <= state.available(tier) ? needed : -needed
+                let promised = try promise(&state)
+                let needed = versions * (state.catalogPathBlocks + 2) + (try extra(&state)) + promised
+                return needed <= state.available(promised > 0 ? .growing : tier) ? needed : -needed
             }
             defer { state.withLock { $0.reservedBlocks -= needed } }
             let bytes = max(geometry.blockSize - JournalFrame.headerSize, versions * JournalRecord.creationSize)
             let frames = try reserveJournal(bytes: bytes)
             let made = try state.withLock { state throws(PoolError) -> (object: UInt64, lsn: UInt64)? in
                 defer { state.journal.endReservation(frames) }
-                guard versions * (state.catalogPathBlocks + 2) + (try extra(&state)) <= needed else { return nil }
+                guard versions * (state.catalogPathBlocks + 2) + (try extra(&state)) + (try promise(&state)) <= needed else { return nil }
                 let (object, records) = try body(&state, environment)
                 let lsn = state.append(records, version: nil)
                 state.objects[object]?.lastLSN = lsn
@@ -319,7 +330,8 @@ extension PoolState {
         return ObjectInfo(
             id: version.objectID, isSnapshot: isSnapshot, volume: record.volume, name: record.name,
             volumeName: objects[record.volume]?.record.name ?? record.name, size: record.size,
-            referenced: record.referenced * UInt64(geometry.blockSize), created: record.created, modified: record.modified,
+            referenced: record.referenced * UInt64(geometry.blockSize), reserved: version.reserved.count * UInt64(geometry.blockSize),
+            created: record.created, modified: record.modified,
             changed: record.changed, attributes: record.attributes, uuid: record.uuid, generation: record.generation,
             origin: origin(of: record), snapshotCount: isSnapshot ? 0 : snapshotNames[record.volume]?.count ?? 0)
     }

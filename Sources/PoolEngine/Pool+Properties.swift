@@ -12,6 +12,7 @@ extension Pool {
     /// that is not set.
     public func setProperty(_ object: UInt64, _ name: String, _ value: [UInt8]?) throws(PoolError) {
         let limit = PropertyChain.maximumValue(geometry)
+        if name == PoolState.reservedProperty { throw .notPermitted }
         guard (value?.count ?? 0) <= limit, name.utf8.count <= 255 else { throw .tooLarge(size: UInt64(value?.count ?? 0), limit: UInt64(limit)) }
         let size = PropertyChain.encode(try properties(object)).count + name.utf8.count + (value?.count ?? 0) + 4
         let blocks = PropertyChain.blocks(bytes: size, geometry: geometry)

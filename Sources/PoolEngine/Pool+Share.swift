@@ -130,6 +130,10 @@ extension PoolState {
         if entries.contains(where: \.isPoisoned) { throw .corrupt(.data, position: 0, .missing) }
         if entries.allSatisfy(\.isHole) { return SharePlan(kind: .hole, count: count) }
         guard newNodeBlocks(version, copy.to, missing: &missing) != nil else { return nil }
+        // An overwritten block that somebody else refers to gives nothing back: no promise could be kept.
+        if version.reserved.overlaps(copy.to..<copy.to + count) || source.reserved.overlaps(copy.from..<copy.from + count) {
+            return SharePlan(kind: .refused, count: 0)
+        }
         let plan = SharePlan(kind: .blocks, count: count, entries: entries)
         return shares.growth(for: plan.addresses) == nil ? SharePlan(kind: .refused, count: 0) : plan
     }

@@ -10,10 +10,17 @@ extension Pool {
         _ object: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, growing: Bool = false
     ) throws(PoolError) {
         guard bytes.count > 0 else { return }
-        let request = try WriteRequest(object: object, offset: offset, bytes: bytes, isGrowing: growing, geometry: geometry)
+        var request = try WriteRequest(object: object, offset: offset, bytes: bytes, isGrowing: growing, geometry: geometry)
         if breaks(.spaceFirst), request.groups.count > 1 { return try writeGroupByGroup(request) }
-        var promise = try admit(request)
-        defer { state.withLock { $0.reservedBlocks -= promise } }
+        var promise = 0
+        (promise, request.ticket) = try admit(request)
+        let ticket = request.ticket
+        defer {
+            state.withLock { state in
+                state.reservedBlocks -= promise
+                if ticket != 0 { state.endPrepayment(ticket) }
+            }
+        }
         try perform(request, promise: &promise)
     }
 
@@ -94,7 +101,9 @@ extension Pool {
                 guard state.newNodeBlocks(version, leaf, missing: &missing) != nil else { return nil }
             }
             let end = min(request.end, content.end * UInt64(state.geometry.blockSize))
-            let lsn = state.commitWrite(version, content, runs: runs, size: request.isGrowing ? end : 0, time: now)
+            let lsn = state.paying(request.ticket) {
+                $0.commitWrite(version, content, runs: runs, size: request.isGrowing ? end : 0, time: now)
+            }
             state.journal.endReservation(frames)
             state.counters.writes += 1
             state.counters.writtenBytes += UInt64(content.count * state.geometry.blockSize)
@@ -108,33 +117,43 @@ extension Pool {
 
     // MARK: Admission
 
-    /// Promises the request its data blocks and the nodes it may make dirty. Returns the number of blocks.
-    private func admit(_ request: WriteRequest) throws(PoolError) -> Int {
+    /// Promises the request its data blocks and the nodes it may make dirty. Returns the number of blocks, and the ticket of what
+    /// it is given out of its volume's own promise.
+    private func admit(_ request: WriteRequest) throws(PoolError) -> (blocks: Int, ticket: UInt64) {
         let data = request.dataCount(blockSize: geometry.blockSize)
         let touchesHoles = data == 0, groups = request.groups.count
-        return try admit(request.object) { state, missing throws(PoolError) -> Int? in
+        var ticket: UInt64 = 0, isPromised = false
+        let blocks = try admit(request.object, persists: { isPromised }) { state, missing throws(PoolError) -> Int? in
             let version = try state.writableVersion(of: request.object)
             let level = max(version.level, state.geometry.level(covering: request.endBlock))
             let leaves = Int((request.endBlock - 1) / state.span(0) - request.firstBlock / state.span(0)) + 1
             let needed = data + leaves * PoolState.pathBlocks(level: level) + 2 * (level - version.level)
                 + (groups + 1) * state.catalogPathBlocks
             if needed <= state.available(.growing) { return needed }
+            if version.reserved.covers(request.firstBlock..<request.endBlock) {
+                isPromised = true
+                guard let prepaid = state.prepay(version, needed: needed) else { return -needed }
+                ticket = prepaid
+                return needed
+            }
             // Short of space. Overwriting what the volume owns gives as much back at the next checkpoint, so it may go
             // further down.
             for block in request.firstBlock..<request.endBlock where !touchesHoles {
                 guard let entry = state.entry(version, block, missing: &missing) else { return nil }
-                if !state.isOwnData(entry, version, block: block) { return -needed }
+                if !state.isBacked(entry, version, block: block) { return -needed }
             }
             return needed <= state.available(touchesHoles ? .administrative : .neutral) ? needed : -needed
         }
+        return (blocks, ticket)
     }
 
     /// Asks `need` for a number of blocks until it is positive and promises those. A negative number means that so many
-    /// are not free: a checkpoint is made, which frees what is quarantined, and `need` is asked again, at last refused.
+    /// are not free: a checkpoint is made, which frees what is quarantined, and `need` is asked again, at last refused; much later
+    /// if it `persists`, being sure of the space.
     func admit(
-        _ object: UInt64, _ need: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Int?
+        _ object: UInt64, persists: () -> Bool = { false }, _ need: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Int?
     ) throws(PoolError) -> Int {
-        var attempt = 0, pauses = 0
+        var attempt = 0, pauses = 0, rounds = 0
         let blocks = state.withLock { $0.space.blockCount }
         while true {
             let needed = try withNodes { state, missing throws(PoolError) -> Int? in
@@ -144,7 +163,11 @@ extension Pool {
             }
             if needed > 0 { return needed }
             let (canGain, isPromised) = state.withLock { ($0.canGainSpace, $0.reservedBlocks > 0 || $0.space.heldCount > 0) }
-            if (attempt == 3 || !canGain) && isPromised && pauses < 500 {
+            if persists(), attempt == 3, canGain, rounds < 64 {
+                // It is there, or comes back: whoever has it has promised so.
+                (attempt, rounds) = (0, rounds + 1)
+            }
+            if (attempt == 3 || !canGain) && isPromised && pauses < (persists() ? 60_000 : 500) {
                 // What other requests were promised, or what is being punched, comes back.
                 pauses += 1
                 environment.pause()

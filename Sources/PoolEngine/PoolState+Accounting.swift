@@ -13,6 +13,7 @@ extension PoolState {
             let cursor = version.isHidden ? version.record.reapCursor : 0
             try walk(version.root, level: version.level, first: 0, above: cursor, reader, &reach)
         }
+        for version in versions.values where !version.reserved.isEmpty { try verifyPromise(version, reader, reach.buffer) }
         var stored: [BlockAddress: Int] = [:]
         shares.forEach { stored[$0] = $1 }
         if stored != reach.uses.others.mapValues({ $0.count }) { throw .corrupt(.bitmap, position: 0, .accounting) }
@@ -38,6 +39,27 @@ extension PoolState {
             } else if child >= cursor {
                 reach.mark(node.entry(slot, geometry.fanout), block: child)
             }
+        }
+    }
+
+    /// Throws unless at least as many blocks are promised as the version lacks.
+    private func verifyPromise(_ version: Version, _ reader: NodeReader, _ buffer: AlignedBufferBox) throws(PoolError) {
+        var backed = 0
+        func count(_ reference: NodeReference, level: Int, first: UInt64) throws(PoolError) {
+            if reference.isHole || !version.reserved.overlaps(first..<first + span(level)) { return }
+            let node = try node(reference, reader, buffer)
+            for slot in 0..<geometry.fanout {
+                let block = first + UInt64(slot) * (level > 0 ? span(level - 1) : 1)
+                if level > 0 {
+                    try count(child(of: node, slot), level: level - 1, first: block)
+                } else if version.reserved.contains(block), isBacked(node.entry(slot, geometry.fanout), version, block: block) {
+                    backed += 1
+                }
+            }
+        }
+        try count(version.root, level: version.level, first: 0)
+        guard version.promisedData >= Int(version.reserved.count) - backed else {
+            throw .corrupt(.version, position: version.id, .accounting)
         }
     }
 

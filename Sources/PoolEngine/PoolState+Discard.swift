@@ -84,9 +84,14 @@ extension PoolState {
         if isOwn, let leaf = resolve(found.reference, level: 0, block: first, missing: &missing) {
             for index in 0..<geometry.fanout {
                 let entry = leaf.entry(index, geometry.fanout)
+                if !version.reserved.isEmpty {
+                    let block = first + UInt64(index)
+                    noteBacked(version, block, was: isBacked(entry, version, block: block), is: false)
+                }
                 if isOwnData(entry, version, block: first + UInt64(index)) { release(entry.address) }
             }
             releaseNode(leaf.pointer)
+            noteNode(version, level: 0, first: first, sign: -1)
         }
         uncount(UInt64(found.reference.mapped), from: version)
         setHole(version, level: 0, block: first)
@@ -114,6 +119,7 @@ extension PoolState {
             }
             guard case .memory(let node) = found.reference else { continue }
             guard node.count == 0, node.isDirty, node.generation == version.generation else { return }
+            noteNode(version, level: level, first: node.first, sign: -1)
             setHole(version, level: level, block: block)
         }
     }

@@ -119,6 +119,8 @@ extension PoolState {
     private mutating func finish(_ version: Version) {
         if let child = version.children.first.flatMap({ versions[$0] }) {
             setParent(of: child, to: version.record.parent)
+            // What it has been given is its own from now on, and needs no promise.
+            if !child.reserved.isEmpty { (child.recount, child.needsRecount) = (nil, true) }
             markDirty(child)
         }
         versions[version.record.parent]?.children.remove(version.id)

@@ -109,6 +109,7 @@ extension PoolState {
         var missing: [MissingNode] = []
         if case .hole(let generation) = reference {
             dirtyBlocks += NodePointer.copies(level: level)
+            noteNode(version, level: level, first: block & ~(span(level) - 1))
             return Node(
                 level: level, first: block & ~(span(level) - 1), version: version.identity, holeGeneration: generation,
                 geometry: geometry)
@@ -119,7 +120,11 @@ extension PoolState {
         if isWritable(node, version) { return node }
         dirtyBlocks += NodePointer.copies(level: level)
         let copy = Node(copying: node, version: version.identity, geometry: geometry)
-        if owns(version, generation: node.generation, end: node.first + span(level)) { releaseNode(node.pointer) }
+        if owns(version, generation: node.generation, end: node.first + span(level)) {
+            releaseNode(node.pointer)
+        } else {
+            noteNode(version, level: level, first: node.first)
+        }
         return copy
     }
 
@@ -160,6 +165,9 @@ extension PoolState {
         let slot = slot(block, 0)
         let old = leaf.entry(slot, geometry.fanout)
         leaf.store(entry, at: slot, geometry.fanout)
+        if !version.reserved.isEmpty {
+            noteBacked(version, block, was: isBacked(old, version, block: block), is: entry.address != .none)
+        }
         if !old.isHole {
             leaf.count -= 1
             uncount(1, from: version)

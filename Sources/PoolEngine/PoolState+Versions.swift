@@ -76,6 +76,7 @@ extension PoolState {
         source.record.generation = nextGeneration
         source.record.written = 0
         setParent(of: source, to: snapshot.id)
+        promiseAll(source)
         markDirty(source)
     }
 
@@ -112,6 +113,7 @@ extension PoolState {
         record.attributes = creation.attributes
         record.properties = .none
         record.reapCursor = 0
+        (record.promisedData, record.promisedNodes) = (0, 0)
         return record
     }
 
@@ -136,6 +138,8 @@ extension PoolState {
         guard let version = versions[creation.id] else { return }
         version.properties = properties
         if !properties.isEmpty { touchProperties(version) }
+        takeReservedRanges(version)
+        promiseAll(version)
         version.record.originVolume = head.record.originVolume
         version.record.originVersion = head.record.originVersion
         version.record.created = head.record.created

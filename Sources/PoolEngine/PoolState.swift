@@ -42,6 +42,13 @@ struct PoolState: ~Copyable {
     var undurableBlocks = 0
     /// Blocks promised to requests under way, for data and nodes they have not taken yet.
     var reservedBlocks = 0
+    /// Blocks promised to volumes for their reserved ranges, without what requests have been given of it.
+    var heldPromises = 0
+    /// Versions that have such ranges.
+    var promiseHolders: Set<UInt64> = []
+    /// Of requests that write into reserved ranges: what they were given of the promise.
+    var prepayments: [UInt64: Prepayment] = [:]
+    var nextTicket: UInt64 = 0
     var isSuspended: Bool { suspension != nil }
     /// Why nothing is written any more.
     private(set) var suspension: PoolError?
@@ -127,7 +134,11 @@ struct PoolState: ~Copyable {
         case .hidden: preconditionFailure("hidden twice")
         }
         dropProperties(version)
-        version.record.state = .hidden
+        changePromise(version) {
+            $0.record.state = .hidden
+            $0.reserved = BlockRanges()
+            ($0.promisedData, $0.promisedNodes, $0.unsettled, $0.unsettledClosed) = (0, 0, 0, 0)
+        }
         hidden.insert(version.id)
         markDirty(version)
     }
@@ -208,7 +219,11 @@ struct PoolState: ~Copyable {
     }
 
     /// Blocks that an operation of `tier` can still have.
-    func available(_ tier: Tier) -> Int { max(0, space.freeCount - committedBlocks - floor(tier)) }
+    func available(_ tier: Tier) -> Int {
+        // What makes space may use promised blocks too: a promise that is too large must not keep the pool full for ever.
+        let promised = tier == .freeing ? 0 : heldPromises + reservationFloat
+        return max(0, space.freeCount - committedBlocks - promised - floor(tier))
+    }
 
     /// Free blocks that are spoken for: nodes of the next checkpoint, and of the one under way if it has to be made again; the
     /// whole table of shared blocks, any page of which a release may change; what requests under way were promised.

@@ -79,6 +79,7 @@ extension PoolState {
     mutating func setProperty(_ version: Version, _ name: String, _ value: [UInt8]?, time: UInt64) {
         version.properties[name] = value
         version.record.changed = time
+        if name == Self.reservedProperty { takeReservedRanges(version) }
         touchProperties(version)
         markDirty(version)
     }

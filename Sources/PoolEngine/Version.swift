@@ -12,6 +12,18 @@ final class Version: @unchecked Sendable {
     var properties: [String: [UInt8]] = [:]
     var propertyNodes: [NodePointer] = []
     var hasDirtyProperties = false
+    /// Blocks in which writes are never refused, and what is promised for them, in blocks: see PoolState+Promises. Changed through
+    /// `changePromise` only.
+    var reserved = BlockRanges()
+    var promisedData = 0, promisedNodes = 0
+    /// Of it, what requests under way have been given already.
+    var prepaid = 0
+    /// What a count has taken off the promise and no durable checkpoint has taken off yet; and the part that the one under way has.
+    var unsettled = 0, unsettledClosed = 0
+    var recount: PoolState.Recount?
+    var needsRecount = false
+    var promised: Int { promisedData + promisedNodes }
+    var heldPromise: Int { isHidden ? 0 : max(0, promised - prepaid) + unsettled }
     /// LSN of the last record that changed it.
     var lastLSN: UInt64 = 0
 

@@ -10,6 +10,8 @@ struct WriteRequest: @unchecked Sendable {
     let isGrowing: Bool
     /// A discard's own zeros, which may go where a shrink is cutting.
     var isDiscard = false
+    /// Under which the pool keeps what was taken for it out of its volume's promise; 0 for nothing.
+    var ticket: UInt64 = 0
     private let blockSize: UInt64
     private let groupBlocks: UInt64
 

@@ -141,6 +141,7 @@ extension VolumeFileSystem {
             ("referenced", "\(info.referenced)"), ("created", Wording.time(info.created)), ("guid", info.uuid.text),
             ("origin", info.origin ?? "-"),
         ]
+        if !info.isSnapshot { lines.append(("reserved", "\(info.reserved)")) }
         if !info.isSnapshot { lines.append(("snapshots", "\(info.snapshotCount)")) }
         lines.append(("open", "\(openCount(info.id))"))
         lines += try setProperties(info.id).map { ($0.name, $0.value) }
@@ -151,7 +152,7 @@ extension VolumeFileSystem {
         JSON.object([
             ("schema", .text("volfs.volume/1")), ("name", .text(info.fullName)), ("guid", .text(info.uuid.text)),
             ("type", .text(info.isSnapshot ? "snapshot" : "volume")), ("size", .size(info.size)),
-            ("referenced", .size(info.referenced)), ("created", .text(Wording.time(info.created))),
+            ("referenced", .size(info.referenced)), ("reserved", .size(info.reserved)), ("created", .text(Wording.time(info.created))),
             ("origin", info.origin.map { .text($0) } ?? .null), ("snapshots", .number(Int64(info.snapshotCount))),
             ("open", .number(Int64(openCount(info.id)))),
             ("properties", .fields(try setProperties(info.id).map { ($0.name, .text($0.value)) })),

@@ -55,7 +55,10 @@ extension VolumeFileSystem {
         case .invalid(.destination): return whyNotThere(request, object)
         case .invalid(.value): return whyNotThatValue(request, object)
         case .outOfSpace:
-            let trash = trashSize
+            let trash = trashSize, promised = pool.usage().promised
+            if promised > 0 && trash == 0 {
+                return "\(reason(for: error)); \(promised) bytes are kept for reserved ranges: echo 0 > .ctl/vol/VOL/prop/reservation releases a volume's"
+            }
             if trash > 0 { return "\(reason(for: error)); the trash holds \(trash) bytes: rm .ctl/trash/*" }
         case .hasSnapshots(let count): return "\(name) has \(count) snapshots; remove them first: rmdir .ctl/snap/\(name)/*"
         case .held:

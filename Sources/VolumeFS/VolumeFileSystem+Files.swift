@@ -136,7 +136,8 @@ extension VolumeFileSystem {
         try pool.flush(id)
     }
 
-    /// fallocate(2). Punching and zeroing give blocks back; reserving is not supported.
+    /// fallocate(2). Without flags, or with the size kept, the range is reserved: nothing is written. Punching and zeroing give
+    /// blocks back; what is reserved stays so, unless the volume's property unreserve-on-discard says otherwise.
     public func allocate(_ inode: Inode, mode: Int32, at offset: UInt64, count: UInt64) throws(PoolError) {
         guard case .file(let id) = inode else { throw .notPermitted }
         let keepSize: Int32 = 1, punchHole: Int32 = 2, zeroRange: Int32 = 16
@@ -146,8 +147,7 @@ extension VolumeFileSystem {
         if try limits(of: id).isReadOnly { throw .refused(.volumeIsReadOnly) }
         switch mode {
         case punchHole | keepSize, zeroRange | keepSize, zeroRange: break
-        case keepSize where !options.reservesOnAllocate: return
-        case 0 where !options.reservesOnAllocate: return try enlarge(id, toReach: offset, count)
+        case 0, keepSize: return try reserve(id, at: offset, count: count, keepsSize: mode == keepSize)
         default: throw .notSupported
         }
         // The larger size first: if it is refused, nothing has been zeroed.
@@ -157,9 +157,21 @@ extension VolumeFileSystem {
             try pool.resize(id, to: overflow ? .max : end)
         }
         try pool.discard(id, at: offset, count: count)
+        if try limits(of: id).unreservesOnDiscard { try pool.unreserve(id, at: offset, count: count) }
     }
 
-    /// What is left of fallocate(2) if nothing is reserved: the size.
+    /// Reserves a range, unless the mount is told to reserve nothing, and makes the volume as large as that.
+    private func reserve(_ id: UInt64, at offset: UInt64, count: UInt64, keepsSize: Bool) throws(PoolError) {
+        let limits = try limits(of: id), info = try pool.info(id)
+        let (end, overflow) = offset.addingReportingOverflow(count)
+        if !keepsSize, limits.isFixed, overflow || end > info.size { throw .refused(.fixed(size: info.size)) }
+        if options.reservesOnAllocate {
+            if limits.quota != .max, overflow || end > limits.quota { throw .refused(.quota(limit: limits.quota)) }
+            try pool.reserve(id, at: offset, count: count)
+        }
+        if !keepsSize { try enlarge(id, toReach: offset, count) }
+    }
+
     private func enlarge(_ id: UInt64, toReach offset: UInt64, _ count: UInt64) throws(PoolError) {
         let (end, overflow) = offset.addingReportingOverflow(count)
         let size = try pool.size(id).bytes

@@ -9,7 +9,8 @@ internal import Synchronization
 extension VolumeFileSystem {
     /// Ours that can be set, and what they accept.
     enum Settable: String, CaseIterable {
-        case comment, fixed, shrink, snapshotLimit = "snapshot_limit", quota, hold, readonly, group
+        case comment, fixed, shrink, snapshotLimit = "snapshot_limit", quota, hold, readonly, group, reservation
+        case unreserveOnDiscard = "unreserve-on-discard"
 
         static let prefix = "user.volfs."
 
@@ -17,8 +18,8 @@ extension VolumeFileSystem {
             switch self {
             case .comment: true
             case .hold: isSnapshot
-            case .fixed, .shrink, .readonly: !isSnapshot && ["on", "off"].contains(text)
-            case .snapshotLimit, .quota: !isSnapshot && UInt64(text) != nil
+            case .fixed, .shrink, .readonly, .unreserveOnDiscard: !isSnapshot && ["on", "off"].contains(text)
+            case .snapshotLimit, .quota, .reservation: !isSnapshot && UInt64(text) != nil
             case .group: !isSnapshot && VolumeFileSystem.parseGroups(text) != nil
             }
         }
@@ -28,9 +29,10 @@ extension VolumeFileSystem {
             switch Settable(rawValue: name) {
             case .comment?: "comment takes any text, in UTF-8"
             case .hold?: "hold takes any text, of a snapshot only; an empty line releases it"
-            case .fixed?, .shrink?, .readonly?: "\(name) is on or off, of a volume only"
+            case .fixed?, .shrink?, .readonly?, .unreserveOnDiscard?: "\(name) is on or off, of a volume only"
             case .snapshotLimit?: "\(name) is a number, of a volume only; an empty line removes the limit"
             case .quota?: "quota is a number of bytes, of a volume only; an empty line removes it"
+            case .reservation?: "reservation is a number of bytes from the volume's start, of a volume only; 0 or an empty line releases it"
             case .group?: "group has names of groups with commas between, each once and not all, of a volume only"
             case nil: "there is no property \(name) that can be set; those there are: \(settableNames.joined(separator: ", "))"
             }
@@ -40,7 +42,7 @@ extension VolumeFileSystem {
     /// What `volfs set` can set.
     package static let settableNames = Settable.allCases.map(\.rawValue)
 
-    private static let computed = ["size", "referenced", "created", "guid", "origin", "generation", "snapshots", "open"]
+    private static let computed = ["size", "referenced", "created", "guid", "origin", "generation", "snapshots", "open", "reserved"]
 
     // MARK: Extended attributes
 
@@ -57,7 +59,7 @@ extension VolumeFileSystem {
     /// Names that were set; the computed ones are not listed.
     public func attributeNames(_ inode: Inode) throws(PoolError) -> [String] {
         guard case .file(let id) = inode else { return [] }
-        return try pool.properties(id).keys.sorted()
+        return try pool.properties(id).keys.filter { !$0.hasPrefix("volfs.") }.sorted()
     }
 
     /// With `mustBeNew` or `mustExist` as setxattr(2) has them. Nil removes.
@@ -79,6 +81,7 @@ extension VolumeFileSystem {
             guard ["user.", "trusted.", "security."].contains(where: { name.hasPrefix($0) }) else { throw .notSupported }
             if isSnapshot { throw .readOnly }
         }
+        if name == Settable.prefix + Settable.reservation.rawValue { return try setReservation(id, value) }
         let isThere = try pool.properties(id)[name] != nil
         if mustBeNew && isThere { throw .exists }
         if (mustExist || value == nil) && !isThere { throw .noProperty }
@@ -97,6 +100,15 @@ extension VolumeFileSystem {
         }
     }
 
+    /// The reservation is what the engine has: nothing else is kept of it.
+    private func setReservation(_ id: UInt64, _ value: [UInt8]?) throws(PoolError) {
+        let size = value.flatMap { UInt64(String(decoding: $0, as: UTF8.self)) } ?? 0
+        let quota = try limits(of: id).quota
+        if size > quota { throw .refused(.quota(limit: quota)) }
+        if size > 0 { try pool.reserve(id, at: 0, count: size) }
+        try pool.unreserve(id, at: size, count: .max - size)
+    }
+
     private func computedValue(_ name: String, _ id: UInt64) throws(PoolError) -> String? {
         let info = try pool.info(id)
         return switch name {
@@ -108,6 +120,7 @@ extension VolumeFileSystem {
         case "generation": "\(info.generation)"
         case "snapshots": info.isSnapshot ? nil : "\(info.snapshotCount)"
         case "open": "\(openCount(id))"
+        case "reserved", "reservation": info.isSnapshot ? nil : "\(info.reserved)"
         default: nil
         }
     }
@@ -174,6 +187,7 @@ extension VolumeFileSystem {
         var snapshots = UInt64.max
         var quota = UInt64.max
         var isHeld = false
+        var unreservesOnDiscard = false
         var groups: [String] = []
     }
 
@@ -202,6 +216,7 @@ extension VolumeFileSystem {
         found.isReadOnly = text(.readonly) == "on"
         found.snapshots = text(.snapshotLimit).flatMap { UInt64($0) } ?? .max
         found.quota = text(.quota).flatMap { UInt64($0) } ?? .max
+        found.unreservesOnDiscard = text(.unreserveOnDiscard) == "on"
         found.isHeld = text(.hold)?.isEmpty == false
         found.groups = text(.group).flatMap { Self.parseGroups($0) } ?? []
         let result = found

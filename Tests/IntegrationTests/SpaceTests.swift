@@ -137,3 +137,32 @@ extension IntegrationTests {
             """, seconds: 400)
     }
 }
+
+extension IntegrationTests {
+    /// fallocate without flags: nothing is written, nobody else gets the space, and no write into it is refused, also after a snapshot
+    /// and a kill. What cannot be promised is refused at once. Row 7 and row 11.
+    @Test func reservationIsKept() throws {
+        try scenario(
+            """
+            pool 256M; before=$(json allocated)
+            fallocate --length 60M "$M/v"; same "$(stat -c %s "$M/v")" $((60 << 20)); same "$(du --block-size=1 "$M/v" | cut -f1)" 0
+            [ $(($(json allocated) - before)) -lt 1000000 ] || fail "reserving wrote $(json allocated)"
+            same "$(cat "$M/.ctl/vol/v/prop/reserved")" $((60 << 20)); same "$(getfattr --only-values -n user.volfs.reserved "$M/v")" $((60 << 20))
+            fails 1 fallocate --length 300M "$M/big"; says 'no space left'; grep -q 'kept for reserved ranges' "$M/.ctl/errors"; rm "$M/big"
+            "$V" new "$M" other 1G; fails 1 dd if=/dev/urandom of="$M/other" bs=1M conv=notrunc status=none; says 'no space left'
+            head -c 60M /dev/urandom > image; dd if=image of="$M/v" bs=1M conv=notrunc,fsync status=none; cmp image "$M/v"
+            head -c 60M /dev/urandom > image; dd if=image of="$M/v" bs=64K conv=notrunc status=none; cmp image "$M/v"
+            fails 1 mkdir "$M/.ctl/snap/v/s"; says 'no space left'
+            fallocate --punch-hole --offset 0 --length 20M "$M/v"; fails 1 dd if=/dev/urandom of="$M/other" bs=1M count=16 seek=300 conv=notrunc status=none
+            kill -9 $(daemon); sleep 0.3; clean; mount_pool
+            dd if=image of="$M/v" bs=1M conv=notrunc status=none; cmp image "$M/v"
+            fallocate --punch-hole --offset 0 --length 200M "$M/other"; freed; sleep 0.5
+            mkdir "$M/.ctl/snap/v/s"; fails 1 dd if=/dev/urandom of="$M/other" bs=1M conv=notrunc status=none
+            head -c 60M /dev/urandom > image; dd if=image of="$M/v" bs=1M conv=notrunc status=none; cmp image "$M/v"
+            echo 0 > "$M/.ctl/vol/v/prop/reservation"; same "$(cat "$M/.ctl/vol/v/prop/reserved")" 0
+            rmdir "$M/.ctl/snap/v/s"; rm "$M/other" "$M/v"; freed; unmount_pool; clean
+            mount_pool -o fallocate=ignore; fallocate --length 1G "$M/thin"; same "$(stat -c %s "$M/thin")" $((1 << 30)); same "$(cat "$M/.ctl/vol/thin/prop/reserved")" 0
+            unmount_pool
+            """, tools: ["getfattr"])
+    }
+}

@@ -12,6 +12,8 @@ package struct ModelPool: Equatable, Sendable {
         package var size: Int
         /// Lengths of the values: what they are follows from name and length.
         package var properties: [String: Int] = [:]
+        /// Blocks in which no write may be refused.
+        package var reserved: Set<Int> = []
         package private(set) var blocks: [Int: [UInt8]] = [:]
 
         package init(size: Int) { self.size = size }
@@ -45,8 +47,15 @@ package struct ModelPool: Equatable, Sendable {
             }
         }
 
+        package mutating func reserve(_ range: Range<Int>) {
+            reserved.formUnion(range.lowerBound / Self.blockSize..<(range.upperBound + Self.blockSize - 1) / Self.blockSize)
+        }
+
         package mutating func resize(to size: Int) {
-            if size < self.size { zero(size..<self.size) }
+            if size < self.size {
+                zero(size..<self.size)
+                reserved = reserved.filter { $0 < (size + Self.blockSize - 1) / Self.blockSize }
+            }
             self.size = size
         }
 
@@ -57,6 +66,7 @@ package struct ModelPool: Equatable, Sendable {
 
         /// The first thing in which it differs from what was expected.
         package func difference(from expected: Contents) -> String? {
+            if reserved != expected.reserved { return "\(reserved.count) blocks reserved, expected \(expected.reserved.count)" }
             if properties != expected.properties { return "properties \(properties), expected \(expected.properties)" }
             if size != expected.size { return "\(size) bytes, expected \(expected.size)" }
             let wrong = Set(blocks.keys).union(expected.blocks.keys).filter { blocks[$0] != expected.blocks[$0] }.sorted()

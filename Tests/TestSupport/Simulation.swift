@@ -139,7 +139,10 @@ package final class Simulation: @unchecked Sendable {
             // A full pool may refuse; what it refuses it has not begun. A step in the middle may have taken what it needs.
             if let nestedFailure { throw nestedFailure }
             if case .outOfSpace = error, case .share = step { return try enterPart(step) }
-            if case .outOfSpace = error { return }
+            if case .outOfSpace = error {
+                if scheduled.nested.isEmpty, isReserved(step) { throw fail("\(step.text): refused, though reserved: \(error)") }
+                return
+            }
             if hasNested, [.notFound, .exists, .inUse].contains(error) || error.errno == 22 || error.errno == 39 { return }
             throw fail("\(step.text): \(error)")
         }
@@ -160,6 +163,13 @@ package final class Simulation: @unchecked Sendable {
         let found = try read(pool)
         guard let reached = ([model] + states).lastIndex(of: found) else { throw fail("\(step.text): \(found.difference(from: model))") }
         enter(Array(states.prefix(reached)))
+    }
+
+    /// True for a write that may not be refused: of up to four leaves into what is reserved.
+    private func isReserved(_ step: Step) -> Bool {
+        guard case .write(let name, let offset, let count, _, _) = step, let volume = model.volumes[name] else { return false }
+        let unit = options.geometry.blockSize, blocks = offset / unit..<(offset + count + unit - 1) / unit
+        return blocks.count <= 4 * options.geometry.fanout && blocks.allSatisfy { volume.reserved.contains($0) }
     }
 
     private func enter(_ states: [ModelPool]) {
@@ -191,6 +201,7 @@ package final class Simulation: @unchecked Sendable {
         case .discard(let name, let offset, let count): try pool.discard(id(name), at: UInt64(offset), count: UInt64(count))
         case .share(let source, let offset, let name, let target, let count):
             shared = try pool.share(from: id(source), at: UInt64(offset), to: id(name), at: UInt64(target), count: UInt64(count))
+        case .reserve(let name, let offset, let count): try pool.reserve(id(name), at: UInt64(offset), count: UInt64(count))
         case .resize(let name, let size): try pool.resize(id(name), to: UInt64(size))
         case .snapshot(let volume, let name): try pool.createSnapshot(name, of: id(volume))
         case .clone(let source, let name): try pool.createClone(name, of: id(source), attributes: .plain)
@@ -375,6 +386,15 @@ package final class Simulation: @unchecked Sendable {
         let unit = options.geometry.blockSize
         var contents = ModelPool.Contents(size: Int(info.size))
         for (name, value) in try pool.properties(info.id) {
+            if name == "volfs.reserved" {
+                // Pairs of a first block and a number of blocks.
+                for at in stride(from: 0, to: value.count, by: 16) {
+                    let pair = value[at..<at + 16].reversed().map { Int($0) }
+                    let count = pair[..<8].reduce(0) { $0 << 8 | $1 }, first = pair[8...].reduce(0) { $0 << 8 | $1 }
+                    contents.reserve(first * unit..<(first + count) * unit)
+                }
+                continue
+            }
             // Any other bytes are a difference.
             contents.properties[name] = value == Self.value(String(name.dropFirst(5)), value.count) ? value.count : -1
         }
@@ -408,7 +428,7 @@ extension Step {
     /// What it changes is durable when it has returned.
     var isDurable: Bool {
         switch self {
-        case .create, .snapshot, .clone, .delete, .rollback, .rename, .swap, .snapshotAll, .property, .resize: true
+        case .create, .snapshot, .clone, .delete, .rollback, .rename, .swap, .snapshotAll, .property, .resize, .reserve: true
         default: false
         }
     }

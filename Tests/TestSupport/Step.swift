@@ -7,6 +7,8 @@ package enum Step: Equatable, Sendable {
     case write(String, offset: Int, count: Int, Fill, isGrowing: Bool)
     case discard(String, offset: Int, count: Int)
     case resize(String, size: Int)
+    /// Writes into the range are never refused from now on.
+    case reserve(String, offset: Int, count: Int)
     /// So many bytes of a volume or a snapshot, made the same in a volume by sharing blocks.
     case share(String, offset: Int, to: String, target: Int, count: Int)
     case snapshot(String, String)
@@ -37,6 +39,7 @@ package enum Step: Equatable, Sendable {
             "\(isGrowing ? "grow" : "write") \(volume) \(offset) \(count) \(fill.rawValue)"
         case .discard(let volume, let offset, let count): "discard \(volume) \(offset) \(count)"
         case .share(let source, let offset, let volume, let target, let count): "share \(source) \(offset) \(volume) \(target) \(count)"
+        case .reserve(let volume, let offset, let count): "reserve \(volume) \(offset) \(count)"
         case .resize(let volume, let size): "resize \(volume) \(size)"
         case .snapshot(let volume, let name): "snapshot \(volume)@\(name)"
         case .clone(let source, let name): "clone \(source) \(name)"
@@ -72,6 +75,9 @@ package enum Step: Equatable, Sendable {
             guard let offset = number(2), let count = number(3) else { return nil }
             self = .discard(words[1], offset: offset, count: count)
         case ("resize", 3): guard let size = number(2) else { return nil }; self = .resize(words[1], size: size)
+        case ("reserve", 4):
+            guard let offset = number(2), let count = number(3) else { return nil }
+            self = .reserve(words[1], offset: offset, count: count)
         case ("share", 6):
             guard let offset = number(2), let target = number(4), let count = number(5) else { return nil }
             self = .share(words[1], offset: offset, to: words[3], target: target, count: count)
@@ -162,15 +168,20 @@ extension ModelPool {
             model.volumes[name]?.resize(to: size)
             states.append(model)
             return states
+        case .reserve(let name, let offset, let count):
+            guard volumes[name] != nil, count > 0 else { return nil }
+            model.volumes[name]?.reserve(offset..<offset + count)
         case .share(let source, let offset, let name, let target, let count):
             guard let from = known(source), let to = volumes[name], count > 0, offset + count <= from.size else { return nil }
             if source == name, offset < target + count + 1024, target < offset + count + 1024 { return nil }
             return sharing(from, offset, name, target, count, isWhole: offset + count == from.size && target + count >= to.size)
         case .snapshot(let volume, let name):
-            guard let contents = volumes[volume], snapshots[volume]?[name] == nil else { return nil }
+            guard var contents = volumes[volume], snapshots[volume]?[name] == nil else { return nil }
+            contents.reserved = []
             model.snapshots[volume, default: [:]][name] = contents
         case .clone(let source, let name):
-            guard let contents = known(source), volumes[name] == nil else { return nil }
+            guard var contents = known(source), volumes[name] == nil else { return nil }
+            contents.reserved = []
             model.volumes[name] = contents
         case .delete(let name):
             guard known(name) != nil else { return nil }
@@ -184,6 +195,7 @@ extension ModelPool {
         case .rollback(let volume, let name):
             guard var contents = snapshots[volume]?[name] else { return nil }
             contents.properties = volumes[volume]?.properties ?? [:]
+            contents.reserved = volumes[volume]?.reserved ?? []
             model.volumes[volume] = contents
         case .rename(let volume, let name):
             guard volumes[volume] != nil, volumes[name] == nil else { return nil }
@@ -195,7 +207,10 @@ extension ModelPool {
             model.rename("", to: second)
         case .snapshotAll(let name):
             guard !volumes.isEmpty, volumes.keys.allSatisfy({ snapshots[$0]?[name] == nil }) else { return nil }
-            for (volume, contents) in volumes { model.snapshots[volume, default: [:]][name] = contents }
+            for (volume, contents) in volumes {
+                model.snapshots[volume, default: [:]][name] = contents
+                model.snapshots[volume]?[name]?.reserved = []
+            }
         case .property(let volume, let name, let count):
             guard volumes[volume] != nil, count > 0 || volumes[volume]?.properties["user.\(name)"] != nil else { return nil }
             model.volumes[volume]?.properties["user.\(name)"] = count == 0 ? nil : count

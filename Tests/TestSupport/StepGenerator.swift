@@ -74,7 +74,9 @@ package struct StepGenerator {
         case 11: return .reap(budget: 1 + random.below(24))
         case 12: return .maintain
         case 13: return .reopen
-        case 14: return share(volume, size, model)
+        case 14:
+            guard random.oneIn(4) else { return share(volume, size, model) }
+            return .reserve(volume, offset: random.below(size + 1), count: 1 + random.below(random.oneIn(3) ? 60_000 : 9000))
         default: return write(volume, size)
         }
     }

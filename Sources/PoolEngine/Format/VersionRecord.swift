@@ -26,7 +26,7 @@ internal import BlockStorage
 ///        140     4  reserved
 ///        144    16  origin version, origin volume: what a clone was made from, or 0
 ///        160    16  uuid
-///        176    16  reservation, quota: bytes
+///        176    16  promised         blocks that are kept free for its reserved ranges: data, nodes
 ///        192    16  properties      the first node of their chain, or none
 ///        208    48  reserved
 ///        256   255  name, UTF-8
@@ -63,13 +63,15 @@ struct VersionRecord: Equatable, Sendable {
     var originVersion: UInt64
     var originVolume: UInt64
     var uuid: UUIDBytes
+    var promisedData: UInt64 = 0
+    var promisedNodes: UInt64 = 0
     var name: String
 
     private enum Offset {
         static let id = 0, volume = 8, parent = 16, family = 24, state = 32, generation = 40, level = 44, layout = 45
         static let nameLength = 46, root = 48, rootMapped = 64, size = 72, referenced = 80, written = 88, cursor = 96
         static let created = 104, modified = 112, changed = 120, mode = 128, uid = 132, gid = 136
-        static let originVersion = 144, originVolume = 152, uuid = 160, properties = 192, name = 256
+        static let originVersion = 144, originVolume = 152, uuid = 160, promisedData = 176, promisedNodes = 184, properties = 192, name = 256
     }
 
     func encode(into bytes: UnsafeMutableRawBufferPointer) {
@@ -99,6 +101,8 @@ struct VersionRecord: Equatable, Sendable {
         bytes.store(originVersion, at: Offset.originVersion)
         bytes.store(originVolume, at: Offset.originVolume)
         uuid.encode(into: bytes, at: Offset.uuid)
+        bytes.store(promisedData, at: Offset.promisedData)
+        bytes.store(promisedNodes, at: Offset.promisedNodes)
         for (index, byte) in name.utf8.enumerated() { bytes.store(byte, at: Offset.name + index) }
     }
 
@@ -128,6 +132,8 @@ struct VersionRecord: Equatable, Sendable {
         originVersion = bytes.integer(at: Offset.originVersion)
         originVolume = bytes.integer(at: Offset.originVolume)
         uuid = UUIDBytes(decoding: bytes, at: Offset.uuid)
+        promisedData = bytes.integer(at: Offset.promisedData)
+        promisedNodes = bytes.integer(at: Offset.promisedNodes)
         let length = Int(bytes.integer(at: Offset.nameLength, as: UInt8.self))
         guard Offset.name + length <= bytes.count,
             let text = String(validating: bytes.part(Offset.name..<Offset.name + length), as: UTF8.self)
