@@ -299,14 +299,18 @@ private final class Checker {
 
     /// Reached blocks must be exactly the live ones.
     func compare(with live: [UInt64]) {
-        let hasDamage = !report.problems.isEmpty
-        for index in 0..<pool.map.blockCount {
-            let segment = index / pool.geometry.segmentBlocks
-            let isReached = (kinds[segment]?[index % pool.geometry.segmentBlocks] ?? 0) != 0
-            let isLive = live[index / 64] >> UInt64(index % 64) & 1 == 1
-            if isReached && !isLive { report.problems.append(.free(address: pool.map.address(of: index).value)) }
-            // Below a damaged node nothing is reached, which is not a leak.
-            if isLive && !isReached && !hasDamage { report.leakedBlocks += 1 }
+        let hasDamage = !report.problems.isEmpty, perSegment = pool.geometry.segmentBlocks
+        // By words of blocks: most of a large pool is neither reached nor live.
+        for word in live.indices {
+            let segments = word * 64 / perSegment...(min(word * 64 + 63, pool.map.blockCount - 1)) / perSegment
+            if live[word] == 0, segments.allSatisfy({ kinds[$0] == nil }) { continue }
+            for index in word * 64..<min(word * 64 + 64, pool.map.blockCount) {
+                let isReached = (kinds[index / perSegment]?[index % perSegment] ?? 0) != 0
+                let isLive = live[word] >> UInt64(index % 64) & 1 == 1
+                if isReached && !isLive { report.problems.append(.free(address: pool.map.address(of: index).value)) }
+                // Below a damaged node nothing is reached, which is not a leak.
+                if isLive && !isReached && !hasDamage { report.leakedBlocks += 1 }
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ extension Pool {
                 }
                 let isForced = reason == .closing || reason == .recovery || reason == .growing
                 guard isForced || state.hasChanges else { return nil }
-                if verifiesAccounting { try state.verifyAccounting(NodeReader(device: device, map: map, pool: poolID)) }
+                if verifiesAccounting { try verifyAccounting(state) }
                 do throws(PoolError) {
                     return try state.freeze(reason, now: environment.now(), nonce: environment.random())
                 } catch {
@@ -68,6 +68,13 @@ extension Pool {
             try orSuspend { () throws(PoolError) in try store(&frozen, buffers) }
             publish(frozen, reason)
         }
+    }
+
+    /// A damaged node is for others to find: below it nothing can be counted.
+    private func verifyAccounting(_ state: borrowing PoolState) throws(PoolError) {
+        do throws(PoolError) {
+            try state.verifyAccounting(NodeReader(device: device, map: map, pool: poolID))
+        } catch .corrupt(.node, _, _) {}
     }
 
     /// Writes everything a frozen state needs, a barrier, the superblock, a barrier (rule R6).

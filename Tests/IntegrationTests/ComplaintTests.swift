@@ -10,8 +10,10 @@ import Testing
 //    4  mkfs on a new device takes minutes or fails: makingFilesystemsOnLargeEmptyVolumes
 //    5  disks of machines never shrink on the host: virtualMachineBootsFromClone, diskOfARunningMachine
 //    6  discards do nothing because the disk is a block device: volumeIsARegularFile
+//    7  a runtime reserves the whole of every thin image: reservationIsKept
 //    9  a full pool ends in a read-only filesystem: fullPoolRecoversWithOneRmdir, fullPoolRefusesCleanlyAndRecovers
 //   10  no space for a snapshot in a pool that is a third full: snapshotNeedsNoHiddenReservation
+//   11  a reservation that does not protect: reservationIsKept, fullPoolKeepsItsPromise
 //   12  metadata needs repair after a crash, old data shows: killedDaemonLosesNothingAcknowledged, newVolumeNeverShowsOldData
 //   13  opening gets slower with every snapshot: snapshotCostDoesNotGrow
 //   14  opening a large store takes long: recoveryReadsNoMoreOfALargePool

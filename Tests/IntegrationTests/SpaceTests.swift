@@ -139,8 +139,8 @@ extension IntegrationTests {
 }
 
 extension IntegrationTests {
-    /// fallocate without flags: nothing is written, nobody else gets the space, and no write into it is refused, also after a snapshot
-    /// and a kill. What cannot be promised is refused at once. Row 7 and row 11.
+    /// Row 11. fallocate without flags: nothing is written, nobody else gets the space, and no write into it is refused, also after a
+    /// snapshot and a kill. What cannot be promised is refused at once. As a mount option, fallocate is no more than a size.
     @Test func reservationIsKept() throws {
         try scenario(
             """
