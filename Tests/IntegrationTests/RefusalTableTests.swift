@@ -139,6 +139,7 @@ extension IntegrationTests {
             Self.table + """
             pool 64M; cd "$M"; truncate -s 1G v; same "$(cat .ctl/state)" ready
             row 'No space left' 28 'the pool is full: [0-9]+ bytes are needed, [0-9]+ are free; delete snapshots or volumes, or punch holes' dd if=/dev/urandom of=v bs=1M count=100 conv=notrunc; same "$(cat .ctl/state)" full
+            row 'No space left' 28 'the pool is full: [0-9]+ bytes are needed, [0-9]+ are free' fallocate --length 100M more; rm -f more
             # Down to what only removing may take: attributes, which take space of another kind.
             cat > "$T/fill.py" <<'END'
             import errno, os
