@@ -67,7 +67,7 @@ extension Pool {
                 try discardMapped(copy.destination, copy.to..<copy.to + plan.count)
                 // The last hole makes the volume as large as data would.
                 let end = min(size, (copy.to + plan.count) * unit)
-                if try self.size(copy.destination).bytes < end { try resize(copy.destination, to: end) }
+                try grow(copy.destination, to: end)
                 return ShareStep(count: plan.count, lsn: 0)
             case .blocks: break
             }
@@ -91,6 +91,13 @@ extension Pool {
             }
             if let lsn { return ShareStep(count: plan.count, lsn: lsn) }
         }
+    }
+
+    /// By a write of one zero, which is atomic: a change of size would cut off what somebody writes behind `end` meanwhile.
+    private func grow(_ volume: UInt64, to end: UInt64) throws(PoolError) {
+        guard try size(volume).bytes < end else { return }
+        let zero = AlignedBuffer(count: 1)
+        try write(volume, at: end - 1, UnsafeRawBufferPointer(zero.bytes), growing: true)
     }
 
     /// A discard of whole blocks, where anything is mapped.
