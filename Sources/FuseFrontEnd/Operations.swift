@@ -141,6 +141,24 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
             fuse_reply_write(request, count)
         }
     }
+    operations.copy_file_range = { request, source, offset, _, destination, target, info, count, flags in
+        serve(request, "copy", nil, destination, kind: .copy) { files, _ throws(PoolError) in
+            do throws(PoolError) {
+                if flags != 0 { throw .invalid(.value) }
+                // The kernel drops the pages it has of what was copied over, by the answer's count.
+                let done = try files.copy(
+                    from: try inode(source), at: UInt64(offset), to: try inode(destination), handle: info?.pointee.fh ?? 0,
+                    at: UInt64(target), count: UInt64(count), isCancelled: { fuse_req_interrupted(request) != 0 })
+                fuse_reply_write(request, Int(done))
+            } catch .cancelled {
+                // A signal, and no refusal.
+                fuse_reply_err(request, EINTR)
+            } catch .notSupported {
+                // A file of the control directory: the kernel copies it by reading and writing.
+                fuse_reply_err(request, EOPNOTSUPP)
+            }
+        }
+    }
     operations.fsync = { request, number, _, _ in
         serve(request, "fsync", nil, number, kind: .sync) { files, _ throws(PoolError) in
             try files.sync(try inode(number))
@@ -316,7 +334,8 @@ private func string(_ name: UnsafePointer<CChar>?) -> String { name.map { String
 
 private func openRequest(_ info: UnsafeMutablePointer<fuse_file_info>?) -> OpenRequest {
     let flags = info?.pointee.flags ?? 0
-    return OpenRequest(writes: flags & O_ACCMODE != O_RDONLY, truncates: flags & O_TRUNC != 0)
+    return OpenRequest(
+        writes: flags & O_ACCMODE != O_RDONLY, truncates: flags & O_TRUNC != 0, isSynchronous: flags & (O_SYNC | O_DSYNC) != 0)
 }
 
 private func attributeChanges(

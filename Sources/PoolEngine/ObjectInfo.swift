@@ -53,6 +53,10 @@ public struct PoolStatistics: Equatable, Sendable {
     public var reads: UInt64, writes: UInt64, flushes: UInt64, discards: UInt64
     public var readBytes: UInt64, writtenBytes: UInt64, discardedBytes: UInt64
     public var checkpoints: UInt64, punchedBytes: UInt64, checksumErrors: UInt64
+    /// Bytes that were shared instead of copied.
+    public var sharedBytes: UInt64
+    /// Bytes of memory that the references of shared blocks take.
+    public var shareTableSize: Int
     /// Nodes that were read from their copy, as they themselves were damaged.
     public var nodesFromCopy: UInt64
     public var epoch: UInt64

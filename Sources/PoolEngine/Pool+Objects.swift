@@ -78,7 +78,8 @@ extension Pool {
             return PoolStatistics(
                 reads: c.reads, writes: c.writes, flushes: c.flushes, discards: c.discards, readBytes: c.readBytes,
                 writtenBytes: c.writtenBytes, discardedBytes: c.discardedBytes, checkpoints: c.checkpoints,
-                punchedBytes: c.punchedBytes, checksumErrors: c.checksumErrors, nodesFromCopy: c.nodesFromCopy,
+                punchedBytes: c.punchedBytes, checksumErrors: c.checksumErrors, sharedBytes: c.sharedBytes,
+                shareTableSize: state.shares.size, nodesFromCopy: c.nodesFromCopy,
                 epoch: state.superblock.epoch,
                 volumes: state.volumeNames.keys.count { !ObjectName.isAside($0) }, snapshots: state.objects.count - state.volumeNames.count,
                 hidden: state.hidden.count,

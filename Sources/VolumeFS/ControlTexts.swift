@@ -36,6 +36,7 @@ extension VolumeFileSystem {
           truncate -s 32G VOL                 make or resize a volume
           rm VOL                              delete it (remove its snapshots first)
           mv VOL NEW                          rename it
+          cat VOL > NEW                       copy it, at once, sharing its blocks; of VOL@SNAP too
           mkdir .ctl/snap/VOL/SNAP            snapshot, at once
           rmdir .ctl/snap/VOL/SNAP            delete a snapshot; clones of it live on
           mv .ctl/snap/VOL/SNAP .ctl/snap/VOL/NEW
@@ -83,6 +84,7 @@ extension VolumeFileSystem {
             ("free", Wording.size(usage.free)), ("available", Wording.size(usage.available)), ("reserve", Wording.size(usage.reserve)),
             ("in the trash", Wording.size(trashSize)), ("volumes", "\(statistics.volumes)"), ("snapshots", "\(statistics.snapshots)"),
             ("being freed", "\(statistics.hidden - statistics.waiting)"),
+            ("shared by copies", Wording.size(statistics.sharedBytes)), ("share table", Wording.size(UInt64(statistics.shareTableSize))),
             ("shared by clones", "\(statistics.waiting)"), ("checkpoints", "\(statistics.checkpoints)"),
             ("cached nodes", "\(statistics.cachedNodes)"), ("dirty blocks", "\(statistics.dirtyBlocks)"), ("copies used", "\(statistics.nodesFromCopy)"),
             ("checksum errors", "\(statistics.checksumErrors)"),
@@ -107,7 +109,7 @@ extension VolumeFileSystem {
             ("hidden", UInt64(s.hidden)), ("waiting", UInt64(s.waiting)), ("epoch", s.epoch), ("reads", s.reads),
             ("read_bytes", s.readBytes), ("writes", s.writes), ("written_bytes", s.writtenBytes), ("flushes", s.flushes),
             ("discards", s.discards), ("discarded_bytes", s.discardedBytes), ("checkpoints", s.checkpoints),
-            ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors),
+            ("shared_bytes", s.sharedBytes), ("share_table_bytes", UInt64(s.shareTableSize)), ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors),
             ("cached_nodes", UInt64(s.cachedNodes)), ("dirty_blocks", UInt64(s.dirtyBlocks)), ("nodes_from_copy", s.nodesFromCopy),
             ("journal_used", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
             ("memory_bound", memoryBound),

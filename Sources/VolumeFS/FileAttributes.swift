@@ -46,10 +46,13 @@ public struct DirectoryEntry: Equatable, Sendable {
 public struct OpenRequest: Sendable {
     public var writes: Bool
     public var truncates: Bool
+    /// Changes through the handle are durable when they return.
+    public var isSynchronous: Bool
 
-    public init(writes: Bool, truncates: Bool) {
+    public init(writes: Bool, truncates: Bool, isSynchronous: Bool = false) {
         self.writes = writes
         self.truncates = truncates
+        self.isSynchronous = isSynchronous
     }
 }
 

@@ -19,12 +19,13 @@ extension VolumeFileSystem {
             ("pool_available_bytes", usage.available), ("pool_reserve_bytes", usage.reserve), ("pool_quarantined_bytes", usage.quarantined),
             ("pool_dirty_bytes", UInt64(s.dirtyBlocks * usage.blockSize)), ("pool_trash_bytes", trashSize),
             ("volumes", UInt64(s.volumes)), ("snapshots", UInt64(s.snapshots)), ("freeing_versions", UInt64(s.hidden - s.waiting)),
-            ("cached_nodes", UInt64(s.cachedNodes)), ("journal_used_frames", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
+            ("share_table_bytes", UInt64(s.shareTableSize)), ("cached_nodes", UInt64(s.cachedNodes)),
+            ("journal_used_frames", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
         ] { single(name, "gauge", value) }
         for (name, value) in [
             ("reads", s.reads), ("writes", s.writes), ("read_bytes", s.readBytes), ("written_bytes", s.writtenBytes),
             ("flushes", s.flushes), ("discards", s.discards), ("discarded_bytes", s.discardedBytes), ("checkpoints", s.checkpoints),
-            ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors), ("nodes_from_copy", s.nodesFromCopy),
+            ("shared_bytes", s.sharedBytes), ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors), ("nodes_from_copy", s.nodesFromCopy),
         ] { single("\(name)_total", "counter", value) }
         add("errors_total", "counter", requests.refusals.map { ("{errno=\"\($0.errno)\"}", "\($0.count)") })
         let volumes = pool.volumes()

@@ -7,7 +7,7 @@ internal import Synchronization
 /// two of a microsecond, found by counting zeros.
 public final class RequestMetrics: Sendable {
     public enum Kind: Int, CaseIterable, Sendable {
-        case read, write, sync, allocate, open, lookup, attributes, change, other
+        case read, write, copy, sync, allocate, open, lookup, attributes, change, other
 
         /// As the label `op` has it.
         var text: String { self == .sync ? "flush" : self == .allocate ? "discard" : "\(self)" }

@@ -11,6 +11,7 @@ extension VolumeFileSystem {
         let command = options.commandName(caller.process)
         let handle = try enter(
             id, process: caller.process, command: command, writes: request.writes || request.truncates, kind: .fuse)
+        if request.isSynchronous { open.withLock { _ = $0.synchronous.insert(handle) } }
         do throws(PoolError) {
             let info = try pool.info(id)
             if request.truncates && info.size > 0 {

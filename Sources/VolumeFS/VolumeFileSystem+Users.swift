@@ -36,6 +36,7 @@ extension VolumeFileSystem {
     public func leave(_ object: UInt64, _ handle: UInt64) {
         open.withLock { table in
             if table.files[object]?.removeValue(forKey: handle) != nil { table.handles -= 1 }
+            table.synchronous.remove(handle)
             if table.files[object]?.isEmpty == true { table.files[object] = nil }
         }
     }

@@ -92,6 +92,8 @@ public final class VolumeFileSystem: Sendable {
         /// All of those, in bytes; and handles of either kind.
         var textBytes = 0
         var handles = 0
+        /// Handles whose changes are durable when a call returns.
+        var synchronous: Set<UInt64> = []
         /// Objects being deleted: nobody may open them any more.
         var ending: Set<UInt64> = []
         var isStopping = false
