@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+import Foundation
 import PackageDescription
 
 // The module table. Imports point down this list, never up or sideways; every Swift target may use BlockStorage.
@@ -12,9 +13,12 @@ let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+func module(_ name: String, _ dependencies: [Target.Dependency], settings: [SwiftSetting] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict + settings)
 }
+
+// Without the TLS library's header everything but TLS is built.
+let hasTLS = ["/usr/include", "/usr/local/include"].contains { FileManager.default.fileExists(atPath: "\($0)/gnutls/gnutls.h") }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], excluding: [String] = []) -> Target {
     .testTarget(name: name, dependencies: dependencies, exclude: excluding, swiftSettings: strict)
@@ -29,10 +33,13 @@ let package = Package(
     ],
     targets: [
         .executableTarget(name: "volfs", dependencies: ["Commands"], swiftSettings: strict),
-        module("Commands", ["FuseFrontEnd", "VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CLinux"]),
+        module("Commands", ["FuseFrontEnd", "NBD", "NBDProtocol", "VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CLinux"]),
         module("FuseFrontEnd", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CFuse", "CLinux"]),
         module("VolumeFS", ["PoolEngine", "BlockStorage"]),
         module("PoolEngine", ["BlockStorage"]),
+        module(
+            "NBD", ["NBDProtocol", "LinuxIO", "BlockStorage"] + (hasTLS ? ["CGnuTLS"] : []),
+            settings: hasTLS ? [.define("VOLFS_TLS")] : []),
         module("NBDProtocol", ["BlockStorage"]),
         module("LinuxIO", ["BlockStorage", "CLinux"]),
         module("BlockStorage", ["CBytes"]),
@@ -52,9 +59,14 @@ let package = Package(
         tests("PoolEngineTests", ["PoolEngine", "LinuxIO", "BlockStorage", "TestSupport"], excluding: ["Fixtures"]),
         tests("SimulationTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
         tests("VolumeFSTests", ["VolumeFS", "PoolEngine", "BlockStorage", "TestSupport"]),
+        tests("NBDTests", ["NBD", "NBDProtocol", "LinuxIO", "BlockStorage", "TestSupport"]),
         tests("NBDProtocolTests", ["NBDProtocol", "BlockStorage", "TestSupport"]),
         tests("CommandsTests", ["Commands", "VolumeFS", "BlockStorage", "TestSupport"]),
         tests("IntegrationTests", ["TestSupport"]),
     ],
     swiftLanguageModes: [.v6]
 )
+
+if hasTLS {
+    package.targets.append(.systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]))
+}

@@ -58,6 +58,7 @@ public enum PoolError: Error, Equatable, Sendable {
     public enum Corruption: Sendable { case magic, checksum, identity, mapping, missing, accounting }
     public enum SystemCall: Sendable {
         case open, fstat, pread, pwrite, fdatasync, fallocate, ftruncate, flock, ioctl, mount, thread, spawn
+        case socket, bind, listen, connect, poll
     }
 
     /// The one place a failure becomes an errno. Exhaustive: a new case does not compile until it is mapped.

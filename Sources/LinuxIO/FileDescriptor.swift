@@ -11,6 +11,9 @@ public struct FileDescriptor: ~Copyable, Sendable {
         raw = try systemCall(.open) { volfs_open(path, flags | O_CLOEXEC, 0o600) }
     }
 
+    /// Takes a descriptor over that a system call has just returned.
+    init(owning raw: Int32) { self.raw = raw }
+
     deinit {
         let closed = close(raw) == 0
         // EBADF: our number was closed elsewhere, and may already be another file. Writing on would damage it.

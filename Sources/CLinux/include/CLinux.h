@@ -44,5 +44,20 @@ long volfs_copy_range(int source, int target, int64_t offset, size_t count);
 long volfs_get_attribute(const char *path, const char *name, char *value, size_t size);
 int volfs_set_attribute(const char *path, const char *name, const char *value, size_t size);
 int volfs_remove_attribute(const char *path, const char *name);
+/// epoll(7): a new one; a descriptor in it, edge-triggered for reading, writing and the peer's end; and the next event of one
+/// descriptor, by its key, with 1 if the peer sends no more and 2 if it is gone. The last returns 0 when none came in time.
+int volfs_poll_create(void);
+int volfs_poll_add(int poll, int descriptor, uint64_t key);
+int volfs_poll_wait(int poll, uint64_t *key, int *has_ended, int milliseconds);
+
+/// eventfd(2), non-blocking.
+int volfs_event_create(void);
+int volfs_event_signal(int descriptor);
+
+/// accept4(2), non-blocking and close-on-exec.
+int volfs_accept(int descriptor);
+
+/// SO_PEERCRED of a connected Unix socket.
+int volfs_peer(int descriptor, int32_t *process, uint32_t *uid);
 
 #endif
