@@ -11,10 +11,10 @@ public struct Difference: Equatable, Sendable {
 extension Pool {
     /// Where `second` differs from `first`, both of one lineage, in whole blocks, ascending, neighbours of a kind joined. Costs
     /// by what differs, not by what there is: whatever both share is passed over. Blocks that were written with what they had
-    /// before count as different. Each range is passed to `body` as it is found. Throws `.invalid(.destination)` for two
-    /// objects that have nothing in common.
+    /// before count as different. Each range is passed to `body` as it is found. With `range`, in bytes, only the blocks that it
+    /// touches are compared. Throws `.invalid(.destination)` for two objects that have nothing in common.
     public func differences(
-        from first: UInt64, to second: UInt64, _ body: (Difference) throws(PoolError) -> Void
+        from first: UInt64, to second: UInt64, within range: Range<UInt64>? = nil, _ body: (Difference) throws(PoolError) -> Void
     ) throws(PoolError) {
         let unit = UInt64(geometry.blockSize)
         let sizes = try withNodes { state, _ throws(PoolError) -> (UInt64, UInt64)? in
@@ -23,13 +23,14 @@ extension Pool {
             return (a.record.size, b.record.size)
         }
         var open: Difference?
-        let end = geometry.blocks(covering: max(sizes.0, sizes.1))
-        var block: UInt64 = 0
+        let end = geometry.blocks(covering: min(max(sizes.0, sizes.1), range?.upperBound ?? .max))
+        let start = (range?.lowerBound ?? 0) / unit
+        var block = start
         while block < end {
             let found = try withNodes { state, missing throws(PoolError) -> LeafDifference? in
                 try state.nextDifference(try state.version(of: first), try state.version(of: second), from: block, end: end, missing: &missing)
             }
-            for (at, isHole) in found.blocks where at < end {
+            for (at, isHole) in found.blocks where at >= start && at < end {
                 if let last = open, last.offset + last.count == at * unit, last.isHole == isHole {
                     open?.count += unit
                 } else {

@@ -97,16 +97,17 @@ extension Pool {
         throw .corrupt(.data, position: map.offset(of: entry.address), .checksum)
     }
 
-    /// What lies at `offset`, and where it ends: data, or a hole. Nil at or beyond the object's end, which ends a hole.
-    public func extent(_ object: UInt64, at offset: UInt64) throws(PoolError) -> Extent? {
+    /// What lies at `offset`, and where it ends: data, or a hole. Nil at or beyond the object's end, which ends a hole. An end
+    /// beyond `limit` is not looked for.
+    public func extent(_ object: UInt64, at offset: UInt64, upTo limit: UInt64 = .max) throws(PoolError) -> Extent? {
         let blockSize = UInt64(geometry.blockSize)
         var scan = ExtentScan(block: offset / blockSize)
         while !scan.isDone {
             // Some leaves at a time: what was found stays found, however long the extent is and however small the cache.
             scan = try withNodes { state, missing throws(PoolError) -> ExtentScan? in
                 var next = scan
-                next.endBlock = state.geometry.blocks(covering: try state.version(of: object).record.size)
                 next.size = try state.version(of: object).record.size
+                next.endBlock = state.geometry.blocks(covering: min(next.size, max(limit, offset + 1)))
                 return state.advance(&next, try state.version(of: object), leaves: 64, missing: &missing) ? next : nil
             }
         }
