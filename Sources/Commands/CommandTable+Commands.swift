@@ -158,6 +158,14 @@ extension CommandTable {
 
     static let otherCommands: [Command] = [
         Command(
+            name: "serve", operands: "", help: "serve a pool over NBD without a mount; ends at SIGTERM",
+            options: [
+                .taking("ADDRESS", "nbd", "unix:PATH, HOST:PORT or a URI (default: unix:/run/volfs/NAME/nbd.sock)"),
+                .taking("DIR", "tls", "encrypt, with the certificates or keys in DIR"),
+                .flag("insecure", "allow an address that other machines reach without TLS"),
+                .flag("read-only", letter: "r", "write nothing"),
+            ], count: 1...1, run: ServeCommand.run),
+        Command(
             name: "completion", operands: "SHELL", help: "print completions for bash, zsh or fish", count: 1...1, takesPool: false,
             kinds: [.words(["bash", "zsh", "fish"])], run: CompletionCommand.run),
         Command(name: "version", operands: "", help: "print versions", options: [json], count: 0...0, takesPool: false, run: Version.run),

@@ -3,6 +3,7 @@ internal import CLinux
 internal import FuseFrontEnd
 internal import Glibc
 internal import LinuxIO
+internal import NBD
 internal import PoolEngine
 
 /// `volfs POOL MOUNTPOINT`: starts the daemon, and returns when the root of the mount answers.
@@ -98,12 +99,27 @@ enum MountCommand {
         let pool = try PoolOpening(settings: settings, reporter: reporter).open()
         settings.options.enlarge = { size throws(PoolError) in try pool.device.grow(to: size) }
         settings.options.reload = { request.reloaded(log, isBackground: isBackground) }
+        var problem: Failure?, server: NBDServer?
+        let nbd = settings.nbd
         do throws(PoolError) {
             settings.options.version = Version.number
-            return try MountedPool.run(pool: pool, options: settings.options) {
+            return try MountedPool.run(
+                pool: pool, options: settings.options,
+                beside: { files throws(PoolError) in
+                    do throws(Failure) {
+                        let begun = try nbd.begin(files, log)
+                        server = begun
+                        return { begun?.stop() }
+                    } catch {
+                        problem = error
+                        throw .notSupported
+                    }
+                }
+            ) {
                 _ = log.open(target)
                 let options = settings.options
                 log.write(.info, "serving", ["pool": options.source, "mountpoint": options.mountpoint, "pid": "\(getpid())"])
+                if let server { nbd.announce(server, log) }
                 guard let descriptor else { return }
                 var byte: UInt8 = 1
                 leaveTerminal(keepingErrors: target == .standardError || target == .journal)
@@ -111,7 +127,7 @@ enum MountCommand {
                 close(descriptor)
             }
         } catch {
-            throw Failure(error, object: settings.options.mountpoint, pool: settings.options.source)
+            throw problem ?? Failure(error, object: settings.options.mountpoint, pool: settings.options.source)
         }
     }
 

@@ -1,7 +1,7 @@
 /// A word that `-o` takes, and a configuration file: what is parsed and compared with mount.volfs(8).
 package struct MountOption: Sendable {
     /// In the order of the manual page.
-    package enum Group: CaseIterable, Sendable { case ownership, behaviour, resources, diagnostics, fuse, generic, refused }
+    package enum Group: CaseIterable, Sendable { case ownership, behaviour, resources, nbd, diagnostics, fuse, generic, refused }
 
     package var name: String
     /// What its value is called: words of which one is to be chosen, separated by `|`, or a kind in capitals. Nil for a word

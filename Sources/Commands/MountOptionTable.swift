@@ -2,7 +2,7 @@
 /// the daemon has beside the mount get a group of their own, and a section of mount.volfs(8).
 package enum MountOptionTable {
     package static let options: [MountOption] =
-        ownership + behaviour + resources + diagnostics + fuse + generic + refused
+        ownership + behaviour + resources + nbd + diagnostics + fuse + generic + refused
 
     /// The option that a word of this name means. Names that begin with `x-` or `X-` are mount(8)'s and systemd's own.
     package static func find(_ name: String) -> MountOption? {
@@ -41,6 +41,12 @@ package enum MountOptionTable {
         MountOption(name: "max_read", value: "BYTES", group: .resources),
         MountOption(name: "direct", group: .resources),
         MountOption(name: "checksum", value: "on", group: .resources),
+    ]
+
+    private static let nbd: [MountOption] = [
+        MountOption(name: "nbd", value: "ADDRESS", group: .nbd, isValueOptional: true),
+        MountOption(name: "nbd_tls", value: "DIR", group: .nbd), MountOption(name: "nbd_insecure", group: .nbd),
+        MountOption(name: "nbd_readonly", group: .nbd),
     ]
 
     private static let diagnostics: [MountOption] = [

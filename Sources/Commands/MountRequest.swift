@@ -35,6 +35,7 @@ struct MountRequest: Sendable {
         var words = try configuration.map { path throws(Failure) in try ConfigurationFile(path: path).words } ?? []
         if let target = getenv("VOLFS_LOG") { words.append(MountWord("log=\(String(cString: target))", place: "VOLFS_LOG")) }
         var settings = try MountSettings(words + commandLine, mountpoint: mountpoint, source: source)
+        try settings.nbd.check()
         if debugs { settings.options.debugs = true }
         // Virtual machines run as somebody else.
         if getuid() == 0 && settings.options.access == .owner && settings.user == nil { settings.options.access = .everybody }

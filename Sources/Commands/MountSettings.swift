@@ -9,6 +9,8 @@ package struct MountSettings: Sendable {
     var configuration = Pool.Configuration()
     /// Seconds to wait for a pool that another process is about to release.
     package private(set) var lockWait = 30
+    /// Where the pool is served over NBD too.
+    package private(set) var nbd = NBDSettings()
     /// What `log=` names; nil leaves it to where the daemon runs.
     package private(set) var log: String?
     package private(set) var logLevel = Log.Level.info
@@ -53,6 +55,9 @@ package struct MountSettings: Sendable {
             if word.name == "checksum" && word.value != "on" { throw word.wrong("needs on, which it always is") }
             try word.check(against: option)
             try takeResources(word)
+        case .nbd:
+            try word.check(against: option)
+            try takeNBD(word)
         case .diagnostics:
             try word.check(against: option)
             try takeDiagnostics(word)
@@ -102,6 +107,19 @@ package struct MountSettings: Sendable {
         case "max_read": options.maximumRead = UInt32(try word.number(4096...1_048_576))
         case "direct": isDirect = true
         default: break
+        }
+    }
+
+    private mutating func takeNBD(_ word: MountWord) throws(Failure) {
+        switch word.name {
+        case "nbd":
+            guard let text = word.value else { return nbd.addresses.append(NBDAddress.standard(forPool: options.source)) }
+            guard let address = NBDAddress.parse(text) else { throw word.wrong("needs unix:PATH or HOST:PORT, as nbd=unix:/run/pool.sock") }
+            nbd.addresses.append(address)
+        case "nbd_tls": nbd.certificates = Path.absolute(try word.text())
+        case "nbd_insecure": nbd.isInsecure = true
+        case "nbd_readonly": nbd.isReadOnly = true
+        default: preconditionFailure("an option of the table that nobody takes: \(word.name)")
         }
     }
 

@@ -4,7 +4,7 @@ internal import CLinux
 internal import Glibc
 internal import LinuxIO
 public import PoolEngine
-internal import VolumeFS
+public import VolumeFS
 
 /// A pool behind a mountpoint, from mounting to the last close.
 public enum MountedPool {
@@ -12,9 +12,12 @@ public enum MountedPool {
     ///
     /// SIGTERM and SIGINT unmount; if something is open, the mountpoint is detached and what is open is served until it
     /// is closed, so that an attached loop device never sees an error. A second one ends at once, after a checkpoint.
-    /// SIGHUP, SIGUSR1 and SIGUSR2 are for the log. Returns the exit status: 0, 1 after a second signal, 3 if the pool was
+    /// `beside` starts what else serves the pool, before anybody is told that it is ready, and returns what ends that; it is
+    /// called after the last close. SIGHUP, SIGUSR1 and SIGUSR2 are for the log. Returns the exit status: 0, 1 after a second signal, 3 if the pool was
     /// suspended or could not be closed.
-    public static func run(pool: Pool, options: MountOptions, ready: () -> Void) throws(PoolError) -> Int32 {
+    public static func run(
+        pool: Pool, options: MountOptions, beside: (VolumeFileSystem) throws(PoolError) -> (() -> Void) = { _ in {} }, ready: () -> Void
+    ) throws(PoolError) -> Int32 {
         Signals.block(DaemonWatch.signals)
         let files = VolumeFileSystem(pool: pool, options: settings(options, pool))
         // What is written back for the sake of free memory may be a filesystem in one of our volumes. Where the kernel does
@@ -22,21 +25,30 @@ public enum MountedPool {
         volfs_become_io_flusher()
         let session = try FuseSession(files: files, options: options)
         let watch: DaemonWatch
+        let endBeside: () -> Void
+        do throws(PoolError) {
+            endBeside = try beside(files)
+        } catch {
+            session.close()
+            throw error
+        }
         do throws(PoolError) {
             let workers = try FuseWorkers(session, count: max(2, options.threads), idle: options.idleThreads)
             watch = DaemonWatch(files: files, options: options, workers: workers)
-            let maintenance = try JoinableThread { maintain(files, until: watch) }
+            let maintenance = try JoinableThread { files.maintain { watch.isEnded } }
             let watcher = try JoinableThread { watch.run() }
             ready()
             options.reporter.begin(["READY=1", "MAINPID=\(getpid())"], extends: false) { files.summary }
             workers.join()
             files.endEvents()
+            endBeside()
             options.reporter.begin(["STOPPING=1"], extends: true) { "storing changes" }
             watch.end()
             maintenance.join()
             watcher.join()
         } catch {
             // A thread could not be started. Those that were end with the mount.
+            endBeside()
             files.endEvents()
             session.close()
             throw error
@@ -98,20 +110,5 @@ public enum MountedPool {
         settings.threads = FuseWorkers.maximum
         settings.transfer = FuseContext.maximumTransfer
         return settings
-    }
-
-    private static func maintain(_ files: VolumeFileSystem, until watch: DaemonWatch) {
-        var hasMore = false
-        while !watch.isEnded {
-            if !hasMore { pause(milliseconds: 50) }
-            do throws(PoolError) {
-                hasMore = try files.pool.maintain()
-            } catch {
-                // A pool that is full or suspended says so to whoever writes; here there is only the next attempt.
-                hasMore = false
-                pause(milliseconds: 200)
-            }
-            files.tend()
-        }
     }
 }

@@ -13,6 +13,7 @@ import Testing
         let samples = [
             "SIZE": "256M", "COUNT": "3", "SECONDS": "1", "BYTES": "65536", "MODE": "750", "USER": "0", "GROUP": "0", "TIME": "7d",
             "FILE": "/none", "TARGET": "syslog", "NAME": "any", "TEXT": "any",
+            "ADDRESS": "127.0.0.1:10809", "DIR": "/none",
         ]
         return "\(name)=\(option.choices?.first ?? samples[value] ?? value)"
     }
