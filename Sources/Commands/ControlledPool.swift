@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 internal import LinuxIO
+internal import PoolEngine
 internal import VolumeFS
 
 /// A mounted pool, reached through its mount: each command is what a shell would type there.
@@ -138,9 +139,18 @@ final class ControlledPool: PoolAccess {
         try call(volume) { value.map { volfs_set_attribute(path, name, $0, $0.utf8.count) } ?? volfs_remove_attribute(path, name) }
     }
 
-    private func propertyDirectory(_ name: String) -> String {
+    private func directory(_ name: String) -> String {
         let (volume, snapshot) = split(name)
-        return snapshot.map { "snap/\(volume)/\($0)/prop" } ?? "vol/\(volume)/prop"
+        return snapshot.map { "snap/\(volume)/\($0)" } ?? "vol/\(volume)"
+    }
+
+    private func propertyDirectory(_ name: String) -> String { directory(name) + "/prop" }
+
+    func usage(_ object: ObjectLine) throws(Failure) -> ObjectUsage? {
+        guard let info = FlatJSON(try read(directory(object.name) + "/info.json")),
+            let used = UInt64(info["used"]), let unique = UInt64(info["unique"]), let written = UInt64(info["written"])
+        else { return nil }
+        return ObjectUsage(used: used, unique: unique, written: written)
     }
 
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)] {

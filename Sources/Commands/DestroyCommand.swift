@@ -1,4 +1,5 @@
 internal import Glibc
+internal import PoolEngine
 internal import VolumeFS
 
 /// `volfs destroy`: what goes is said before anybody is asked.
@@ -6,11 +7,13 @@ enum DestroyCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let isDryRun = arguments.has("dry-run"), isConfirmed = arguments.has("yes")
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
-        let doomed = try select(try pool.list(), arguments)
+        var doomed = try select(try pool.list(), arguments)
+        if isDryRun { doomed = try pool.counted(doomed) }
         if isDryRun && arguments.isJSON { say(json(doomed, isDryRun: true)) }
         if !arguments.isJSON && (isDryRun || !isConfirmed || arguments.has("verbose")) {
             let verb = isDryRun ? "would destroy" : "will destroy"
             for object in doomed { say("\(verb) \(object.name) (\(cost(of: object)))") }
+            if isDryRun && doomed.count > 1 { say("each as if it alone went; together they may free more, or what two of them count but once") }
         }
         if isDryRun { return 0 }
         if !isConfirmed { try confirm() }
@@ -30,7 +33,9 @@ enum DestroyCommand {
     }
 
     /// What destroying one object costs whoever does it.
-    static func cost(of object: ObjectLine) -> String { "\(Wording.size(object.referenced)) referenced" }
+    static func cost(of object: ObjectLine) -> String {
+        "\(Wording.size(object.referenced)) referenced" + (object.usage.map { ", frees \(Wording.size($0.unique))" } ?? "")
+    }
 
     /// What goes, snapshots before their volume.
     private static func select(_ lines: [ObjectLine], _ arguments: Arguments) throws(Failure) -> [ObjectLine] {

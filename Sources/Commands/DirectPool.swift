@@ -164,6 +164,8 @@ final class DirectPool: PoolAccess {
         return VolumeFileSystem(pool: pool, options: options)
     }
 
+    func usage(_ object: ObjectLine) throws(Failure) -> ObjectUsage? { try? pool.usage(of: object.id) }
+
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)] {
         try run(name) { () throws(PoolError) in try files.allProperties(find(name)) }
     }

@@ -10,7 +10,7 @@ enum InfoCommand {
             say(arguments.isJSON ? summary.json.description : text(summary))
             return 0
         }
-        let lines = try ListCommand.select(try pool.list(), names: names)
+        let lines = try pool.counted(try ListCommand.select(try pool.list(), names: names))
         if arguments.isJSON {
             say(lines.count == 1 ? lines[0].json.description : ListCommand.json(lines))
         } else {

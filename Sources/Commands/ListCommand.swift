@@ -18,6 +18,8 @@ enum ListCommand {
         var lines = try select(try pool.list(), names: names, isRecursive: arguments.has("recursive")).filter { line in
             wanted.contains("all") || wanted.contains(line.isSnapshot ? "snapshot" : "volume") || (wanted.contains("clone") && line.origin != nil)
         }
+        // A walk for each object, so only if that was asked for.
+        if (columns + [sort ?? ""]).contains(where: { ObjectLine.counted.contains($0) }) { lines = try pool.counted(lines) }
         if let sort { lines = sorted(lines, by: sort, isReverse: isReverse) }
         if arguments.isJSON {
             say(json(lines))

@@ -1,4 +1,4 @@
-internal import PoolEngine
+package import PoolEngine
 package import VolumeFS
 
 /// A volume or a snapshot as commands show it, whether the pool is mounted or not.
@@ -14,6 +14,8 @@ package struct ObjectLine: Equatable, Sendable {
     package var uuid: String
     package var origin: String?
     package var snapshots: Int
+    /// Nil unless somebody has had it counted.
+    package var usage: ObjectUsage?
 
     /// A line of `.ctl/list`; nil if it is none.
     package init?(line: String) {
@@ -44,7 +46,9 @@ package struct ObjectLine: Equatable, Sendable {
         snapshots = info.snapshotCount
     }
 
-    package static let columns = ["name", "type", "size", "referenced", "created", "origin", "snapshots", "id", "guid"]
+    package static let columns = ["name", "type", "size", "referenced"] + counted + ["created", "origin", "snapshots", "id", "guid"]
+    /// The columns for which the object's map is walked.
+    package static let counted = ["used", "unique", "written"]
 
     /// What stands in a column; nil for one there is not.
     package func text(_ column: String, exact: Bool) -> String? {
@@ -53,6 +57,9 @@ package struct ObjectLine: Equatable, Sendable {
         case "type": isSnapshot ? "snapshot" : "volume"
         case "size": exact ? "\(size)" : Wording.size(size)
         case "referenced": exact ? "\(referenced)" : Wording.size(referenced)
+        case "used": size(usage?.used, exact)
+        case "unique": size(usage?.unique, exact)
+        case "written": size(usage?.written, exact)
         case "created": exact ? "\(created / 1_000_000_000)" : Wording.time(created)
         case "origin": origin ?? "-"
         case "snapshots": "\(snapshots)"
@@ -62,10 +69,15 @@ package struct ObjectLine: Equatable, Sendable {
         }
     }
 
+    private func size(_ value: UInt64?, _ exact: Bool) -> String { value.map { exact ? "\($0)" : Wording.size($0) } ?? "-" }
+
     package var json: JSON {
-        .fields([
+        let counted: [(String, JSON)] =
+            usage.map { [("used", .size($0.used)), ("unique", .size($0.unique)), ("written", .size($0.written))] } ?? []
+        return .fields([
             ("schema", .text("volfs.volume/1")), ("name", .text(name)), ("guid", .text(uuid)),
             ("type", .text(isSnapshot ? "snapshot" : "volume")), ("size", .size(size)), ("referenced", .size(referenced)),
+        ] + counted + [
             ("created", .text(Wording.time(created))), ("origin", origin.map { .text($0) } ?? .null),
             ("snapshots", .number(Int64(snapshots))), ("id", .size(id)),
         ])

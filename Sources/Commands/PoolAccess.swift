@@ -1,3 +1,5 @@
+internal import PoolEngine
+
 /// The two ways to a pool: through its mount's control directory, or opening it. Commands do not know which they have.
 protocol PoolAccess: AnyObject {
     /// The pool's file.
@@ -25,6 +27,8 @@ protocol PoolAccess: AnyObject {
     func differences(
         _ volume: String, from: String, to: String?, _ body: (_ offset: UInt64, _ count: UInt64, _ isHole: Bool) throws(Failure) -> Void
     ) throws(Failure)
+    /// What the object takes, counted now. Nil where that cannot be: its map is damaged, or is changing too fast.
+    func usage(_ object: ObjectLine) throws(Failure) -> ObjectUsage?
     /// What is set or computed of a volume or a snapshot.
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)]
     /// An empty value removes it.
@@ -41,6 +45,15 @@ protocol PoolAccess: AnyObject {
     func grow(to size: UInt64) throws(Failure)
     /// After the last call: what was changed is durable.
     func finish() throws(Failure)
+}
+
+extension PoolAccess {
+    /// The objects with what they take.
+    func counted(_ lines: [ObjectLine]) throws(Failure) -> [ObjectLine] {
+        var lines = lines
+        for index in lines.indices { lines[index].usage = try usage(lines[index]) }
+        return lines
+    }
 }
 
 /// `VOL@SNAP` taken apart.

@@ -16,6 +16,7 @@ extension Pool {
         package var catalogLeaves: [Pair] = []
         package var catalogNodes: [Pair] = []
         package var shareNodes: [Pair] = []
+        package var propertyNodes: [Pair] = []
         package var interiorNodes: [Pair] = []
         package var leaves: [UInt64] = []
         package var dataBlocks: [UInt64] = []
@@ -52,6 +53,7 @@ extension Pool {
         layout.catalogLeaves = (levels.first ?? []).map(pair)
         layout.catalogNodes = levels.dropFirst().flatMap { $0 }.map(pair)
         layout.shareNodes = state.withLock { $0.shares.tree.levels }.flatMap { $0.sorted { $0.key < $1.key }.map(\.value) }.map(pair)
+        layout.propertyNodes = state.withLock { $0.versions.values.flatMap(\.propertyNodes) }.map(pair)
         layout.interiorNodes = survey.nodes.filter { $0.level > 0 }.map { pair($0.pointer) }
         layout.leaves = survey.nodes.filter { $0.level == 0 }.map { map.offset(of: $0.pointer.address) }
         let nodes = Set(survey.nodes.flatMap { [$0.pointer.address, $0.pointer.copy] })

@@ -138,10 +138,12 @@ extension VolumeFileSystem {
     }
 
     private func infoText(_ info: ObjectInfo) throws(PoolError) -> String {
+        let usage = try? pool.usage(of: info.id)
+        func number(_ value: UInt64?) -> String { value.map { "\($0)" } ?? "-" }
         var lines = [
             ("name", info.fullName), ("type", info.isSnapshot ? "snapshot" : "volume"), ("size", "\(info.size)"),
-            ("referenced", "\(info.referenced)"), ("created", Wording.time(info.created)), ("guid", info.uuid.text),
-            ("origin", info.origin ?? "-"),
+            ("referenced", "\(info.referenced)"), ("used", number(usage?.used)), ("unique", number(usage?.unique)), ("written", number(usage?.written)),
+            ("created", Wording.time(info.created)), ("guid", info.uuid.text), ("origin", info.origin ?? "-"),
         ]
         if !info.isSnapshot { lines.append(("reserved", "\(info.reserved)")) }
         if !info.isSnapshot { lines.append(("snapshots", "\(info.snapshotCount)")) }
@@ -151,10 +153,14 @@ extension VolumeFileSystem {
     }
 
     private func infoJSON(_ info: ObjectInfo) throws(PoolError) -> String {
-        JSON.object([
+        // A node that cannot be read leaves everything else to tell.
+        let usage = try? pool.usage(of: info.id)
+        func number(_ value: UInt64?) -> JSON { value.map { .size($0) } ?? .null }
+        return JSON.object([
             ("schema", .text("volfs.volume/1")), ("name", .text(info.fullName)), ("guid", .text(info.uuid.text)),
             ("type", .text(info.isSnapshot ? "snapshot" : "volume")), ("size", .size(info.size)),
-            ("referenced", .size(info.referenced)), ("reserved", .size(info.reserved)), ("created", .text(Wording.time(info.created))),
+            ("referenced", .size(info.referenced)), ("used", number(usage?.used)), ("unique", number(usage?.unique)),
+            ("written", number(usage?.written)), ("reserved", .size(info.reserved)), ("created", .text(Wording.time(info.created))),
             ("origin", info.origin.map { .text($0) } ?? .null), ("snapshots", .number(Int64(info.snapshotCount))),
             ("open", .number(Int64(openCount(info.id)))),
             ("properties", .fields(try setProperties(info.id).map { ($0.name, .text($0.value)) })),

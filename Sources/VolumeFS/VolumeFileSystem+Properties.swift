@@ -42,7 +42,9 @@ extension VolumeFileSystem {
     /// What `volfs set` can set.
     package static let settableNames = Settable.allCases.map(\.rawValue)
 
-    private static let computed = ["size", "referenced", "created", "guid", "origin", "generation", "snapshots", "open", "reserved"]
+    /// For which the object's map is walked.
+    private static let counted = ["used", "unique", "written"]
+    private static let computed = ["size", "referenced"] + counted + ["created", "guid", "origin", "generation", "snapshots", "open", "reserved"]
 
     // MARK: Extended attributes
 
@@ -114,6 +116,9 @@ extension VolumeFileSystem {
         return switch name {
         case "size": "\(info.size)"
         case "referenced": "\(info.referenced)"
+        case "used": "\(try pool.usage(of: id).used)"
+        case "unique": "\(try pool.usage(of: id).unique)"
+        case "written": "\(try pool.usage(of: id).written)"
         case "created": Wording.time(info.created)
         case "guid": info.uuid.text
         case "origin": info.origin
@@ -131,7 +136,10 @@ extension VolumeFileSystem {
     func propertyNames(_ id: UInt64) throws(PoolError) -> [String] {
         let isSnapshot = try pool.info(id).isSnapshot
         var names: [String] = []
-        for name in Self.computed where try computedValue(name, id) != nil { names.append(name) }
+        // Those that take a walk every object has, and nobody wants their values yet.
+        for name in Self.computed {
+            if Self.counted.contains(name) { names.append(name) } else if try computedValue(name, id) != nil { names.append(name) }
+        }
         return names + Settable.allCases.filter { isSnapshot ? [.comment, .hold].contains($0) : $0 != .hold }.map(\.rawValue)
     }
 

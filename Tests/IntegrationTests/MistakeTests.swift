@@ -174,7 +174,7 @@ extension IntegrationTests {
             "$V" new "$P" f 10M; "$V" snapshot "$M" f@x; VOLFS_POOL=$P "$V" clone f@x g; "$V" rename "$P" f@x f@y; "$V" resize "$P" g 5M --shrink
             "$V" destroy "$P" f@y -y; "$V" destroy "$P" b -n | grep -q 'would destroy b'; "$V" destroy "$P" b -y
             unmount_pool
-            both list "$P"; both list -H -p -o name,type,size,referenced,created,origin,snapshots,id,guid "$P"; both list --json "$P"
+            both list "$P"; both list -H -p -o name,type,size,referenced,used,unique,written,created,origin,snapshots,id,guid "$P"; both list --json "$P"
             both info "$P" a a@s1; both info --json "$P" g; both list -t snapshot "$P"; both list -t clone -H -o name,origin "$P"
             same "$("$V" list -H -o name "$P" | tr '\\n' ' ')" "a a@s1 a@s3 c e f g "
             same "$("$V" list -H -p -o name,size,origin "$P" a c e g | tr '\\t\\n' ', ')" "a,15728640,- c,10485760,a@s1 e,10485760,a g,5242880,- "

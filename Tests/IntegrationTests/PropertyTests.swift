@@ -38,7 +38,7 @@ extension IntegrationTests {
             echo 2000000 > $P1/quota; fails 1 dd if=/dev/urandom of="$M/v" bs=1M seek=1 count=2 conv=notrunc; says 'No space'
             dd if=/dev/urandom of="$M/v" bs=1M count=1 conv=notrunc status=none; echo > $P1/quota
             dd if=/dev/urandom of="$M/v" bs=1M seek=1 count=2 conv=notrunc status=none
-            same "$(ls $P1 | tr '\n' ' ')" "$(echo comment created fixed generation group guid open quota readonly referenced shrink size snapshot_limit snapshots '')"
+            same "$(ls $P1 | tr '\n' ' ')" "$(echo comment created fixed generation group guid open quota readonly referenced reservation reserved shrink size snapshot_limit snapshots unique unreserve-on-discard used written '')"
             unmount_pool; clean; "$V" dump "$P" > d; "$V" restore "$P" d --force; mount_pool; same "$(x get "$M/c" user.note)" hello
             unmount_pool; clean
             """)

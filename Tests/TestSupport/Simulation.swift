@@ -92,6 +92,17 @@ package final class Simulation: @unchecked Sendable {
         try finish()
     }
 
+    /// Runs a history made up from the seed, without crashes, and shows the pool after every step.
+    package func run(showing body: (Pool, SimulatedDisk) throws -> Void) throws {
+        disk.keepPoints(every: 0, seed: seed)
+        var generator = StepGenerator(seed: seed, volumeSize: options.volumeSize, nests: options.nests)
+        for _ in 0..<options.steps {
+            try perform(generator.next(in: model))
+            try body(pool, disk)
+        }
+        try finish()
+    }
+
     /// Runs the given steps, and judges the crashes in those from `first` on.
     package func run(_ steps: [ScheduledStep], judgingFrom first: Int = 0) throws {
         for (index, step) in steps.enumerated() {

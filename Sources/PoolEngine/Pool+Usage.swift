@@ -1,0 +1,79 @@
+public import BlockStorage
+internal import Synchronization
+
+extension Pool {
+    /// What the object takes, counted by walking its map beside those of the versions around it: whatever they share is passed over,
+    /// and of a volume that never had a snapshot or a clone only interior nodes are read. Others go on meanwhile, as the lock is
+    /// held for a few nodes at a time. Any thread may call. Throws `.notFound`, `.cancelled`, `.corrupt` for a node that cannot be
+    /// read, `.inUse` if snapshots or clones of it come and go faster than it can be counted.
+    public func usage(of object: UInt64, control: JobControl = JobControl()) throws(PoolError) -> ObjectUsage {
+        for _ in 0..<8 {
+            let plan = try state.withLock { state throws(PoolError) in state.usagePlan(of: try state.version(of: object)) }
+            var count = UsageCount(pool: self, object: object, plan: plan, control: control)
+            if let usage = try count.run() { return usage }
+        }
+        throw .inUse
+    }
+}
+
+/// One run of `Pool.usage(of:)`.
+private struct UsageCount {
+    let pool: Pool
+    let object: UInt64
+    let plan: UsagePlan
+    let control: JobControl
+    /// Of the version tree for which the plan is known to hold.
+    private var stamp: UsagePlan.Stamp?
+
+    init(pool: Pool, object: UInt64, plan: UsagePlan, control: JobControl) {
+        (self.pool, self.object, self.plan, self.control) = (pool, object, plan, control)
+    }
+
+    /// Nil if the version tree changed, so that the plan does not hold any more.
+    mutating func run() throws(PoolError) -> ObjectUsage? {
+        var tally = ReferenceTally()
+        guard let own = try walk(plan.version, others: plan.children, keeper: nil, &tally) else { return nil }
+        // Mostly the first departure is the walk just made.
+        let isDone = plan.departures.contains { $0.version == plan.version && plan.children == ($0.survivor.map { [$0] } ?? []) }
+        var freed = isDone ? own.nodes + own.freed : 0
+        if !isDone { tally = ReferenceTally() }
+        for departure in plan.departures where !isDone || departure.version != plan.version {
+            let others = departure.survivor.map { [$0] } ?? []
+            guard let walk = try walk(departure.version, others: others, keeper: departure.keeper, &tally) else { return nil }
+            freed += walk.nodes + walk.freed
+        }
+        var written = own.written
+        if !plan.children.isEmpty {
+            var ignored = ReferenceTally()
+            guard let whole = try walk(plan.version, others: [], keeper: nil, &ignored) else { return nil }
+            written = whole.written
+        }
+        let unit = UInt64(pool.geometry.blockSize)
+        return ObjectUsage(used: (own.nodes + own.references) * unit, unique: freed * unit, written: written * unit)
+    }
+
+    private mutating func walk(
+        _ version: UInt64, others: [UInt64], keeper: UInt64?, _ tally: inout ReferenceTally
+    ) throws(PoolError) -> UsageWalk? {
+        let start = pool.state.withLock { state in
+            state.versions[version].map { UsageWalk($0, others: others, keeper: keeper, geometry: state.geometry) }
+        }
+        guard var walk = start else { return nil }
+        while !walk.isDone {
+            if control.isCancelled { throw .cancelled }
+            let isValid = try pool.withNodes { state, missing throws(PoolError) -> Bool? in
+                guard try holds(state) else { return false }
+                return walk.advance(state, &tally, steps: 128, missing: &missing) ? true : nil
+            }
+            if !isValid { return nil }
+        }
+        return walk
+    }
+
+    private mutating func holds(_ state: borrowing PoolState) throws(PoolError) -> Bool {
+        if state.versionStamp == stamp { return true }
+        guard state.usagePlan(of: try state.version(of: object)) == plan else { return false }
+        stamp = state.versionStamp
+        return true
+    }
+}

@@ -1,0 +1,84 @@
+internal import BlockStorage
+internal import PoolEngine
+internal import TestSupport
+import Testing
+
+/// The exact accounting, in random histories with snapshots, clones, rollbacks, shared blocks and freeing cut off anywhere.
+@Suite(.serialized) struct UsageTests {
+    private struct Wrong: Error { var text: String }
+
+    /// Used, unique and written are what a count of everything finds, while deleted versions are half freed and when they are
+    /// gone; a checkpoint changes none of them; and deleting an object gives back exactly what was its own.
+    @Test(arguments: 0..<30) func figuresAreExact(batch: UInt64) throws {
+        var compared = 0, deleted = 0
+        for seed in batch * 10..<batch * 10 + 10 {
+            var options = Campaign.options(seed: seed, brokenRule: nil)
+            options.steps = 40
+            let simulation = try Simulation(seed: seed, options: options)
+            var step = 0
+            var random = SeededRandom(seed: seed ^ 0x05a6e)
+            do {
+                try simulation.run { pool, disk in
+                    step += 1
+                    guard step % 5 == 0 else { return }
+                    try compareAcrossCheckpoint(pool)
+                    compared += try compare(pool)
+                    try pool.finishReaping()
+                    compared += try compare(pool)
+                    let objects = objects(pool).filter { $0.isSnapshot || $0.snapshotCount == 0 }
+                    guard let object = objects.randomElement(using: &random) else { return }
+                    try compareWithDeleting(object, pool, SimulatedDisk(image: disk.image), seed)
+                    deleted += 1
+                }
+            } catch {
+                let text = (error as? Wrong)?.text ?? "\(error)"
+                Issue.record("seed \(seed), after step \(step): \(text)\n\(simulation.script.map(\.text).joined(separator: "\n"))")
+                return
+            }
+        }
+        // Else it compares nothing.
+        #expect(compared > 200 && deleted > 20, "\(compared) compared, \(deleted) deleted")
+    }
+
+    private func objects(_ pool: Pool) -> [ObjectInfo] { pool.volumes().flatMap { [$0] + pool.snapshots(of: $0.id) } }
+
+    /// What is not stored yet counts as it will be.
+    private func compareAcrossCheckpoint(_ pool: Pool) throws {
+        let before = try objects(pool).map { try pool.usage(of: $0.id) }
+        try pool.checkpoint()
+        for (object, old) in zip(objects(pool), before) {
+            let new = try pool.usage(of: object.id)
+            if new != old { throw Wrong(text: "\(object.fullName): \(old), and \(new) after a checkpoint") }
+        }
+    }
+
+    private func compare(_ pool: Pool) throws -> Int {
+        let oracle = try UsageOracle(pool)
+        for object in objects(pool) {
+            var found = try pool.usage(of: object.id)
+            guard var expected = oracle.usage(of: object.id) else { throw Wrong(text: "\(object.fullName) is not in the dump") }
+            // What is still being freed holds references too, and whether the last one goes is open.
+            if oracle.isFreeing && oracle.hasShares { (found.unique, expected.unique) = (0, 0) }
+            if found != expected { throw Wrong(text: "\(object.fullName): \(found), expected \(expected)") }
+        }
+        return objects(pool).count
+    }
+
+    /// On a copy of the disk. Blocks of catalog, properties and the table of shared blocks are nobody's.
+    private func compareWithDeleting(_ object: ObjectInfo, _ pool: Pool, _ disk: SimulatedDisk, _ seed: UInt64) throws {
+        let unique = try pool.usage(of: object.id).unique
+        let copy = try Pool.openTiny(disk, seed: seed)
+        let before = try mapped(copy)
+        try copy.delete(object.id)
+        try copy.finishReaping()
+        try copy.close()
+        let freed = try before - mapped(copy)
+        if freed != unique { throw Wrong(text: "deleting \(object.fullName) frees \(freed), \(unique) was promised") }
+    }
+
+    private func mapped(_ pool: Pool) throws -> UInt64 {
+        let layout = try pool.layout()
+        let pairs = layout.catalogLeaves.count + layout.catalogNodes.count + layout.shareNodes.count + layout.propertyNodes.count
+        return pool.usage().allocated - UInt64(2 * pairs * layout.blockSize)
+    }
+}
