@@ -67,14 +67,14 @@ struct BlockRanges: Equatable, Sendable {
     init() {}
     private init(ranges: [Range<UInt64>]) { self.ranges = ranges }
 
-    /// Nothing, if the bytes are not what `encoded` makes.
-    init(decoding bytes: [UInt8]) {
-        guard bytes.count % 16 == 0 else { return }
+    /// Nothing, if the bytes are not what `encoded` makes of at most `limit` ranges below block `end`.
+    init(decoding bytes: [UInt8], limit: Int, below maximum: UInt64) {
+        guard bytes.count % 16 == 0, bytes.count / 16 <= limit else { return }
         bytes.withUnsafeBytes { raw in
             for at in stride(from: 0, to: raw.count, by: 16) {
                 let first: UInt64 = raw.integer(at: at), count: UInt64 = raw.integer(at: at + 8)
                 let (end, overflow) = first.addingReportingOverflow(count)
-                guard !overflow, end < 1 << 62, count > 0, first >= self.end else {
+                guard !overflow, end <= maximum, count > 0, first >= self.end else {
                     ranges = []
                     return
                 }

@@ -199,7 +199,8 @@ struct DumpReader {
     private mutating func takeProperty(_ rest: Substring) throws(PoolError) {
         let words = rest.split(separator: " ")
         guard words.count == 3, let id = UInt64(words[0]), versions.last?.record.id == id, versions.last?.record.state != .hidden,
-            let name = Self.bytes(words[1]).flatMap({ String(validating: $0, as: UTF8.self) }), let value = Self.bytes(words[2])
+            let name = Self.bytes(words[1]).flatMap({ String(validating: $0, as: UTF8.self) }), let value = Self.bytes(words[2]),
+            name.utf8.count <= 255, value.count <= PropertyChain.maximumSize - 4
         else { throw .malformed(line: number) }
         properties[id, default: [:]][name] = value
         guard PropertyChain.encode(properties[id] ?? [:]).count <= PropertyChain.maximumSize else { throw .malformed(line: number) }

@@ -16,7 +16,7 @@ extension Pool {
                 let step = min(asked, try device.room) / segment * segment
                 guard step >= 2 * segment else { return false }
                 try device.grow(to: try device.size + step)
-                try grow()
+                try growOnce()
                 return true
             } catch {
                 // Whatever the reason, the pool is as full as it was.

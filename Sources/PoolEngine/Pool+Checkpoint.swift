@@ -57,6 +57,7 @@ extension Pool {
                 let isForced = reason == .closing || reason == .recovery || reason == .growing
                 guard isForced || state.hasChanges else { return nil }
                 if verifiesAccounting { try verifyAccounting(state) }
+                state.makeRoomForCheckpoint()
                 do throws(PoolError) {
                     return try state.freeze(reason, now: environment.now(), nonce: environment.random())
                 } catch {
@@ -273,6 +274,13 @@ extension PoolState {
     /// True if a checkpoint would store anything new.
     var hasChanges: Bool {
         !dirtyVersions.isEmpty || shares.hasChanges || space.deltaCount > 0 || journal.lastLSN + 1 > superblock.journalLSN
+    }
+
+    /// A checkpoint comes before whoever reads an old one.
+    mutating func makeRoomForCheckpoint() {
+        guard pinnedEpoch != nil, space.freeCount < dirtyBlocks + shares.rewriteBlocks else { return }
+        pinnedEpoch = nil
+        endQuarantine(upTo: superblock.epoch)
     }
 
     /// Ends the quarantine of blocks whose release is durable already. True if there were any.

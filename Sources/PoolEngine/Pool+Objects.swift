@@ -146,6 +146,7 @@ extension Pool {
             var records: [JournalRecord] = []
             for volume in volumes {
                 let source = try state.writableVersion(of: volume)
+                if ObjectName.isAside(source.record.name) { throw .notFound }
                 if state.snapshotNames[volume]?[name] != nil { throw .exists }
                 var attributes = source.record.attributes
                 attributes.mode &= ~0o222
@@ -182,6 +183,7 @@ extension Pool {
         _ = try change(.freeing, versions: 2) { state, environment throws(PoolError) in
             let versions = (try state.version(of: first), try state.version(of: second))
             guard versions.0.record.state == .volume, versions.1.record.state == .volume else { throw .invalid(.destination) }
+            if [versions.0, versions.1].contains(where: { ObjectName.isAside($0.record.name) }) { throw .notFound }
             if first == second { return (first, []) }
             return (first, [.swap(versions.0.id, versions.1.id, time: environment.now())])
         }
@@ -247,20 +249,33 @@ extension Pool {
 
     /// Changes a volume's size in bytes. What is cut off is freed, and reads as zero if the volume grows again. Durable
     /// on return. Throws `.tooLarge` beyond the format's largest volume, `.inUse` while another call makes it smaller.
-    public func resize(_ volume: UInt64, to size: UInt64) throws(PoolError) {
+    ///
+    /// With `onlyLarger` a volume that has become as large meanwhile stays as it is: for what makes room for itself beside writers
+    /// who do so too.
+    public func resize(_ volume: UInt64, to size: UInt64, onlyLarger: Bool = false) throws(PoolError) {
         try checkSize(size)
+        while try !resizeOnce(volume, to: size, onlyLarger: onlyLarger) {}
+    }
+
+    /// False if somebody else made the volume larger than `size` meanwhile.
+    private func resizeOnce(_ volume: UInt64, to size: UInt64, onlyLarger: Bool) throws(PoolError) -> Bool {
         let old = try state.withLock { state throws(PoolError) -> UInt64 in
             let old = try state.writableVersion(of: volume).record.size
+            if onlyLarger && size <= old { return old }
             if state.shrinking[volume] != nil { throw .inUse }
             if size < old { state.shrinking[volume] = size }
             return old
         }
+        if onlyLarger && size <= old { return true }
         defer { if size < old { state.withLock { $0.shrinking[volume] = nil } } }
         if size < old { try discardRange(volume, from: size, to: old, size: old) }
         // Once the end is cut off the new size must follow, so that takes the last space if need be.
         let tier: PoolState.Tier = size < old ? .freeing : .administrative
+        var isDone = true
         _ = try change(tier, versions: 1, extra: { 2 * Geometry.maximumLevel + $0.propertyBlocks(volume) }) { state, environment throws(PoolError) in
             let version = try state.writableVersion(of: volume), now = environment.now()
+            isDone = version.record.size == old || version.record.size <= size
+            if !isDone { return (volume, []) }
             let resize = JournalRecord.resize(version: version.id, size: size, time: now)
             // What is cut off is not reserved any more.
             let blocks = state.geometry.blocks(covering: size)
@@ -269,6 +284,7 @@ extension Pool {
             let value = kept.isEmpty ? nil : kept.encoded
             return (volume, [resize, .property(version: version.id, name: PoolState.reservedProperty, value: value, time: now)])
         }
+        return isDone
     }
 
     private func checkSize(_ size: UInt64) throws(PoolError) {
@@ -304,7 +320,8 @@ extension Pool {
                 guard versions * (state.catalogPathBlocks + 2) + (try extra(&state)) + (try promise(&state)) <= needed else { return nil }
                 let (object, records) = try body(&state, environment)
                 let lsn = state.append(records, version: nil)
-                state.objects[object]?.lastLSN = lsn
+                // Nothing to do is nothing new to make durable either.
+                if lsn > 0 { state.objects[object]?.lastLSN = lsn }
                 return (object, lsn)
             }
             guard let made else { continue }

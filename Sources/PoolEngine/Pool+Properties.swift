@@ -21,8 +21,10 @@ extension Pool {
             if value == nil && version.properties[name] == nil { throw .notFound }
             var after = version.properties
             after[name] = value
+            // What is reserved is not of the user's making.
+            after[PoolState.reservedProperty] = nil
             let size = PropertyChain.encode(after).count
-            guard size <= PropertyChain.maximumSize else { throw .tooLarge(size: UInt64(size), limit: UInt64(PropertyChain.maximumSize)) }
+            guard value == nil || size <= PropertyChain.maximumSize else { throw .tooLarge(size: UInt64(size), limit: UInt64(PropertyChain.maximumSize)) }
             return (object, [.property(version: version.id, name: name, value: value, time: environment.now())])
         }
     }

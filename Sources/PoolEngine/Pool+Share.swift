@@ -29,7 +29,9 @@ extension Pool {
         var done: UInt64 = 0, lsn: UInt64 = 0
         while done < blocks {
             if control.isCancelled { break }
-            let part = BlockCopy(source: source, destination: destination, from: from + done, to: to + done, count: blocks - done)
+            let part = BlockCopy(
+                source: source, destination: destination, from: from + done, to: to + done, count: blocks - done,
+                partialEnds: isWhole && count % unit != 0 ? (end, targetEnd) : nil)
             do throws(PoolError) {
                 let step = try share(part, size: min(targetEnd, (to + blocks) * unit))
                 lsn = max(lsn, step.lsn)
@@ -48,6 +50,8 @@ extension Pool {
     struct BlockCopy: Sendable {
         var source: UInt64, destination: UInt64
         var from: UInt64, to: UInt64, count: UInt64
+        /// Ends of both ranges in bytes, if they end within a block: it can be shared only while nothing lies behind them in it.
+        var partialEnds: (source: UInt64, destination: UInt64)?
     }
 
     private struct ShareStep: Sendable {
@@ -125,6 +129,9 @@ extension PoolState {
         let source = try version(of: copy.source)
         let version = try writableVersion(of: copy.destination)
         let end = copy.from + copy.count
+        if let ends = copy.partialEnds, source.record.size != ends.source || version.record.size > ends.destination {
+            return SharePlan(kind: .refused, count: 0)
+        }
         guard copy.from < geometry.blocks(covering: source.record.size) else { return SharePlan(kind: .refused, count: 0) }
         guard let mapped = nextLeaf(source, from: copy.from, end: end, missing: &missing) else { return nil }
         if mapped > copy.from { return SharePlan(kind: .hole, count: mapped - copy.from) }
@@ -183,7 +190,10 @@ extension PoolState {
         if records.isEmpty { return 0 }
         version.record.modified = time
         counters.sharedBytes += UInt64(plan.entries.count { !$0.isHole } * geometry.blockSize)
-        return append(records, version: version)
+        let lsn = append(records, version: version)
+        // Whoever counted the source's own blocks before counts again.
+        objects[copy.source]?.lastLSN = lsn
+        return lsn
     }
 
     private enum ShareKind { case same, hole, block }

@@ -154,16 +154,15 @@ extension Pool {
         _ object: UInt64, persists: () -> Bool = { false }, _ need: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Int?
     ) throws(PoolError) -> Int {
         var attempt = 0, pauses = 0, rounds = 0
-        let blocks = state.withLock { $0.space.blockCount }
         while true {
-            let needed = try withNodes { state, missing throws(PoolError) -> Int? in
+            let (needed, blocks) = try withNodes { state, missing throws(PoolError) -> (Int, Int)? in
                 guard let needed = try need(&state, &missing), missing.isEmpty else { return nil }
                 if needed > 0 { state.reservedBlocks += needed }
-                return needed
+                return (needed, state.space.blockCount)
             }
             if needed > 0 { return needed }
             let (canGain, isPromised) = state.withLock { ($0.canGainSpace, $0.reservedBlocks > 0 || $0.space.heldCount > 0) }
-            if persists(), attempt == 3, canGain, rounds < 64 {
+            if persists(), attempt == 3, canGain, rounds < 64, state.withLock({ $0.pinnedEpoch == nil }) {
                 // It is there, or comes back: whoever has it has promised so.
                 (attempt, rounds) = (0, rounds + 1)
             }
@@ -209,6 +208,9 @@ extension Pool {
                 if state.isSuspended { throw .suspended }
                 if state.dirtyBlocks > dirtyLimit || state.space.deltaCount > 2 * Self.deltaLimit { return nil }
                 let frames = state.journal.framesNeeded(bytes: bytes)
+                guard frames + 5 <= state.journal.frames else {
+                    throw .tooLarge(size: UInt64(bytes), limit: UInt64(state.journal.frames * state.geometry.blockSize))
+                }
                 guard state.journal.hasRoom(for: frames, spare: 4) else { return nil }
                 state.journal.reserve(frames)
                 return frames

@@ -27,7 +27,31 @@ extension PoolState {
         heldPromises -= version.heldPromise
         body(version)
         heldPromises += version.heldPromise
+    }
+
+    /// As `changePromise`, where the ranges change.
+    private mutating func changeRanges(_ version: Version, _ body: (Version) -> Void) {
+        changePromise(version, body)
         if version.reserved.isEmpty || version.isHidden { promiseHolders.remove(version.id) } else { promiseHolders.insert(version.id) }
+    }
+
+    /// The ranges that a version's properties have.
+    private func storedRanges(_ version: Version) -> BlockRanges {
+        BlockRanges(
+            decoding: version.properties[Self.reservedProperty] ?? [], limit: maximumRanges,
+            below: geometry.maximumVolumeSize / UInt64(geometry.blockSize))
+    }
+
+    /// A version that becomes hidden has no promise any more.
+    mutating func dropPromise(_ version: Version) {
+        changeRanges(version) {
+            $0.record.state = .hidden
+            $0.reserved = BlockRanges()
+            $0.promisedData = 0
+            $0.promisedNodes = 0
+            $0.unsettled = 0
+            $0.unsettledClosed = 0
+        }
     }
 
     /// The blocks of all nodes that maps of these ranges have, with copies.
@@ -67,13 +91,17 @@ extension PoolState {
     /// Takes the ranges from the property. What is new is promised whole; of what is not reserved any more, the promise may be too
     /// large until it is counted.
     mutating func takeReservedRanges(_ version: Version) {
-        let old = version.reserved, new = BlockRanges(decoding: version.properties[Self.reservedProperty] ?? [])
+        let old = version.reserved, new = storedRanges(version)
         if old == new { return }
         let nodes = (nodeBlocks(old, level: version.level), nodeBlocks(new, level: version.level))
-        changePromise(version) {
+        let backed = countedBacked
+        countedBacked = 0
+        changeRanges(version) {
             $0.reserved = new
-            let added = Int(clamping: new.count) - Int(clamping: old.count)
-            $0.promisedData = min(Int(clamping: new.count), $0.promisedData + max(0, added))
+            let added = max(0, Int(clamping: new.count) - Int(clamping: old.count))
+            $0.promisedData = min(Int(clamping: new.count), $0.promisedData + added - min(backed, added))
+            // A replay, which counts nothing, begins with more.
+            $0.unsettled += min(backed, added)
             $0.promisedNodes = min(nodes.1, $0.promisedNodes + max(0, nodes.1 - nodes.0))
             $0.recount = nil
             $0.needsRecount = !new.isEmpty
@@ -83,12 +111,13 @@ extension PoolState {
     /// After opening: the promises as stored; with `isCountedAnew` the largest they can be, as after a repair.
     mutating func openPromises(isCountedAnew: Bool = false) {
         for version in versions.values {
-            let ranges = BlockRanges(decoding: version.properties[Self.reservedProperty] ?? [])
+            let ranges = storedRanges(version)
             let isLive = version.record.state == .volume && !ranges.isEmpty
-            changePromise(version) {
+            let nodes = nodeBlocks(ranges, level: version.level)
+            changeRanges(version) {
                 $0.reserved = isLive ? ranges : BlockRanges()
                 $0.promisedData = isLive ? Int(clamping: min($0.record.promisedData, ranges.count)) : 0
-                $0.promisedNodes = isLive ? Int(clamping: $0.record.promisedNodes) : 0
+                $0.promisedNodes = isLive ? min(nodes, Int(clamping: $0.record.promisedNodes)) : 0
                 $0.needsRecount = isLive
             }
             if isLive && isCountedAnew { promiseAll(version) }

@@ -44,6 +44,8 @@ struct PoolState: ~Copyable {
     var reservedBlocks = 0
     /// Blocks promised to volumes for their reserved ranges, without what requests have been given of it.
     var heldPromises = 0
+    /// Of ranges that are being reserved: blocks that the volume was found to have for itself.
+    var countedBacked = 0
     /// Versions that have such ranges.
     var promiseHolders: Set<UInt64> = []
     /// Of requests that write into reserved ranges: what they were given of the promise.
@@ -134,11 +136,7 @@ struct PoolState: ~Copyable {
         case .hidden: preconditionFailure("hidden twice")
         }
         dropProperties(version)
-        changePromise(version) {
-            $0.record.state = .hidden
-            $0.reserved = BlockRanges()
-            ($0.promisedData, $0.promisedNodes, $0.unsettled, $0.unsettledClosed) = (0, 0, 0, 0)
-        }
+        dropPromise(version)
         hidden.insert(version.id)
         markDirty(version)
     }

@@ -8,7 +8,8 @@ internal import BlockStorage
 struct ShareTable: ~Copyable {
     /// Bytes of memory that pages may take: 64 MiB are the counts of 64 GiB.
     static let maximumSize = 64 << 20
-    /// Beyond it a block is copied. The journal has no room for the rest of what a count could hold, so replay cannot reach that.
+    /// Beyond it a block is copied. Replay, which may begin with a count that is higher by what was freed meanwhile, stays below the
+    /// largest number by more than a journal has records.
     static let maximumCount: UInt32 = 1 << 31
 
     var tree: PageTree
@@ -17,6 +18,8 @@ struct ShareTable: ~Copyable {
     /// Pages changed since the last checkpoint.
     private var dirty: Set<UInt64> = []
     private var pages: [UInt64: Page] = [:]
+    /// Never falls: an upper bound, as finding it anew would take a look at every page.
+    private var highestPage: UInt64 = 0
     private let perPage: Int
     private let maximumPages: Int
     /// Blocks that writing the whole table takes: as it is, as the checkpoint under way has it, and as the durable one does. A
@@ -54,13 +57,14 @@ struct ShareTable: ~Copyable {
         let new = Set(addresses.map { tree.leafIndex(of: $0.value) }).filter { pages[$0] == nil }
         if new.isEmpty { return 0 }
         guard pages.count + new.count <= maximumPages else { return nil }
-        return max(0, blocks(pages: pages.count + new.count, maximum: max(pages.keys.max() ?? 0, new.max() ?? 0)) - rewriteBlocks)
+        return max(0, blocks(pages: pages.count + new.count, maximum: max(highestPage, new.max() ?? 0)) - rewriteBlocks)
     }
 
     /// Counts one more reference of a block that is in use.
     mutating func add(_ address: BlockAddress) {
         let index = tree.leafIndex(of: address.value)
         let isNew = pages[index] == nil
+        highestPage = max(highestPage, index)
         var page = pages.removeValue(forKey: index) ?? Page(counts: [UInt32](repeating: 0, count: perPage))
         if page.counts[slot(address)] == 0 { page.used += 1 }
         page.counts[slot(address)] += 1
@@ -92,7 +96,7 @@ struct ShareTable: ~Copyable {
 
     private func slot(_ address: BlockAddress) -> Int { Int(address.value % UInt64(perPage)) }
 
-    private mutating func measure() { neededNow = blocks(pages: pages.count, maximum: pages.keys.max() ?? 0) }
+    private mutating func measure() { neededNow = blocks(pages: pages.count, maximum: highestPage) }
 
     private func blocks(pages count: Int, maximum: UInt64) -> Int {
         if count == 0 { return 0 }
@@ -142,6 +146,7 @@ struct ShareTable: ~Copyable {
             loaded[index] = page
         }
         pages = loaded
+        highestPage = pages.keys.max() ?? 0
         measure()
         (neededClosed, neededDurable) = (neededNow, neededNow)
     }

@@ -155,7 +155,7 @@ extension VolumeFileSystem {
         let (end, overflow) = offset.addingReportingOverflow(count)
         if mode == zeroRange, overflow || end > size {
             if try limits(of: id).isFixed { throw .refused(.fixed(size: size)) }
-            try pool.resize(id, to: overflow ? .max : end)
+            try pool.resize(id, to: overflow ? .max : end, onlyLarger: true)
         }
         try pool.discard(id, at: offset, count: count)
         if try limits(of: id).unreservesOnDiscard { try pool.unreserve(id, at: offset, count: count) }
@@ -178,7 +178,7 @@ extension VolumeFileSystem {
         let size = try pool.size(id).bytes
         guard overflow || end > size else { return }
         if try limits(of: id).isFixed { throw .refused(.fixed(size: size)) }
-        try pool.resize(id, to: overflow ? .max : end)
+        try pool.resize(id, to: overflow ? .max : end, onlyLarger: true)
     }
 
     /// lseek(2) with SEEK_DATA or SEEK_HOLE: where the next data or hole at or after `offset` begins. Throws
