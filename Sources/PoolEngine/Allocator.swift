@@ -15,11 +15,10 @@ struct Allocator: ~Copyable {
     let map: ZoneMap
     private(set) var blockCount: Int
     private let geometry: Geometry
-    /// One bit a block, set unless free. Index 0 is the first block of segment 1.
-    private var busy: UnsafeMutableBufferPointer<UInt64>
-    /// One bit a block, set if a durable or coming checkpoint counts it as in use: `busy` without what is quarantined or
-    /// in flight.
-    private var live: UnsafeMutableBufferPointer<UInt64>
+    /// A bit for each block, set unless free. Index 0 is the first block of segment 1.
+    private var busy: SparseBitmap
+    /// A bit for each block, set if it is busy but not live: quarantined, in flight, or a node's that is not committed.
+    private var pending: SparseBitmap
     private var segmentFree: UnsafeMutableBufferPointer<UInt16>
     private var segmentUse: UnsafeMutableBufferPointer<Use>
     private(set) var freeCount: Int
@@ -35,7 +34,7 @@ struct Allocator: ~Copyable {
     private var inFlight: [BlockRun] = []
     /// Segments written since they were last punched, and whether one of them may be free.
     private var segmentIsWritten: [Bool]
-    private var hasUnpunched = true
+    private(set) var hasUnpunched = true
     /// By purpose: whether there may be a segment at least half free for it.
     private var mayHaveRoom = [Bool](repeating: true, count: Purpose.allCases.count)
     private var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
@@ -56,10 +55,8 @@ struct Allocator: ~Copyable {
         geometry = map.geometry
         blockCount = map.blockCount
         freeCount = map.blockCount
-        busy = .allocate(capacity: (map.blockCount + 63) / 64)
-        busy.initialize(repeating: 0)
-        live = .allocate(capacity: busy.count)
-        live.initialize(repeating: 0)
+        busy = SparseBitmap(count: map.blockCount)
+        pending = SparseBitmap(count: map.blockCount)
         segmentFree = .allocate(capacity: map.blockCount / geometry.segmentBlocks)
         segmentFree.initialize(repeating: UInt16(geometry.segmentBlocks))
         segmentUse = .allocate(capacity: segmentFree.count)
@@ -68,8 +65,6 @@ struct Allocator: ~Copyable {
     }
 
     deinit {
-        busy.deallocate()
-        live.deallocate()
         segmentFree.deallocate()
         segmentUse.deallocate()
     }
@@ -80,8 +75,8 @@ struct Allocator: ~Copyable {
         blockCount = map.blockCount
         freeCount += added
         let segments = blockCount / geometry.segmentBlocks
-        Self.extend(&busy, to: (blockCount + 63) / 64, with: 0)
-        Self.extend(&live, to: (blockCount + 63) / 64, with: 0)
+        busy.grow(to: blockCount)
+        pending.grow(to: blockCount)
         Self.extend(&segmentFree, to: segments, with: UInt16(geometry.segmentBlocks))
         Self.extend(&segmentUse, to: segments, with: .unknown)
         segmentIsWritten += [Bool](repeating: false, count: segments - segmentIsWritten.count)
@@ -107,6 +102,7 @@ struct Allocator: ~Copyable {
             let run = stream.segment < 0 ? nil : nextRun(in: stream.segment, from: stream.cursor, limit: left)
             if let run {
                 mark(run)
+                pending.set(map.index(of: run.start), run.count)
                 left -= run.count
                 stream.cursor = map.index(of: run.end) - stream.segment * geometry.segmentBlocks
                 if runs.count > firstNew, let joined = map.joined(runs[runs.count - 1], run) {
@@ -126,13 +122,15 @@ struct Allocator: ~Copyable {
     mutating func putBack(_ runs: [BlockRun]) {
         for run in runs {
             removeInFlight(run)
+            pending.clear(map.index(of: run.start), run.count)
             clear(run)
         }
     }
 
     /// The blocks are live from now on: a record or a node of the open epoch names them.
     mutating func commit(_ run: BlockRun) {
-        setLive(run, true)
+        pending.clear(map.index(of: run.start), run.count)
+        liveCount += run.count
         note(run, freed: false)
     }
 
@@ -150,14 +148,16 @@ struct Allocator: ~Copyable {
             throw .corrupt(.journal, position: run.start.value, .accounting)
         }
         mark(run)
-        commit(run)
+        liveCount += run.count
+        note(run, freed: false)
     }
 
     /// Ends a block's life. It can be handed out again once the checkpoint that stores this is durable. False, with nothing
     /// changed, if the block is not in use: then the maps and the count of blocks contradict each other.
     mutating func release(_ address: BlockAddress, epoch: UInt64) -> Bool {
         guard map.contains(address), isLive(map.index(of: address)) else { return false }
-        setLive(BlockRun(start: address, count: 1), false)
+        pending.set(map.index(of: address), 1)
+        liveCount -= 1
         quarantinedCount += 1
         let run = BlockRun(start: address, count: 1)
         note(run, freed: true)
@@ -183,6 +183,7 @@ struct Allocator: ~Copyable {
     mutating func endQuarantine(upTo limit: UInt64) {
         while let first = quarantine.first, first.epoch <= limit {
             for run in first.runs {
+                pending.clear(map.index(of: run.start), run.count)
                 clear(run)
                 quarantinedCount -= run.count
             }
@@ -194,7 +195,7 @@ struct Allocator: ~Copyable {
     func committedWords(regions: Int) throws(PoolError) -> [UInt64] {
         var words = [UInt64](repeating: 0, count: regions * geometry.regionBlocks / 64)
         try map.forEachRegion(regions) { region, first, count throws(PoolError) in
-            for word in 0..<(count + 63) / 64 { words[region * geometry.regionBlocks / 64 + word] = live[first / 64 + word] }
+            for word in 0..<(count + 63) / 64 { words[region * geometry.regionBlocks / 64 + word] = liveWord(first / 64 + word) }
         }
         return words
     }
@@ -209,7 +210,7 @@ struct Allocator: ~Copyable {
         for bit in 0..<count where bits[bit / 8] >> (bit % 8) & 1 == 1 {
             let run = BlockRun(start: map.address(of: start + bit), count: 1)
             mark(run)
-            setLive(run, true)
+            liveCount += 1
         }
     }
 
@@ -221,10 +222,11 @@ struct Allocator: ~Copyable {
         else { throw .corrupt(.spaceLog, position: position, .accounting) }
         if isFreed {
             clear(run)
+            liveCount -= run.count
         } else {
             mark(run)
+            liveCount += run.count
         }
-        setLive(run, !isFreed)
     }
 
     // MARK: Punching
@@ -266,7 +268,7 @@ struct Allocator: ~Copyable {
     // MARK: Looking
 
     /// A bit a block, set if it is live.
-    func liveWords() -> [UInt64] { Array(live) }
+    func liveWords() -> [UInt64] { (0..<(blockCount + 63) / 64).map { liveWord($0) } }
 
     var deltaCount: Int { delta.count }
 
@@ -275,28 +277,19 @@ struct Allocator: ~Copyable {
         map.contains(run) && (map.index(of: run.start)..<map.index(of: run.end)).allSatisfy { isLive($0) }
     }
 
-    private func isLive(_ index: Int) -> Bool { live[index / 64] >> UInt64(index % 64) & 1 == 1 }
-
-    private mutating func setLive(_ run: BlockRun, _ isLive: Bool) {
-        let first = map.index(of: run.start)
-        for index in first..<first + run.count {
-            if isLive { live[index / 64] |= 1 << UInt64(index % 64) } else { live[index / 64] &= ~(1 << UInt64(index % 64)) }
-        }
-        liveCount += isLive ? run.count : -run.count
-    }
-
-    private func isBusy(_ index: Int) -> Bool { busy[index / 64] >> UInt64(index % 64) & 1 == 1 }
-    private func isBusy(_ run: BlockRun) -> Bool { (map.index(of: run.start)..<map.index(of: run.end)).allSatisfy { isBusy($0) } }
-    private func isFree(_ run: BlockRun) -> Bool { !(map.index(of: run.start)..<map.index(of: run.end)).contains { isBusy($0) } }
+    private func liveWord(_ index: Int) -> UInt64 { busy.word(index) & ~pending.word(index) }
+    private func isLive(_ index: Int) -> Bool { liveWord(index / 64) >> UInt64(index % 64) & 1 == 1 }
+    private func isBusy(_ run: BlockRun) -> Bool { busy.isSet(map.index(of: run.start), run.count) }
+    private func isFree(_ run: BlockRun) -> Bool { busy.isClear(map.index(of: run.start), run.count) }
 
     // MARK: Bits
 
     private mutating func mark(_ run: BlockRun) {
         let first = map.index(of: run.start)
-        for index in first..<first + run.count {
-            busy[index / 64] |= 1 << UInt64(index % 64)
-            segmentFree[index / geometry.segmentBlocks] -= 1
-            segmentIsWritten[index / geometry.segmentBlocks] = true
+        busy.set(first, run.count)
+        Self.forEachSegment(of: geometry.segmentBlocks, first, run.count) { segment, count in
+            segmentFree[segment] -= UInt16(count)
+            segmentIsWritten[segment] = true
         }
         freeCount -= run.count
         touchedLimit = max(touchedLimit, first + run.count)
@@ -304,18 +297,29 @@ struct Allocator: ~Copyable {
 
     private mutating func clear(_ run: BlockRun) {
         let first = map.index(of: run.start)
-        for index in first..<first + run.count {
-            precondition(isBusy(index), "freed a block twice")
-            busy[index / 64] &= ~(1 << UInt64(index % 64))
-            let segment = index / geometry.segmentBlocks
-            segmentFree[segment] += 1
-            if Int(segmentFree[segment]) == geometry.segmentBlocks / 2 { mayHaveRoom = [true, true, true] }
-            if Int(segmentFree[segment]) == geometry.segmentBlocks {
+        busy.clear(first, run.count)
+        Self.forEachSegment(of: geometry.segmentBlocks, first, run.count) { segment, count in
+            let before = Int(segmentFree[segment]), after = before + count, half = geometry.segmentBlocks / 2
+            segmentFree[segment] = UInt16(after)
+            if before < half && after >= half { mayHaveRoom = [true, true, true] }
+            if after == geometry.segmentBlocks {
                 segmentUse[segment] = .unknown
                 hasUnpunched = true
             }
         }
         freeCount += run.count
+    }
+
+    /// The segments that have some of the blocks, and how many.
+    private static func forEachSegment(of size: Int, _ first: Int, _ count: Int, _ body: (_ segment: Int, _ count: Int) -> Void) {
+        var index = first
+        let end = first + count
+        while index < end {
+            let segment = index / size
+            let next = min(end, (segment + 1) * size)
+            body(segment, next - index)
+            index = next
+        }
     }
 
     private mutating func note(_ run: BlockRun, freed: Bool) {
@@ -338,16 +342,8 @@ struct Allocator: ~Copyable {
     /// The first free run in `segment` at or after block `cursor` of it, at most `limit` long.
     private func nextRun(in segment: Int, from cursor: Int, limit: Int) -> BlockRun? {
         let end = (segment + 1) * geometry.segmentBlocks
-        var index = segment * geometry.segmentBlocks + cursor
-        while index < end {
-            let word = busy[index / 64] >> UInt64(index % 64)
-            if word & 1 == 0 { break }
-            index += min((~word).trailingZeroBitCount, 64 - index % 64)
-        }
-        guard index < end else { return nil }
-        var count = 0
-        while count < limit, index + count < end, !isBusy(index + count) { count += 1 }
-        return BlockRun(start: map.address(of: index), count: count)
+        guard let index = busy.firstClear(from: segment * geometry.segmentBlocks + cursor, to: end) else { return nil }
+        return BlockRun(start: map.address(of: index), count: busy.clearCount(from: index, limit: min(limit, end - index)))
     }
 
     /// Moves a stream to its next segment: one at least half free that was written before, since the host has storage
