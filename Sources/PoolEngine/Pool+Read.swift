@@ -5,52 +5,75 @@ extension Pool {
     /// Fills `bytes` with the object's contents from `offset`. Holes are zeros. Throws `.outOfRange` beyond the object's
     /// end, `.corrupt(.data)` for a block whose contents are not those written, or were lost: never returned as data.
     public func read(_ object: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) {
-        let blockSize = UInt64(geometry.blockSize)
-        let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
-        let size = try state.withLock { state throws(PoolError) in
-            state.counters.reads += 1
-            state.counters.readBytes += UInt64(bytes.count)
-            return try state.version(of: object).record.size
-        }
-        guard !overflow, end <= size else {
-            throw .outOfRange(offset: offset, count: UInt64(bytes.count), size: size)
-        }
-        var at = offset
-        while at < end {
-            let done = Int(at - offset)
-            let within = at % blockSize
-            if within != 0 || end - at < blockSize {
-                let count = Int(min(blockSize - within, end - at))
-                let block = AlignedBuffer(count: geometry.blockSize)
-                try readBlocks(object, first: at / blockSize, into: block.bytes)
-                bytes.part(done..<done + count).copyMemory(
-                    from: UnsafeRawBufferPointer(block.bytes.part(Int(within)..<Int(within) + count)))
-                at += UInt64(count)
+        var bounds = ReadBounds(offset: offset, count: bytes.count, isExact: true)
+        _ = try read(object, into: bytes, &bounds)
+    }
+
+    /// As `read`, of what there is before the object's end: returns how many bytes that were, 0 at the end and beyond.
+    public func readAvailable(
+        _ object: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
+    ) throws(PoolError) -> Int {
+        var bounds = ReadBounds(offset: offset, count: bytes.count, isExact: false)
+        return try read(object, into: bytes, &bounds)
+    }
+
+    private func read(
+        _ object: UInt64, into bytes: UnsafeMutableRawBufferPointer, _ bounds: inout ReadBounds
+    ) throws(PoolError) -> Int {
+        let blockSize = geometry.blockSize
+        var done = 0
+        repeat {
+            // No overflow: after the first round the bounds end at the object's size, and the offset itself fits.
+            let at = bounds.offset + UInt64(done), first = at / UInt64(blockSize)
+            let within = Int(at % UInt64(blockSize)), left = bytes.count - done
+            if within == 0 && left >= blockSize {
+                let blocks = min(left / blockSize, geometry.fanout)
+                try readBlocks(object, first: first, into: bytes.part(done..<done + blocks * blockSize), &bounds)
+                done += blocks * blockSize
             } else {
-                let blocks = min((end - at) / blockSize, UInt64(geometry.fanout))
-                try readBlocks(object, first: at / blockSize, into: bytes.part(done..<done + Int(blocks * blockSize)))
-                at += blocks * blockSize
+                let count = min(blockSize - within, left)
+                let block = AlignedBuffer(count: blockSize)
+                try readBlocks(object, first: first, into: block.bytes, &bounds)
+                bytes.part(done..<done + count).copyMemory(from: UnsafeRawBufferPointer(block.bytes.part(within..<within + count)))
+                done += count
             }
-        }
+        } while done < bounds.count
+        return bounds.count
     }
 
     /// Reads whole blocks; at most a leaf's worth.
     func readBlocks(_ object: UInt64, first: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) {
-        let count = bytes.count / geometry.blockSize
-        let entries = try entries(object, first: first, count: count)
+        var bounds = ReadBounds.unlimited
+        try readBlocks(object, first: first, into: bytes, &bounds)
+    }
+
+    private func readBlocks(
+        _ object: UInt64, first: UInt64, into bytes: UnsafeMutableRawBufferPointer, _ bounds: inout ReadBounds
+    ) throws(PoolError) {
+        // On the stack for up to 32 blocks, as any request of a few is.
+        try withUnsafeTemporaryAllocation(of: Entry.self, capacity: bytes.count / geometry.blockSize) { entries throws(PoolError) in
+            let count = try look(up: object, first: first, into: entries, &bounds)
+            try read(object, first: first, UnsafeBufferPointer(rebasing: entries[..<count]), into: bytes)
+        }
+    }
+
+    /// Reads the blocks of `entries`, neighbours with one call of the device.
+    private func read(
+        _ object: UInt64, first: UInt64, _ entries: UnsafeBufferPointer<Entry>, into bytes: UnsafeMutableRawBufferPointer
+    ) throws(PoolError) {
         var index = 0
-        while index < count {
+        while index < entries.count {
             var end = index + 1
-            let isHole = entries[index].isHole
-            if entries[index].isPoisoned { throw .corrupt(.data, position: 0, .missing) }
-            while end < count, entries[end].isHole == isHole,
+            let entry = entries[index], isHole = entry.isHole
+            if entry.isPoisoned { throw .corrupt(.data, position: 0, .missing) }
+            while end < entries.count, entries[end].isHole == isHole,
                 isHole || map.isContiguous(entries[end - 1].address, entries[end].address)
             { end += 1 }
             let part = bytes.part(index * geometry.blockSize..<end * geometry.blockSize)
             if isHole {
                 part.clear()
             } else {
-                try device.read(into: part, at: map.offset(of: entries[index].address))
+                try device.read(into: part, at: map.offset(of: entry.address))
                 for block in index..<end {
                     try verify(object, first + UInt64(block), entries[block], bytes.part(range(ofBlock: block)))
                 }
@@ -61,25 +84,32 @@ extension Pool {
 
     private func range(ofBlock index: Int) -> Range<Int> { index * geometry.blockSize..<(index + 1) * geometry.blockSize }
 
-    /// The mapping of `count` blocks, all at one moment.
-    private func entries(_ object: UInt64, first: UInt64, count: Int) throws(PoolError) -> [Entry] {
-        try withNodes { state, missing throws(PoolError) -> [Entry]? in
+    /// Finds the mapping of blocks from `first` on, all at one moment: of as many as there is room for in `entries`, and are
+    /// within `bounds`, which are fixed at the same moment. Returns how many.
+    private func look(
+        up object: UInt64, first: UInt64, into entries: UnsafeMutableBufferPointer<Entry>, _ bounds: inout ReadBounds
+    ) throws(PoolError) -> Int {
+        try withNodes { state, missing throws(PoolError) -> Int? in
             let version = try state.version(of: object)
-            var entries: [Entry] = []
-            entries.reserveCapacity(count)
-            while entries.count < count {
-                let block = first + UInt64(entries.count)
+            try bounds.fix(size: version.record.size, &state.counters)
+            let count = bounds.blocks(first: first, most: entries.count, blockSize: state.geometry.blockSize)
+            var done = 0
+            while done < count {
+                let block = first + UInt64(done)
                 guard let found = state.descend(version, to: 0, block: block, missing: &missing) else { return nil }
-                let left = min(count - entries.count, Int(state.span(0) - block % state.span(0)))
+                let left = min(count - done, Int(state.span(0) - block % state.span(0)))
                 if case .hole(let generation) = found.reference {
-                    entries.append(contentsOf: repeatElement(.hole(generation), count: left))
+                    for index in done..<done + left { entries.initializeElement(at: index, to: .hole(generation)) }
                 } else {
                     guard let leaf = state.resolve(found.reference, level: 0, block: block, missing: &missing) else { return nil }
                     let slot = state.slot(block, 0)
-                    for index in slot..<slot + left { entries.append(leaf.entry(index, state.geometry.fanout)) }
+                    for index in 0..<left {
+                        entries.initializeElement(at: done + index, to: leaf.entry(slot + index, state.geometry.fanout))
+                    }
                 }
+                done += left
             }
-            return entries
+            return count
         }
     }
 

@@ -88,17 +88,7 @@ extension VolumeFileSystem {
         _ inode: Inode, handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) -> Int {
         guard case .file(let id) = inode else { return readText(handle, at: offset, into: bytes) }
-        while true {
-            let size = try pool.size(id).bytes
-            guard offset < size else { return 0 }
-            let count = Int(min(UInt64(bytes.count), size - offset))
-            do throws(PoolError) {
-                try pool.read(id, at: offset, into: bytes.part(0..<count))
-                return count
-            } catch .outOfRange {
-                // It became smaller meanwhile: a shorter read, not an error.
-            }
-        }
+        return try pool.readAvailable(id, at: offset, into: bytes)
     }
 
     private func readText(_ handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Int {
