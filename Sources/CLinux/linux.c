@@ -6,9 +6,13 @@
 #include <linux/fs.h>
 #include <malloc.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/uio.h>
 #include <syslog.h>
 #include <unistd.h>
 #include <sys/xattr.h>
@@ -64,4 +68,23 @@ int volfs_remove_attribute(const char *path, const char *name) { return removexa
 long volfs_copy_range(int source, int target, int64_t offset, size_t count) {
     off_t from = offset, to = offset;
     return copy_file_range(source, &from, target, &to, count, 0);
+}
+
+int volfs_wake_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+int volfs_signal_descriptor(const int *signals, int count) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int index = 0; index < count; index++) sigaddset(&set, signals[index]);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int volfs_next_signal(int descriptor) {
+    struct signalfd_siginfo next;
+    return read(descriptor, &next, sizeof next) == sizeof next ? (int)next.ssi_signo : 0;
+}
+
+int64_t volfs_read_cached(int descriptor, void *bytes, int64_t count, int64_t offset) {
+    struct iovec part = {bytes, (size_t)count};
+    return preadv2(descriptor, &part, 1, offset, RWF_NOWAIT);
 }

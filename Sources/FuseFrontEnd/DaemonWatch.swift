@@ -5,7 +5,8 @@ internal import PoolEngine
 internal import Synchronization
 internal import VolumeFS
 
-/// What the daemon does beside serving: it hears signals, keeps enough threads, and writes metrics. One thread runs it.
+/// What the daemon does beside serving: it hears signals, keeps enough threads, and writes metrics. One thread runs it, and
+/// sleeps while there is nothing of that.
 final class DaemonWatch: Sendable {
     static let signals = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2]
     /// Nanoseconds between two writes of the metrics' file.
@@ -18,9 +19,14 @@ final class DaemonWatch: Sendable {
     /// Which filesystem is ours, of those that may be mounted at the same place.
     private let device: String?
     private let metrics: Mutex<String?>
+    private let wakeEvent: WakeEvent
+    private let events: SignalWatch
     private let flag = Atomic(false)
 
-    init(files: VolumeFileSystem, options: MountOptions, workers: FuseWorkers) {
+    /// `wakeEvent` is what the file system and the workers call for attention with. The signals are blocked.
+    init(files: VolumeFileSystem, options: MountOptions, workers: FuseWorkers, wakeEvent: WakeEvent) throws(PoolError) {
+        self.wakeEvent = wakeEvent
+        events = try SignalWatch(Self.signals, wakeEvent: wakeEvent)
         self.files = files
         self.options = options
         self.workers = workers
@@ -29,40 +35,40 @@ final class DaemonWatch: Sendable {
         metrics = Mutex(options.metrics)
     }
 
-    // Only the flag itself is communicated, so relaxed order is enough; joining the threads orders the rest.
-    func end() { flag.store(true, ordering: .relaxed) }
-    var isEnded: Bool { flag.load(ordering: .relaxed) }
+    func end() {
+        // Only the flag itself is communicated, so relaxed order is enough; joining the thread orders the rest.
+        flag.store(true, ordering: .relaxed)
+        wakeEvent.wake()
+    }
 
     /// Returns after `end`.
     func run() {
-        var isStopping = false, hasSaid = false, turns = 0
-        var lastMetrics: UInt64?
-        while !isEnded {
-            workers.tend()
-            turns += 1
-            // Detached by somebody else, the mount ends with the last file: those that wait for events would be that for ever.
-            if turns % 40 == 0, files.hasEventReaders, let device, !MountInfo.all().contains(where: { $0.device == device }) {
-                files.endEvents()
-            }
-            if !hasSaid, let cause = files.pool.statistics().suspension {
-                hasSaid = true
-                log.write(.error, "nothing is written any more; unmount and mount again to recover", ["reason": files.sentence(for: cause)])
-            }
+        var isStopping = false
+        var nextMetrics = monotonicClock()
+        while !flag.load(ordering: .relaxed) {
+            let isCrowded = workers.tend()
             let now = monotonicClock()
-            if now - (lastMetrics ?? 0) >= Self.metricsInterval || lastMetrics == nil {
-                lastMetrics = now
+            if now >= nextMetrics {
+                nextMetrics = now + Self.metricsInterval
                 writeMetrics()
             }
-            switch Signals.wait(Self.signals, milliseconds: 25) {
-            case nil: continue
-            case SIGHUP: reload()
-            case SIGUSR1: writeStatistics()
-            case SIGUSR2: rotateLevel()
-            case let signal?:
+            let untilMetrics = metrics.withLock { $0 } == nil ? nil : Int((nextMetrics - now) / 1_000_000) + 1
+            switch events.next(mounts: device != nil && files.hasEventReaders, milliseconds: isCrowded ? FuseWorkers.interval : untilMetrics) {
+            case .other: continue
+            case .mounts: endEventsIfDetached()
+            case .signal(SIGHUP): reload()
+            case .signal(SIGUSR1): writeStatistics()
+            case .signal(SIGUSR2): rotateLevel()
+            case .signal(let signal):
                 if isStopping || signal == SIGQUIT { endAtOnce() }
                 isStopping = stop()
             }
         }
+    }
+
+    /// Detached by somebody else, the mount ends with the last file: those that wait for events would be that for ever.
+    private func endEventsIfDetached() {
+        if let device, !MountInfo.all().contains(where: { $0.device == device }) { files.endEvents() }
     }
 
     // MARK: Ending

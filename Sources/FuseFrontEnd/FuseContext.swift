@@ -10,11 +10,12 @@ final class FuseContext: Sendable {
     let log: Log
     /// Bytes of the largest read, or 0.
     let maximumRead: UInt32
-    private let idle = Mutex<[ReplyBuffer]>([])
     /// Bytes that the names in open directories take.
     private let directories = Mutex(0)
-    /// Buffers that are kept while nobody uses them: one for each of the usual threads.
-    private let kept: Int
+    // Buffers that nobody uses: small ones for as many threads as there may be, and some of the largest size.
+    private let small = Mutex<[ReplyBuffer]>([]), large = Mutex<[ReplyBuffer]>([])
+    private let keptLarge: Int
+    private static let smallSize = 16 << 10
     /// The largest request we accept: what the kernel offers at most.
     static let maximumTransfer = 1 << 20
 
@@ -22,14 +23,20 @@ final class FuseContext: Sendable {
         self.files = files
         log = options.log
         maximumRead = options.maximumRead
-        kept = options.threads
+        keptLarge = max(options.threads, 8)
     }
 
-    /// Lends a buffer of `maximumTransfer` bytes to `body`.
-    func withBuffer(_ body: (UnsafeMutableRawBufferPointer) throws(PoolError) -> Void) throws(PoolError) {
-        let buffer = idle.withLock { $0.popLast() } ?? ReplyBuffer()
-        defer { idle.withLock { if $0.count < kept { $0.append(buffer) } } }
-        try body(buffer.memory.bytes)
+    /// Lends a buffer of at least `count` bytes, at most `maximumTransfer`, to `body`. What is in it is of no meaning.
+    func withBuffer(_ count: Int, _ body: (UnsafeMutableRawBufferPointer) throws(PoolError) -> Void) throws(PoolError) {
+        if count <= Self.smallSize {
+            let buffer = small.withLock { $0.popLast() } ?? ReplyBuffer(count: Self.smallSize)
+            defer { small.withLock { if $0.count < FuseWorkers.maximum { $0.append(buffer) } } }
+            try body(buffer.memory.bytes)
+        } else {
+            let buffer = large.withLock { $0.popLast() } ?? ReplyBuffer(count: Self.maximumTransfer)
+            defer { large.withLock { if $0.count < keptLarge { $0.append(buffer) } } }
+            try body(buffer.memory.bytes)
+        }
     }
 
     /// A directory to be read, until `close`. Throws `.outOfMemory` if too much is open.
@@ -47,7 +54,8 @@ final class FuseContext: Sendable {
     func close(_ directory: OpenDirectory) { directories.withLock { $0 -= directory.size } }
 
     private final class ReplyBuffer: Sendable {
-        let memory = AlignedBuffer(count: FuseContext.maximumTransfer)
+        let memory: AlignedBuffer
+        init(count: Int) { memory = AlignedBuffer(count: count) }
     }
 }
 

@@ -2,15 +2,30 @@ internal import BlockStorage
 internal import LinuxIO
 internal import Synchronization
 
-/// The threads that serve a session: as many as are best for throughput, and more while all of them wait for something, so
-/// that no request that takes long, a flush or the end of an open file, keeps the others from being served.
-final class FuseWorkers: Sendable {
+/// The threads that serve a session: as many running ones as are best for throughput. Those that wait for storage do not
+/// count: others take their place, so that a client's queue becomes a queue at the disk. And while all wait for anything else
+/// more are added, so that no request that takes long keeps the others from being served.
+final class FuseWorkers: WaitObserver {
     private let session: FuseSession
     private let usual: Int
-    /// Beyond the usual number, a thread ends when more than so many wait for requests.
+    /// Threads that stay beyond the usual number when none waits for storage any more.
     private let idle: Int
+    private let crowded: @Sendable () -> Void
     static let maximum = 64
+    /// Of these, those that come because others wait for storage.
+    private static let maximumWaiting = 32
+    /// Milliseconds between two looks while no thread is free.
+    static let interval = 25
+    /// Requests after which it is looked whether there are too many threads.
+    private static let period = 64
+
     private let state = Mutex(State())
+    // On the path of every request, and each for itself: how many wait for a request, for storage; requests served; waits begun,
+    // in all and at the last look. Those two between which an order matters are sequentially consistent: whoever finds no thread
+    // free sees that nobody looks, or is seen by who stops looking.
+    private let free = Atomic(0)
+    private let isCrowded = Atomic(false)
+    private let waiting = Atomic(0), served = Atomic(0), waits = Atomic(0), lastWaits = Atomic(0)
 
     private struct State {
         /// Those that nobody waits for yet.
@@ -20,70 +35,107 @@ final class FuseWorkers: Sendable {
         var count = 0
         /// Threads that have ended and can be joined.
         var ended: [Int] = []
-        var busy = 0
-        var served: UInt64 = 0
-        var servedBefore: UInt64 = 0
+        var servedBefore = 0
+        /// Looks in a row at which a thread was free.
+        var calm = 0
+        var isEnding = false
     }
 
-    /// Starts `count` threads; of those that are added later up to `idle` stay.
-    init(_ session: FuseSession, count: Int, idle: Int) throws(PoolError) {
+    /// Starts `count` threads; of those that are added later up to `idle` stay. `crowded` is called when `tend` is to be called.
+    init(_ session: FuseSession, count: Int, idle: Int, crowded: @escaping @Sendable () -> Void) throws(PoolError) {
         self.session = session
         self.idle = idle
+        self.crowded = crowded
         usual = count
-        for _ in 0..<count { try add() }
+        for _ in 0..<count { try add(upTo: count) }
     }
 
-    private func add() throws(PoolError) {
-        let number = state.withLock { state in
+    /// Starts a thread unless there are `limit`. Under the lock, so that whoever waits for the end of all knows of each.
+    private func add(upTo limit: Int) throws(PoolError) {
+        try state.withLock { state throws(PoolError) in
+            if state.isEnding || state.count >= limit { return }
+            let number = state.next
+            state.threads[number] = WorkerThread(try JoinableThread { [self] in serve(number) })
             state.next += 1
             state.count += 1
-            return state.next
         }
-        let thread: WorkerThread
-        do throws(PoolError) {
-            thread = WorkerThread(try JoinableThread { [self] in serve(number) })
-        } catch {
-            state.withLock { $0.count -= 1 }
-            throw error
-        }
-        state.withLock { $0.threads[number] = thread }
     }
 
     private func serve(_ number: Int) {
+        free.add(1, ordering: .sequentiallyConsistent)
         session.serve(
-            began: { state.withLock { $0.busy += 1 } },
+            began: {
+                if free.subtract(1, ordering: .sequentiallyConsistent).newValue <= 0 { noteCrowd() }
+            },
             ended: {
-                state.withLock { state in
-                    state.busy -= 1
-                    state.served += 1
-                    // Enough others are waiting for requests.
-                    return state.count > usual && state.count - state.busy > idle
-                }
+                free.add(1, ordering: .sequentiallyConsistent)
+                let count = served.add(1, ordering: .relaxed).newValue
+                return count % Self.period == 0 && isSurplus()
             })
+        free.subtract(1, ordering: .sequentiallyConsistent)
         state.withLock { state in
             state.count -= 1
             state.ended.append(number)
         }
     }
 
-    /// To be called some tens of times a second: adds a thread if none was free and none has finished anything since the last
-    /// call.
-    func tend() {
-        let (ended, isStuck) = state.withLock { state in
+    /// Whether the calling thread is one too many: there are more than usual, and requests do not wait for storage any more.
+    private func isSurplus() -> Bool {
+        let all = waits.load(ordering: .relaxed)
+        let recent = all - lastWaits.exchange(all, ordering: .relaxed)
+        return recent < Self.period / 16 && state.withLock { $0.count > usual + idle }
+    }
+
+    // MARK: Waiting for storage
+
+    /// While a thread is free nobody has to know who waits.
+    var wantsNotice: Bool { free.load(ordering: .relaxed) <= 0 }
+
+    func beginsWaiting() {
+        waits.add(1, ordering: .relaxed)
+        let count = waiting.add(1, ordering: .relaxed).newValue
+        // Without another thread it goes on, slower.
+        if free.load(ordering: .relaxed) <= 0 { try? add(upTo: min(usual + count, Self.maximumWaiting)) }
+    }
+
+    func endsWaiting() { waiting.subtract(1, ordering: .relaxed) }
+
+    // MARK: Waiting for anything else
+
+    private func noteCrowd() {
+        if isCrowded.load(ordering: .sequentiallyConsistent) { return }
+        if !isCrowded.exchange(true, ordering: .sequentiallyConsistent) { crowded() }
+    }
+
+    /// To be called after `crowded`, and again every `interval` milliseconds as long as it returns true: adds a thread if none was
+    /// free and none has finished anything since the last call.
+    func tend() -> Bool {
+        let isFree = free.load(ordering: .sequentiallyConsistent) > 0
+        let served = served.load(ordering: .relaxed)
+        let (ended, isStuck, isCalm) = state.withLock { state in
             let ended = state.ended.compactMap { state.threads.removeValue(forKey: $0) }
             state.ended.removeAll()
-            let isStuck = state.busy == state.count && state.count < Self.maximum && state.served == state.servedBefore
-            state.servedBefore = state.served
-            return (ended, isStuck)
+            let isStuck = !isFree && served == state.servedBefore
+            state.servedBefore = served
+            state.calm = isFree ? state.calm + 1 : 0
+            return (ended, isStuck, state.calm >= 8)
         }
         for thread in ended { thread.join() }
         // Without another thread it goes on as slowly as before.
-        if isStuck { try? add() }
+        if isStuck { try? add(upTo: Self.maximum) }
+        guard isCalm, isCrowded.load(ordering: .sequentiallyConsistent) else { return isCrowded.load(ordering: .sequentiallyConsistent) }
+        isCrowded.store(false, ordering: .sequentiallyConsistent)
+        if free.load(ordering: .sequentiallyConsistent) <= 0 { isCrowded.store(true, ordering: .sequentiallyConsistent) }
+        return isCrowded.load(ordering: .sequentiallyConsistent)
     }
 
     /// Returns when all threads have ended, as they do when the mount is gone.
     func join() {
-        while let thread = state.withLock({ state in state.threads.popFirst()?.value }) { thread.join() }
+        while let thread = state.withLock({ state in
+            let last = state.threads.popFirst()?.value
+            state.isEnding = last == nil
+            return last
+        }) { thread.join() }
     }
 }
 

@@ -19,7 +19,13 @@ public enum MountedPool {
         pool: Pool, options: MountOptions, beside: (VolumeFileSystem) throws(PoolError) -> (() -> Void) = { _ in {} }, ready: () -> Void
     ) throws(PoolError) -> Int32 {
         Signals.block(DaemonWatch.signals)
-        let files = VolumeFileSystem(pool: pool, options: settings(options, pool))
+        let maintenanceWake = try WakeEvent(), watchWake = try WakeEvent()
+        var settings = Self.settings(options, pool)
+        settings.attention = {
+            maintenanceWake.wake()
+            watchWake.wake()
+        }
+        let files = VolumeFileSystem(pool: pool, options: settings)
         // What is written back for the sake of free memory may be a filesystem in one of our volumes. Where the kernel does
         // not let us say so, as without CAP_SYS_RESOURCE, it works as before.
         volfs_become_io_flusher()
@@ -32,19 +38,25 @@ public enum MountedPool {
             session.close()
             throw error
         }
+        let waits = (pool.device as? FileDevice)?.waits
         do throws(PoolError) {
-            let workers = try FuseWorkers(session, count: max(2, options.threads), idle: options.idleThreads)
-            watch = DaemonWatch(files: files, options: options, workers: workers)
-            let maintenance = try JoinableThread { files.maintain { watch.isEnded } }
+            let workers = try FuseWorkers(
+                session, count: max(2, options.threads), idle: options.idleThreads, crowded: { watchWake.wake() })
+            waits?.tell(workers)
+            watch = try DaemonWatch(files: files, options: options, workers: workers, wakeEvent: watchWake)
+            let maintenance = Maintenance(files: files, log: options.log, wakeEvent: maintenanceWake)
+            let maintainer = try JoinableThread { maintenance.run() }
             let watcher = try JoinableThread { watch.run() }
             ready()
             options.reporter.begin(["READY=1", "MAINPID=\(getpid())"], extends: false) { files.summary }
             workers.join()
+            waits?.tell(nil)
             files.endEvents()
             endBeside()
             options.reporter.begin(["STOPPING=1"], extends: true) { "storing changes" }
             watch.end()
-            maintenance.join()
+            maintenance.end()
+            maintainer.join()
             watcher.join()
         } catch {
             // A thread could not be started. Those that were end with the mount.

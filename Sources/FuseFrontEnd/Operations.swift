@@ -124,7 +124,7 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
         if UInt64(number) == eventsNumber { return readEvents(request, count, info) }
         serve(request, "read", nil, number, kind: .read) { files, _ throws(PoolError) in
             let handle = info?.pointee.fh ?? 0
-            try context(request).withBuffer { buffer throws(PoolError) in
+            try context(request).withBuffer(count) { buffer throws(PoolError) in
                 let wanted = buffer.part(0..<min(count, buffer.count))
                 let done = try files.read(try inode(number), handle: handle, at: UInt64(offset), into: wanted)
                 fuse_reply_buf(request, buffer.baseAddress, done)
@@ -221,7 +221,7 @@ private func addDirectoryOperations(_ operations: inout fuse_lowlevel_ops) {
     }
     operations.readdir = { request, number, size, offset, info in
         serve(request, "readdir", nil, kind: .lookup, logs: false) { _, _ throws(PoolError) in
-            try context(request).withBuffer { buffer throws(PoolError) in
+            try context(request).withBuffer(size) { buffer throws(PoolError) in
                 let limit = min(size, buffer.count)
                 let used = fill(buffer, limit, request, directory(info), number: number, from: Int(offset))
                 fuse_reply_buf(request, buffer.baseAddress, used)

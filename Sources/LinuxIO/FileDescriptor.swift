@@ -12,7 +12,7 @@ public struct FileDescriptor: ~Copyable, Sendable {
     }
 
     /// Takes a descriptor over that a system call has just returned.
-    init(owning raw: Int32) { self.raw = raw }
+    package init(owning raw: Int32) { self.raw = raw }
 
     deinit {
         let closed = close(raw) == 0

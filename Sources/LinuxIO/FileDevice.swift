@@ -13,6 +13,10 @@ public final class FileDevice: BlockDevice {
     private let bounce: BounceBuffers?
     /// Held during I/O: who changes a part of a block with O_DIRECT reads and writes the whole of it.
     private let partLock = Mutex<Void>(())
+    /// Told of reads that are not in the kernel's cache, and of flushes.
+    public let waits = WaitNotice()
+    /// Whether the file can be asked for what is in memory. Only the flag itself is communicated: relaxed order is enough.
+    private let hasCachedReads: Atomic<Bool>
 
     public enum Mode: Sendable { case readOnly, readWrite }
 
@@ -24,6 +28,7 @@ public final class FileDevice: BlockDevice {
         let raw = descriptor.raw
         isBlockDevice = try Self.kind(of: raw)
         bounce = isDirect ? BounceBuffers() : nil
+        hasCachedReads = Atomic(!isDirect)
         if isDirect { _ = try systemCall(.open) { volfs_set_direct(raw) } }
         try Self.lock(raw, exclusive: mode == .readWrite)
     }
@@ -40,6 +45,7 @@ public final class FileDevice: BlockDevice {
         }
         isBlockDevice = try Self.kind(of: descriptor.raw)
         bounce = nil
+        hasCachedReads = Atomic(true)
         let raw = descriptor.raw
         try Self.lock(raw, exclusive: true)
         if !isBlockDevice {
@@ -97,8 +103,24 @@ public final class FileDevice: BlockDevice {
         if let bounce, !BounceBuffers.isAligned(UnsafeRawBufferPointer(bytes), offset) {
             return try readAround(bytes, at: offset, bounce)
         }
+        guard waits.isWanted else { return try get(bytes, from: 0, at: offset) }
+        let done = cached(bytes, at: offset)
+        if done == bytes.count { return }
+        try waits.during { () throws(PoolError) in try get(bytes, from: done, at: offset) }
+    }
+
+    /// Reads as much as the kernel has in memory, so that a thread that will have to wait can say so. Returns how much that was.
+    private func cached(_ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
+        guard hasCachedReads.load(ordering: .relaxed) else { return 0 }
+        let count = volfs_read_cached(descriptor.raw, bytes.baseAddress, Int64(bytes.count), Int64(offset))
+        if count >= 0 { return Int(count) }
+        if errno == EOPNOTSUPP { hasCachedReads.store(false, ordering: .relaxed) }
+        return 0
+    }
+
+    private func get(_ bytes: UnsafeMutableRawBufferPointer, from start: Int, at offset: UInt64) throws(PoolError) {
         let raw = descriptor.raw
-        var done = 0
+        var done = start
         while done < bytes.count {
             let rest = bytes.part(done..<bytes.count)
             let count = try systemCall(.pread) { pread(raw, rest.baseAddress, rest.count, off_t(offset) + off_t(done)) }
@@ -186,7 +208,7 @@ public final class FileDevice: BlockDevice {
 
     public func flush() throws(PoolError) {
         let raw = descriptor.raw
-        _ = try systemCall(.fdatasync) { fdatasync(raw) }
+        try waits.during { () throws(PoolError) in _ = try systemCall(.fdatasync) { fdatasync(raw) } }
     }
 
     public func flushAndDropCache() throws(PoolError) {

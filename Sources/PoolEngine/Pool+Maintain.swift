@@ -86,7 +86,12 @@ extension Pool {
 extension PoolState {
     /// Up to 16 segments to punch, and no more than half of what writers may still take.
     mutating func holdForPunching(warm: Int) -> [Int] {
-        let limit = min(16, available(.growing) / (2 * geometry.segmentBlocks))
+        let limit = punchLimit
         return limit > 0 ? space.holdFreeSegments(limit, warm: warm) : []
     }
+
+    private var punchLimit: Int { min(16, available(.growing) / (2 * geometry.segmentBlocks)) }
+
+    /// Whether there may be a segment to punch.
+    var mayPunch: Bool { punchLimit > 0 && space.hasUnpunched }
 }

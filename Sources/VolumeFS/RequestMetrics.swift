@@ -17,6 +17,11 @@ public final class RequestMetrics: Sendable {
     static let bucketCount = 26
     private static let errnoCount = 134
 
+    /// What `activity` is: nothing was served since it was last looked at; something was; nothing was, and whoever looks sleeps.
+    private static let quiet = 0, active = 1, resting = 2
+
+    private let activity = Atomic(quiet)
+    private let wake: @Sendable () -> Void
     private let buckets: [Counter]
     private let nanoseconds: [Counter]
     private let errors: [Counter]
@@ -27,7 +32,9 @@ public final class RequestMetrics: Sendable {
         var count: UInt64 { value.load(ordering: .relaxed) }
     }
 
-    init() {
+    /// `wake` is called when the first request after a `rest` was served.
+    init(wake: @escaping @Sendable () -> Void) {
+        self.wake = wake
         func counters(_ count: Int) -> [Counter] { (0..<count).map { _ in Counter() } }
         buckets = counters(Kind.allCases.count * Self.bucketCount)
         nanoseconds = counters(Kind.allCases.count)
@@ -40,6 +47,23 @@ public final class RequestMetrics: Sendable {
         let bucket = min(Self.bucketCount - 1, UInt64.bitWidth - micros.leadingZeroBitCount)
         buckets[kind.rawValue * Self.bucketCount + bucket].add(1)
         nanoseconds[kind.rawValue].add(time)
+        noteActivity()
+    }
+
+    /// Something was done in the pool: what has to be done of its own accord may have become due. `served` says it too.
+    public func noteActivity() {
+        // Relaxed: what was changed before is seen under the pool's lock by whoever rests after it; if he rested before, his
+        // mark is seen here for the same reason.
+        if activity.load(ordering: .relaxed) == Self.active { return }
+        if activity.exchange(Self.active, ordering: .acquiringAndReleasing) == Self.resting { wake() }
+    }
+
+    /// Whether anything was served since it was last called.
+    public func takeActivity() -> Bool { activity.exchange(Self.quiet, ordering: .acquiringAndReleasing) == Self.active }
+
+    /// Asks to be woken by the next request. False if there was one since `takeActivity`.
+    public func rest() -> Bool {
+        activity.compareExchange(expected: Self.quiet, desired: Self.resting, ordering: .acquiringAndReleasing).exchanged
     }
 
     /// A request was answered with that errno.

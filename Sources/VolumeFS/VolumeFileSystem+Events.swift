@@ -28,6 +28,7 @@ extension VolumeFileSystem {
             return table.next
         }
         try events.add(handle)
+        options.attention()
         return OpenFile(handle: handle, isImmutable: false, isStream: true)
     }
 

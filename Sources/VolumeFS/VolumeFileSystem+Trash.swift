@@ -92,4 +92,14 @@ extension VolumeFileSystem {
             try? deleteFromTrash(entry.info.id)
         }
     }
+
+    /// Milliseconds until something in the trash is old enough, at least a second and at most a minute, as clocks can be set; nil
+    /// if nothing will be.
+    var trashTime: Int? {
+        guard options.trashSeconds > 0, !options.isReadOnly, !pool.isSuspended else { return nil }
+        let now = options.now(), (age, overflow) = options.trashSeconds.multipliedReportingOverflow(by: 1_000_000_000)
+        guard !overflow, let oldest = trash.map(\.info.changed).min() else { return nil }
+        let passed = oldest < now ? now - oldest : 0
+        return passed >= age ? 1000 : min(60_000, max(1000, Int((age - passed) / 1_000_000) + 1))
+    }
 }

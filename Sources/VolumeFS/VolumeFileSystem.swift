@@ -16,7 +16,7 @@ public final class VolumeFileSystem: Sendable {
     let times: DirectoryTimes
     let events: EventLog
     /// Counts and times of requests, which whoever serves them notes.
-    public let requests = RequestMetrics()
+    public let requests: RequestMetrics
     /// What the state was when it was last looked at, for an event.
     let lastState = Mutex<String?>(nil)
     /// Bytes that the last request needed that was refused because the pool was full; 0 if none was.
@@ -74,6 +74,9 @@ public final class VolumeFileSystem: Sendable {
         public var commandName: @Sendable (Int32) -> String = { _ in "" }
         /// Makes what the pool is on so many bytes large, if it can.
         public var enlarge: @Sendable (UInt64) throws(PoolError) -> Void = { _ throws(PoolError) in throw .notSupported }
+        /// Called when something may have to be done by the threads that look after the mount, which may sleep: after the first
+        /// request in a while, and when somebody begins to read events. It must not wait.
+        public var attention: @Sendable () -> Void = {}
         /// Runs something on a thread of its own; false if it cannot.
         public var spawn: @Sendable (@escaping @Sendable () -> Void) -> Bool = { _ in false }
 
@@ -102,6 +105,7 @@ public final class VolumeFileSystem: Sendable {
     public init(pool: Pool, options: Options) {
         self.pool = pool
         self.options = options
+        requests = RequestMetrics(wake: options.attention)
         events = EventLog(now: options.now)
         jobs = Jobs(pool: pool, options: options, events: events)
         times = DirectoryTimes(start: options.now())
@@ -117,10 +121,18 @@ public final class VolumeFileSystem: Sendable {
     /// Cancels all jobs and waits for their end. To be called before the pool is closed.
     public func stopJobs() { jobs.stop() }
 
-    /// Does what is due of its own accord. To be called some times a second, by one thread.
+    /// Does what is due of its own accord. To be called some times a second while requests come, by one thread.
     public func tend() {
         emptyTrash()
         observe()
+    }
+
+    /// Milliseconds after which `tend`, or the maintenance of the pool, has something to do although nothing is asked of the
+    /// mount any more; nil if it never will.
+    public var restTime: Int? {
+        // Others than FUSE's clients do not say that they asked for something.
+        if open.withLock({ $0.files.contains { $0.value.contains { $0.value.kind != .fuse } } }) { return 50 }
+        return pool.hasMaintenance ? 1000 : trashTime
     }
 
     /// For statvfs(3).

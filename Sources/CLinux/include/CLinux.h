@@ -60,4 +60,16 @@ int volfs_accept(int descriptor);
 /// SO_PEERCRED of a connected Unix socket.
 int volfs_peer(int descriptor, int32_t *process, uint32_t *uid);
 
+/// eventfd(2), which never waits.
+int volfs_wake_descriptor(void);
+
+/// signalfd(2) of some signals, which never waits.
+int volfs_signal_descriptor(const int *signals, int count);
+
+/// The next signal of such a descriptor; 0 if there is none.
+int volfs_next_signal(int descriptor);
+
+/// preadv2(2) with RWF_NOWAIT: only what needs no waiting, EAGAIN if that is nothing.
+int64_t volfs_read_cached(int descriptor, void *bytes, int64_t count, int64_t offset);
+
 #endif
