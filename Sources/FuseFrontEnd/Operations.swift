@@ -98,17 +98,17 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
         serve(request, "create", name, parent, kind: .open) { files, caller throws(PoolError) in
             let wanted = openRequest(info)
             let made = try files.create(try inode(parent), string(name), mode: mode, wanted, by: caller)
-            info?.pointee.fh = made.file.handle
-            volfs_open_flags(info, 1, 0)
-            var entry = fuse_entry_param()
-            entry.ino = made.inode.number
-            entry.attr = status(try files.attributes(made.inode))
-            fuse_reply_create(request, &entry, info)
+            var status = status(try files.attributes(made.inode))
+            volfs_reply_create_volume(request, made.file.handle, &status)
         }
     }
     operations.open = { request, number, info in
         serve(request, "open", nil, number, kind: .open) { files, caller throws(PoolError) in
             let file = try files.open(try inode(number), openRequest(info), by: caller)
+            if file.isVolume {
+                volfs_reply_open_volume(request, file.handle)
+                return
+            }
             info?.pointee.fh = file.handle
             if file.isStream { volfs_open_stream(info) } else { volfs_open_flags(info, file.isImmutable ? 0 : 1, file.isImmutable ? 1 : 0) }
             fuse_reply_open(request, info)
@@ -361,14 +361,20 @@ private func replyEntry(_ request: fuse_req_t?, _ attributes: FileAttributes) {
     var entry = fuse_entry_param()
     entry.ino = fuse_ino_t(attributes.inode)
     entry.attr = status(attributes)
-    // No timeouts: a name or a size that `.ctl` changed is seen at once, through whichever path it is looked at.
+    // No timeout for names, and for attributes only where they stay: a name or a size that `.ctl` changed is seen at once,
+    // through whichever path it is looked at.
+    entry.attr_timeout = attributeTime(attributes)
     fuse_reply_entry(request, &entry)
 }
 
 private func replyAttributes(_ request: fuse_req_t?, _ attributes: FileAttributes) {
     var status = status(attributes)
-    fuse_reply_attr(request, &status, 0)
+    fuse_reply_attr(request, &status, attributeTime(attributes))
 }
+
+/// Seconds for which the kernel need not ask for attributes. A snapshot's are fixed, but for the time of its renaming, which the
+/// next look at its name brings: so reading what is in the page cache asks us nothing.
+private func attributeTime(_ attributes: FileAttributes) -> Double { attributes.isImmutable ? 3600 : 0 }
 
 private func status(_ attributes: FileAttributes) -> stat {
     var status = stat()

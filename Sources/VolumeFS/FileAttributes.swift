@@ -11,6 +11,8 @@ public struct FileAttributes: Equatable, Sendable {
     public var allocated: UInt64 = 0
     public var modified: UInt64 = 0
     public var changed: UInt64 = 0
+    /// True for a snapshot's file: none of these changes any more, but for `changed`.
+    public var isImmutable = false
 }
 
 /// What setattr(2) may change; nil leaves as it is.
@@ -63,4 +65,6 @@ public struct OpenFile: Equatable, Sendable {
     public var isImmutable: Bool
     /// True for `.ctl/events`, which has no offsets.
     public var isStream = false
+    /// True for a volume.
+    public var isVolume = false
 }

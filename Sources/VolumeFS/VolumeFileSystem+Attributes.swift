@@ -51,6 +51,7 @@ extension VolumeFileSystem {
             result.size = info.size
             result.allocated = info.referenced
             result.modified = info.isSnapshot ? info.created : info.modified
+            result.isImmutable = info.isSnapshot
         case .property(let pair): result.mode = Settable(rawValue: Self.propertyName(pair & 255)) == nil ? 0o444 : 0o644
         case .volumeRollback: result.mode = 0o200
         case .snapshot, .groupSnapshot, .clone:

@@ -20,7 +20,7 @@ extension VolumeFileSystem {
                 try pool.resize(id, to: 0)
                 events.publish("volume-resized", info.name, [("size", .size(0))])
             }
-            return OpenFile(handle: handle, isImmutable: info.isSnapshot)
+            return OpenFile(handle: handle, isImmutable: info.isSnapshot, isVolume: !info.isSnapshot)
         } catch {
             release(inode, handle: handle)
             throw error
