@@ -22,6 +22,8 @@ extension VolumeFileSystem {
             table.files[object, default: [:]][table.next] = user
             return table.next
         }
+        // From now on things may become due without a request that says so.
+        requests.noteActivity()
         do throws(PoolError) {
             let info = try pool.info(object)
             if writes { try refuseChange(of: info) }
