@@ -286,12 +286,19 @@ package final class Simulation: @unchecked Sendable {
     private func mayNest(_ step: Step) -> Bool {
         let statistics = pool.statistics(), usage = pool.usage()
         switch step {
-        case .rename, .swap, .snapshotAll, .reopen, .maintain: return false
+        case .rename, .swap, .snapshotAll, .reopen, .maintain, .reserve: return false
+        // What they are promised may take a checkpoint.
+        case .snapshot(let volume, _), .clone(of: let volume, _), .rollback(let volume, to: _):
+            if model.volumes[volume]?.reserved.isEmpty == false { return false }
+            return hasRoom(statistics, usage)
         case .checkpoint: return !statistics.isStoring
-        default:
-            return statistics.journalUsedFrames + 12 <= statistics.journalFrames && statistics.dirtyBlocks < 60
-                && usage.available > usage.quarantined + 128 * 1024
+        default: return hasRoom(statistics, usage)
         }
+    }
+
+    private func hasRoom(_ statistics: PoolStatistics, _ usage: PoolUsage) -> Bool {
+        statistics.journalUsedFrames + 12 <= statistics.journalFrames && statistics.dirtyBlocks < 60
+            && usage.available > usage.quarantined + 128 * 1024
     }
 
     // MARK: Judging
