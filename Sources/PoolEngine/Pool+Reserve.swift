@@ -67,7 +67,7 @@ extension Pool {
             let old = try state.writableVersion(of: volume).reserved
             return (old, ranges(old, state.maximumRanges))
         }
-        if old == new { return try flush(volume) }
+        if old == new { return try flush() }
         // To give a promise back a full pool has room.
         let tier: PoolState.Tier = new.count < old.count ? .freeing : .growing
         let now = { (version: Version) in OwnBlocks(generation: version.generation, lsn: version.lastLSN) }
