@@ -226,18 +226,20 @@ public final class FileDevice: BlockDevice {
         }
     }
 
-    /// The process that holds the lock on `path`, from /proc/locks; 0 if it cannot be found.
-    public static func lockHolder(of path: String) -> Int32 {
+    /// A process that holds the lock on `path`; 0 if none can be found.
+    public static func lockHolder(of path: String) -> Int32 { lockHolders(of: path).first ?? 0 }
+
+    /// The processes that hold the lock on `path`, from /proc/locks. Several can that only read.
+    public static func lockHolders(of path: String) -> [Int32] {
         var status = stat()
-        guard stat(path, &status) == 0, let table = readText("/proc/locks") else { return 0 }
+        guard stat(path, &status) == 0, let table = readText("/proc/locks") else { return [] }
         let suffix = ":\(status.st_ino)"
-        for line in table.split(separator: "\n") where line.contains("FLOCK") && line.contains("WRITE") {
+        // Those behind an arrow wait for it.
+        return table.split(separator: "\n").filter { $0.contains("FLOCK") && !$0.contains("->") }.compactMap { line in
             let words = line.split(separator: " ")
-            guard let file = words.first(where: { $0.hasSuffix(suffix) }), let at = words.firstIndex(of: file), at > 0
-            else { continue }
-            return Int32(words[at - 1]) ?? 0
+            guard let at = words.firstIndex(where: { $0.hasSuffix(suffix) }), at > 0 else { return nil }
+            return Int32(words[at - 1])
         }
-        return 0
     }
 
     private static func kind(of raw: Int32) throws(PoolError) -> Bool {
