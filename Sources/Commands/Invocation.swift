@@ -14,11 +14,13 @@ public struct CommandLineTool {
             if let helper { return helper.status(try dispatch(try helper.translated(words)[...], &isJSON)) }
             return try dispatch(words[...], &isJSON)
         } catch {
-            if let helper {
+            if helper != nil {
                 complain(error.text)
-                return helper.status(of: error)
+                return MountHelper.status(of: error)
             }
             complain(isJSON ? error.json : error.text)
+            // mount(8) runs us by way of mount.fuse3(8) where our own helper is not installed.
+            if words.first.flatMap({ CommandTable.find($0) }) == nil && MountHelper.isCalledByMount { return MountHelper.status(of: error) }
             // check has the numbers of fsck(8), where 2 would ask for a reboot.
             let isCheck = words.first.flatMap { CommandTable.find($0) }.map { CheckCommand.Status.commands.contains($0.name) }
             return isCheck == true && error.status == .usage ? CheckCommand.Status.usage : error.status.rawValue

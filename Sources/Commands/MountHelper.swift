@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import LinuxIO
 
 /// What mount(8) and umount(8) run for this type of filesystem: the same program, called by another name.
 package struct MountHelper {
@@ -22,12 +23,22 @@ package struct MountHelper {
     package func status(_ status: Int32) -> Int32 { status == 0 ? 0 : 32 }
 
     /// 1 for wrong usage and missing permission, 2 for what the system lacks, 32 for a mount that failed.
-    package func status(of failure: Failure) -> Int32 {
+    package static func status(of failure: Failure) -> Int32 {
         switch (failure.status, failure.errno) {
         case (.usage, _), (.permission, _), (_, EPERM), (_, EACCES): 1
         case (_, ENOMEM), (_, EMFILE), (_, ENFILE), (_, EAGAIN): 2
         default: 32
         }
+    }
+
+    /// Whether it is mount(8) that waits for this process, by way of mount.fuse3(8) and its shell.
+    static var isCalledByMount: Bool {
+        func name(_ process: Int32) -> String? { readText("/proc/\(process)/comm")?.trimmed }
+        let parent = getppid()
+        guard name(parent) == "sh" else { return name(parent) == "mount" }
+        // Behind the name, which may have blanks and brackets: state and parent.
+        let fields = readText("/proc/\(parent)/stat")?.split(separator: ")").last?.split(separator: " ") ?? []
+        return fields.count > 1 && Int32(fields[1]).flatMap(name) == "mount"
     }
 
     private func mount(_ words: [String]) throws(Failure) -> [String] {

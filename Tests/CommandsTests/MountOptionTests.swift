@@ -133,7 +133,7 @@ import Testing
     ] as [(Failure, Int32)])
     func helpersHaveTheNumbersOfMount(failure: Failure, status: Int32) throws {
         let helper = try #require(MountHelper(program: "mount.volfs"))
-        #expect(helper.status(of: failure) == status)
+        #expect(MountHelper.status(of: failure) == status)
         #expect(helper.status(0) == 0 && helper.status(6) == 32)
     }
 }
