@@ -68,6 +68,7 @@ extension VolumeFileSystem {
         case .tooMany(let limit): return tooMany(object.map { (try? pool.info($0.volume))?.name ?? name } ?? name, limit)
         case .noProperty where request.operation.hasSuffix("xattr"):
             return "\(name) has no property or attribute \(request.name ?? "") set; see: ls \(object.map { propertyPath($0) } ?? ".ctl/vol/VOL/prop")"
+        case .notSupported where request.operation == "setxattr": return "attributes called \(request.name ?? "") are not kept; use user.NAME"
         case .refused(let refusal): return explanation(of: refusal, request, name, object) ?? reason(for: error)
         default: break
         }

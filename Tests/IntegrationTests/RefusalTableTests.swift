@@ -106,7 +106,7 @@ extension IntegrationTests {
             row 'Invalid argument' 22 'fixed is on or off, of a volume only' write maybe $P1/fixed; row 'Invalid argument' 22 'quota is a number of bytes' write many $P1/quota; row 'Invalid argument' 22 'group has names of groups with commas between' x set root user.volfs.group 'a b'
             row 'Invalid argument' 22 'hold takes any text, of a snapshot only' x set root user.volfs.hold y; row 'Invalid argument' 22 'write the name of a snapshot, and discard behind it' write 'v1 v2' .ctl/vol/root/rollback; row 'Invalid argument' 22 'a pool grows to a larger number of bytes' write 5 .ctl/size
             row 'Argument list too long' 7 'a value has at most 3072 bytes' x set root user.big "$huge"; row 'Argument list too long' 7 'a value has at most 3072 bytes' write "$huge" $P1/comment; row 'Argument list too long' 7 'a value has at most 3072 bytes' write "$huge$huge" $P1/comment
-            echo long > $P1/comment; kernel 'out of range' x small root user.volfs.comment; row 'File exists' 17 'that attribute is set already' x create root user.volfs.comment y; kernel 'not supported' x set root system.thing y
+            echo long > $P1/comment; kernel 'out of range' x small root user.volfs.comment; row 'File exists' 17 'that attribute is set already' x create root user.volfs.comment y; row 'not supported' 95 'attributes called system.thing are not kept; use user.NAME' x set root system.thing y
             # Groups.
             mkdir .ctl/group/db; ln -s ../../../../root .ctl/group/db/members/root; ln -s ../../../../other .ctl/group/db/members/other
             row 'File exists' 17 'root has a snapshot v2 already, so none was made; choose another name' mkdir .ctl/group/db/snap/v2; same "$(ls .ctl/snap/other)" v1
