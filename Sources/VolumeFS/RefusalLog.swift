@@ -21,7 +21,7 @@ final class RefusalLog: Sendable {
 package func reason(for error: PoolError) -> String {
     switch error {
     case .outOfSpace(let needed, let free):
-        "the pool is full: \(needed) bytes are needed, \(free) are free; delete snapshots or volumes, or punch holes"
+        "the pool is full: \(needed) bytes are needed, \(free) are free; delete snapshots or volumes, or punch holes, or make the pool larger: echo BYTES > .ctl/size"
     case .outOfRange(let offset, let count, let size): "\(count) bytes at \(offset) reach beyond \(size) bytes"
     case .tooLarge(let size, let limit): "\(size) bytes are more than the largest volume, \(limit)"
     case .invalid(.name):
@@ -47,6 +47,8 @@ package func reason(for error: PoolError) -> String {
     case .held: "it is held; first: echo > .ctl/snap/VOL/SNAP/prop/hold"
     case .refused(let refusal): reason(for: refusal)
     case .cancelled: "it was cancelled"
+    case .corrupt(.data, let position, let problem):
+        "damaged data at byte \(position) of the pool's file (\(problem)); volfs scrub tells all ranges; overwrite them, or restore them from a copy"
     case .corrupt(let structure, let position, let problem):
         "damaged \(structure) at byte \(position) of the pool's file (\(problem)); run volfs check"
     case .locked, .notAPool, .unsupportedFormat, .truncated: "the pool cannot be used"

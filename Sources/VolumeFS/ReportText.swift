@@ -1,3 +1,4 @@
+internal import BlockStorage
 package import PoolEngine
 
 /// Reports as text and as JSON, the same from a mount and from a command.
@@ -22,9 +23,12 @@ package enum ReportText {
     package static func text(_ report: ScrubReport) -> String {
         let counted = "\(report.checkedNodes) nodes, \(report.checkedBlocks) blocks, \(report.healedCopies) copies made whole"
         if report.isClean { return "clean: \(counted)" }
-        let problems = report.problems.map { "lost: \($0.object): \($0.count) bytes at \($0.offset): \(reason(for: $0.error))\n" }
-        return "\(problems.joined())\(report.problems.count) ranges cannot be read, in \(counted)"
+        let problems = report.problems.map { "lost: \($0.object): \($0.count) bytes at \($0.offset): \(cause($0.error))\n" }
+        return "\(problems.joined())\(report.problems.count) ranges cannot be read, in \(counted); overwrite them, or restore them from a copy"
     }
+
+    /// Without what to do, which is said once.
+    private static func cause(_ error: PoolError) -> String { String(reason(for: error).split(separator: ";")[0]) }
 
     package static func json(_ report: ScrubReport) -> String {
         JSON.object([
