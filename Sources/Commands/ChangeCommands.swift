@@ -4,15 +4,29 @@ internal import VolumeFS
 enum ChangeCommands {
     static func new(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1]
-        guard let size = Size.parse(arguments.operands[2]) else { throw notASize(arguments.operands[2]) }
+        guard let size = Size.parse(arguments.operands[2]) else { throw notASize(arguments.operands[2], before: name) }
         try NameRule.checkVolume(name)
-        return try change(arguments, [name]) { pool throws(Failure) in try pool.makeVolume(name, size: size) }
+        return try change(arguments, [name]) { pool throws(Failure) in
+            try pool.makeVolume(name, size: size)
+            if arguments.has("reserve") && size > 0 { try reserve(name, size, pool) }
+        }
+    }
+
+    /// All or nothing: who wants a promise has no use for the volume without it.
+    private static func reserve(_ name: String, _ size: UInt64, _ pool: any PoolAccess) throws(Failure) {
+        do throws(Failure) { try pool.setProperty(name, "reservation", "\(size)") } catch {
+            if let made = try? pool.list().first(where: { $0.name == name }) { try? pool.destroy(made) }
+            try? pool.finish()
+            var failure = error
+            failure.object = name
+            throw failure
+        }
     }
 
     static func resize(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1], text = arguments.operands[2]
         let isRelative = text.hasPrefix("+") || text.hasPrefix("-"), isDryRun = arguments.has("dry-run")
-        guard let amount = Size.parse(isRelative ? String(text.dropFirst()) : text) else { throw notASize(text) }
+        guard let amount = Size.parse(isRelative ? String(text.dropFirst()) : text) else { throw notASize(text, before: name) }
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         let old = try ListCommand.select(try pool.list(), names: [name])[0].size
         var size = amount
@@ -53,7 +67,7 @@ enum ChangeCommands {
     static func rollback(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1], isDryRun = arguments.has("dry-run"), isDiscarding = arguments.has("discard")
         let (volume, snapshot) = split(name)
-        guard let snapshot else { throw .usage(name, "name it VOLUME@SNAPSHOT") }
+        guard let snapshot else { throw .usage(name, "name the snapshot too, as \(name)@NAME; see: volfs list \(arguments.operands[0]) -r \(name)") }
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         if isDryRun {
             let lines = try ListCommand.select(try pool.list(), names: [volume, name])
@@ -89,6 +103,7 @@ enum ChangeCommands {
         let old = arguments.operands[1], new = arguments.operands[2]
         let (oldVolume, oldSnapshot) = split(old), (newVolume, newSnapshot) = split(new)
         guard (oldSnapshot == nil) == (newSnapshot == nil), oldSnapshot == nil || oldVolume == newVolume else {
+            if oldSnapshot != nil && newSnapshot == nil { throw .usage(new, "a snapshot stays with its volume; write the new name as \(oldVolume)@\(new)") }
             throw .usage(new, "a volume stays a volume, and a snapshot stays with its volume")
         }
         if let newSnapshot {
@@ -102,7 +117,11 @@ enum ChangeCommands {
         }
     }
 
-    private static func notASize(_ text: String) -> Failure { .usage(text, "not a size; write it as 500M, 64G or 2T") }
+    /// `other`, which stands before the size, may be it.
+    private static func notASize(_ text: String, before other: String? = nil) -> Failure {
+        if let other, Size.parse(other) != nil { return .usage(text, "not a size; the name comes before it: \(text) \(other)") }
+        return .usage(text, "not a size; write it as 500M, 64G or 2T")
+    }
 
     private static func change(
         _ arguments: Arguments, _ names: [String], _ body: (any PoolAccess) throws(Failure) -> Void

@@ -49,7 +49,8 @@ extension CommandTable {
 
     static let objectCommands: [Command] = [
         Command(
-            name: "new", aliases: ["volume"], operands: "NAME SIZE", help: "make a volume", options: [json], count: 3...3, kinds: [.none],
+            name: "new", aliases: ["volume"], operands: "NAME SIZE", help: "make a volume",
+            options: [.flag("reserve", "keep room for all of it, so that no write to it is refused for want of space"), json], count: 3...3, kinds: [.none],
             run: ChangeCommands.new),
         Command(
             name: "resize", operands: "NAME [+|-]SIZE", help: "change a volume's size",

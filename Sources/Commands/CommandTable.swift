@@ -4,6 +4,9 @@ internal import VolumeFS
 package enum CommandTable {
     package static let commands: [Command] = poolCommands + objectCommands + transferCommands + watchCommands + careCommands + otherCommands
 
+    /// What a command line can begin with.
+    package static var words: [String] { commands.flatMap { [$0.name] + $0.aliases } }
+
     package static func find(_ name: String) -> Command? {
         commands.first { $0.name == name || $0.aliases.contains(name) }
     }

@@ -218,6 +218,7 @@ final class ControlledPool: PoolAccess {
         }
         var reason = last?.split(separator: ": ", maxSplits: 1).last.map(String.init)
         if number == EBUSY, let users = openBy(object) { reason = "is open; open by \(users); close, unmount or detach it" }
+        if number == EROFS && reason == nil { reason = MountTable.readOnlyReason(mountpoint) }
         var failure = Failure(errno: number, object: object, reason: reason)
         // As for an unmounted pool: what cannot be a name is wrong usage.
         if number == EINVAL && reason?.hasPrefix("names are") == true { failure.status = .usage }

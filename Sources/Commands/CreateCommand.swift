@@ -9,6 +9,10 @@ enum CreateCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0])
         if let mount = MountTable().mount(ofPool: path) { throw mountedFailure(path, mount) }
+        if let mount = MountTable().mounts.last(where: { path.hasPrefix($0.mountpoint + "/") }) {
+            let name = arguments.operands[0].split(separator: "/").last ?? "NAME"
+            throw .usage(path, "would be a pool inside a volume; make a volume with: volfs new \(mount.mountpoint) \(name) SIZE, or a pool elsewhere")
+        }
         let size = try size(arguments, path)
         let exists = Glibc.access(path, F_OK) == 0
         var status = stat()

@@ -31,6 +31,9 @@ final class DirectPool: PoolAccess {
             return try Pool(opening: device, mode: mode, configuration: configuration, environment: environment)
         } catch .system(.open, errno: EINVAL) where isDirect {
             throw Failure(.failed, path, "its filesystem has no direct I/O; mount without direct", errno: EINVAL)
+        } catch .notAPool where MountTable().isInside(path) {
+            let pool = MountTable().mounts.last { path.hasPrefix($0.mountpoint + "/") }?.mountpoint ?? "POOL"
+            throw Failure(.corrupt, path, "is in the mount of a pool, and no pool itself; name where that is mounted: \(pool)")
         } catch .notAPool where isQcow2(path) {
             throw Failure(.corrupt, path, "a qcow2 image, not a pool; convert it into a volume: qemu-img convert -O raw")
         } catch {

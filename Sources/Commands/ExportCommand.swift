@@ -31,6 +31,10 @@ enum ExportCommand {
     private static func write(_ input: any ByteStream, _ name: String, to target: String, _ progress: Progress) throws(Failure) {
         let partial = "\(target).volfs-export"
         let wasThere = Glibc.access(partial, F_OK) == 0
+        let directory = Path.parent(of: target)
+        if Glibc.access(directory, F_OK) != 0 && errno == ENOENT {
+            throw Failure(.notFound, directory, "no such directory; make it first: mkdir \(directory)", errno: ENOENT)
+        }
         let output = try FileStream(partial, flags: O_RDWR | O_CREAT | O_NOFOLLOW)
         guard output.claim() else { throw Failure(.busy, target, "another export is writing it; wait for that one", errno: EBUSY) }
         if wasThere { complain("volfs: \(name): going on with \(partial); what differs is written again") }

@@ -69,7 +69,7 @@ package struct Failure: Error, Equatable, Sendable {
 
     private static func status(of error: PoolError) -> Status {
         switch error {
-        case .invalid(.name), .invalid(.nameTooLong): .usage
+        case .invalid(.name), .invalid(.nameTooLong), .invalid(.size): .usage
         case .notAPool, .unsupportedFormat, .truncated, .corrupt: .corrupt
         case .locked: .busy
         default: status(ofErrno: error.errno)
@@ -93,7 +93,7 @@ package struct Failure: Error, Equatable, Sendable {
     private static func message(_ error: PoolError, object: String, pool: String) -> String {
         switch error {
         case .outOfSpace(let needed, let free):
-            "the pool is full: \(Wording.size(needed)) needed, \(Wording.size(free)) free; destroy snapshots or volumes, or trim"
+            "the pool is full: \(Wording.size(needed)) needed, \(Wording.size(free)) free; destroy snapshots or volumes, trim, or make it larger: volfs grow \(pool) +SIZE"
         case .outOfRange(let offset, let count, let size): "\(count) bytes at \(offset) reach beyond its \(size) bytes"
         case .tooLarge(let size, let limit): "\(Wording.size(size)) is more than the largest volume, \(Wording.size(limit))"
         case .invalid(.name):
@@ -117,12 +117,14 @@ package struct Failure: Error, Equatable, Sendable {
         case .refused: reason(for: error)
         case .cancelled: "was cancelled"
         case .locked(let process):
-            "in use by \(holder(process)); unmount it first"
-        case .notAPool: "not a volfs pool; make one with: volfs create \(pool) --size SIZE"
+            "in use by \(holder(process)); unmount it first, or after umount --lazy close what is still open"
+        case .notAPool: "not a volfs pool; name a pool's file, or the directory it is mounted at"
         case .unsupportedFormat(let version, let features):
             "pool of format \(version), features \(features), which this volfs cannot use; use a newer volfs"
         case .truncated(let size, let expected):
             "truncated: the file has \(size) bytes, the pool needs \(expected); restore the file from a copy"
+        case .corrupt(.data, let position, let problem):
+            "damaged data at byte \(position) of the pool's file (\(problem)); all ranges that are lost: volfs scrub \(pool)"
         case .corrupt(let structure, let position, let problem):
             "damaged \(structure) at byte \(position) (\(problem)); run: volfs check \(pool)"
         case .system(let call, let number): systemMessage(call, number)
@@ -135,8 +137,9 @@ package struct Failure: Error, Equatable, Sendable {
     private static func systemMessage(_ call: PoolError.SystemCall, _ number: Int32) -> String {
         switch (call, number) {
         case (.open, ENOENT): "no such file; make a pool with: volfs create FILE --size SIZE"
-        case (.open, EISDIR): "is a directory; a pool is one file: name a file in it"
+        case (.open, EISDIR): "is a directory; a pool is one file, and none is mounted there: name a file that is one"
         case (.open, EACCES), (.open, EPERM): "permission denied; run as the pool's owner or as root"
+        case (_, ENOSPC): "the filesystem that it is on has no room left; make some there, or use another"
         case (.mount, _): "cannot mount (\(String(cString: strerror(number)))); is /dev/fuse there, and fusermount3 installed?"
         default: "\(call): \(String(cString: strerror(number)))"
         }

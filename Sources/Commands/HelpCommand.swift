@@ -2,7 +2,7 @@
 enum HelpCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         guard let name = arguments.operands.first else { return about(nil) }
-        guard let command = CommandTable.find(name) else { throw .usage(name, "no such command; see: volfs help") }
+        guard let command = CommandTable.find(name) else { throw .usage(name, "no such command; " + Spelling.advice(name, of: CommandTable.words, otherwise: "see: volfs help")) }
         return about(command)
     }
 

@@ -9,7 +9,7 @@ enum ImportCommand {
             throw .usage("--format \(format)", "only raw images can be read; convert it: qemu-img convert -O raw \(source) FILE")
         }
         let progress = Progress("import", try Progress.mode(arguments))
-        let input = try open(source)
+        let input = try open(source, name)
         if arguments["format"] == nil, try head(of: input) == [0x51, 0x46, 0x49, 0xfb] {
             throw Failure(.corrupt, source, "is a qcow2 image; convert it: qemu-img convert -O raw, or take it as it is with --format raw")
         }
@@ -19,14 +19,18 @@ enum ImportCommand {
         return try ChangeReport.finish(pool, arguments, changed: [name])
     }
 
-    private static func open(_ source: String) throws(Failure) -> any ByteStream {
+    private static func open(_ source: String, _ name: String) throws(Failure) -> any ByteStream {
         if source == "-" {
             if isatty(0) == 1 { throw .usage("-", "the terminal has no image; redirect it") }
             return PipeStream(0, name: "standard input")
         }
         var status = stat()
         guard stat(source, &status) == 0 else {
-            throw Failure(errno: errno, object: source, reason: errno == ENOENT ? "no such file" : String(cString: strerror(errno)))
+            let number = errno
+            if number == ENOENT && Glibc.access(name, F_OK) == 0 {
+                throw Failure(.notFound, source, "no such file; the file comes before the name, \(name) \(source)", errno: number)
+            }
+            throw Failure(errno: number, object: source, reason: number == ENOENT ? "no such file" : String(cString: strerror(number)))
         }
         switch status.st_mode & S_IFMT {
         case S_IFDIR: throw Failure(.failed, source, "is a directory; name an image", errno: EISDIR)

@@ -46,10 +46,8 @@ public struct CommandLineTool {
             if command.name != "mount" && !arguments.has("config") { try supplyPool(&arguments, command) }
             return try command.run(arguments)
         }
-        // The mount form: volfs POOL MOUNTPOINT. A word that is no file was meant as a command.
-        if words.count == 1 && !first.contains("/") && !first.hasPrefix("-") && access(first, F_OK) != 0 {
-            throw .usage(first, "no such command, and no such file; see: volfs help")
-        }
+        // The mount form: volfs POOL MOUNTPOINT.
+        if let failure = Misuse.unknownCommand(first, words.dropFirst()) { throw failure }
         guard let mount = CommandTable.find("mount") else { preconditionFailure("the table has no mount") }
         return try MountCommand.run(try Arguments(words, for: mount))
     }
@@ -62,8 +60,9 @@ public struct CommandLineTool {
             if !isComplete || !(arguments.operands.first.map(isPool) ?? false) { arguments.operands.insert(path, at: 0) }
         }
         guard command.count.contains(arguments.operands.count) else {
-            throw .usage(command.name, "usage: \(command.synopsis)")
+            throw Misuse.miscounted(arguments.operands, command, isPool: isPool)
         }
+        if let failure = Misuse.misordered(arguments.operands, command) { throw failure }
     }
 
     /// No name has a slash. Of what is there without one, a volume in the current directory is not a pool.

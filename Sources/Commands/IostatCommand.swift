@@ -9,8 +9,8 @@ enum IostatCommand {
 
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0])
-        let interval = try arguments.operands.count > 1 ? number(arguments.operands[1], "seconds", 0.1...86_400) : nil
-        let count = try arguments.operands.count > 2 ? Int(number(arguments.operands[2], "a count", 1...1e9)) : interval == nil ? 1 : Int.max
+        let interval = try arguments.operands.count > 1 ? number(arguments.operands[1], "seconds, as 5 or 0.5", 0.1...86_400) : nil
+        let count = try arguments.operands.count > 2 ? Int(number(arguments.operands[2], "a count, 1 or more", 1...1e9)) : interval == nil ? 1 : Int.max
         guard let mount = MountTable().mount(serving: path) else {
             throw Failure(.unreachable, path, "is not mounted, so nothing is read or written", errno: ENODEV)
         }
@@ -47,7 +47,7 @@ enum IostatCommand {
     }
 
     private static func number(_ text: String, _ what: String, _ range: ClosedRange<Double>) throws(Failure) -> Double {
-        guard let value = Double(text), range.contains(value) else { throw .usage(text, "is not \(what)") }
+        guard let value = Double(text), range.contains(value) else { throw .usage(text, "needs \(what)") }
         return value
     }
 }

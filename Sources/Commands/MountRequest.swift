@@ -21,6 +21,7 @@ struct MountRequest: Sendable {
         let pool = getenv("VOLFS_POOL").map { String(cString: $0) } ?? file?.pool
         if operands.count < 2, let pool { operands.insert(pool, at: 0) }
         if operands.count < 2, let mountpoint = file?.mountpoint { operands.append(mountpoint) }
+        if operands.count > 2 { throw .usage(operands[2], "is one word too many; give a pool and a mountpoint: volfs POOL DIRECTORY") }
         guard operands.count == 2 else {
             if let file { throw .usage(file.path, "has no \(operands.isEmpty && file.pool == nil ? "pool" : "mountpoint"), and none was given") }
             guard let first = operands.first else { throw .usage("mount", "give a pool and a mountpoint; see: volfs help mount") }
@@ -56,7 +57,10 @@ struct MountRequest: Sendable {
             let isMissing = errno == ENOENT
             throw Failure(.mount, mountpoint, isMissing ? "no such directory; make it first: mkdir \(mountpoint)" : "cannot be looked at", errno: errno)
         }
-        guard status.st_mode & S_IFMT == S_IFDIR else { throw Failure(.mount, mountpoint, "is not a directory; mount on a directory") }
+        guard status.st_mode & S_IFMT == S_IFDIR else {
+            let isReversed = stat(source, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+            throw Failure(.mount, mountpoint, isReversed ? "is not a directory; the pool comes first: volfs \(mountpoint) \(source)" : "is not a directory; mount on a directory")
+        }
         if let other = table.mount(at: mountpoint) {
             throw Failure(.mount, mountpoint, "has \(other.source) mounted on it already; choose another directory", errno: EBUSY)
         }

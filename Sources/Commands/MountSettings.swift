@@ -39,7 +39,9 @@ package struct MountSettings: Sendable {
     ]
 
     private mutating func take(_ word: MountWord) throws(Failure) {
-        guard let option = MountOptionTable.find(word.name) else { throw word.wrong("no such mount option; see mount.volfs(8)") }
+        guard let option = MountOptionTable.find(word.name) else {
+            throw word.wrong("no such mount option; " + Spelling.advice(word.name, of: MountOptionTable.options.map(\.name), otherwise: "see mount.volfs(8)"))
+         }
         switch option.group {
         case .refused: throw word.wrong(option.reason)
         case .generic:

@@ -27,6 +27,13 @@ package struct MountTable {
     /// True for a file of a mount: a volume, not a pool.
     package func isInside(_ path: String) -> Bool { mounts.contains { path.hasPrefix($0.mountpoint + "/") } }
 
+    /// Why the kernel lets nothing be changed at a mountpoint, and what to do; nil if it would.
+    static func readOnlyReason(_ mountpoint: String) -> String? {
+        var status = statvfs()
+        guard statvfs(mountpoint, &status) == 0, status.f_flag & UInt(ST_RDONLY) != 0 else { return nil }
+        return "the pool is mounted read-only at \(mountpoint); unmount it, and mount it without ro or use it unmounted"
+    }
+
     /// Whether nobody serves the mount at a directory. Who asks while the daemon is dying is told ECONNABORTED, and those
     /// after it ENOTCONN.
     static func isDead(_ mountpoint: String) -> Bool {

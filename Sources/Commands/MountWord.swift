@@ -103,6 +103,6 @@ package struct MountWord: Sendable {
             guard let value, choices.contains(value) else { throw wrong("needs one of \(choices.joined(separator: ", "))") }
         }
         if option.value == nil && value != nil { throw wrong("takes no value") }
-        if option.value != nil && !option.isValueOptional && value?.isEmpty != false { throw wrong("needs a value") }
+        if option.value != nil && !option.isValueOptional && value?.isEmpty != false { throw wrong("needs a value, as \(name)=\(option.value ?? "")") }
     }
 }

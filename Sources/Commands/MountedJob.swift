@@ -38,7 +38,9 @@ struct MountedJob {
         if errno == EEXIST {
             throw Failure(.busy, kind, "is running already; wait for it: volfs wait \(mountpoint) \(kind), or stop it: rmdir \(directory)", errno: EBUSY)
         }
-        throw Failure(errno: errno, object: kind, reason: String(cString: strerror(errno)))
+        let number = errno
+        let reason = number == EROFS ? MountTable.readOnlyReason(mountpoint) : nil
+        throw Failure(errno: number, object: kind, reason: reason ?? String(cString: strerror(number)))
     }
 
     func wait(isJSON: Bool, _ mode: Progress.Mode, cancels: Bool) throws(Failure) -> Int32 {

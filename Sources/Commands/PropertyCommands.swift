@@ -23,15 +23,32 @@ enum PropertyCommands {
 
     static func set(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1]
+        if let cut = name.firstIndex(of: "=") {
+            throw .usage(name, "the name comes before it: volfs set \(arguments.operands[0]) NAME \(name[..<cut])=VALUE")
+        }
         try NameRule.checkReference(name)
-        let changes = arguments.operands.dropFirst(2).map { $0.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init) }
+        var changes = arguments.operands.dropFirst(2).map { $0.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init) }
         for change in changes where change.count != 2 { throw .usage(change[0], "write it as \(change[0])=VALUE; an empty value removes it") }
         for change in changes where !VolumeFileSystem.settableNames.contains(change[0]) {
             throw .usage(change[0], "cannot be set; there is \(VolumeFileSystem.settableNames.joined(separator: ", "))")
         }
+        for index in changes.indices {
+            changes[index][1] = try bytes(changes[index][0], changes[index][1])
+            // All are looked at before the first is set.
+            if let reason = VolumeFileSystem.refusal(of: changes[index][0], changes[index][1], isSnapshot: split(name).snapshot != nil) {
+                throw .usage("\(name) \(changes[index][0])", reason)
+            }
+        }
         let pool = try access(toPool: arguments.operands[0], writing: true)
         for change in changes { try pool.setProperty(name, change[0], change[1]) }
         return try ChangeReport.finish(pool, arguments, changed: [name])
+    }
+
+    /// A size as people write it, in bytes as it is kept.
+    private static func bytes(_ property: String, _ value: String) throws(Failure) -> String {
+        guard ["quota", "reservation"].contains(property), !value.isEmpty else { return value }
+        guard let size = Size.parse(value) else { throw .usage("\(property)=\(value)", "not a size; write it as 500M, 64G or 2T") }
+        return "\(size)"
     }
 
     static func hold(_ arguments: Arguments) throws(Failure) -> Int32 {

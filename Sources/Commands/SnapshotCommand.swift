@@ -33,7 +33,7 @@ enum SnapshotCommand {
         var volumes: [String] = [], first = ""
         for name in names {
             let (volume, snapshot) = split(name)
-            guard let snapshot else { throw .usage(name, "name it VOLUME@SNAPSHOT") }
+            guard let snapshot else { throw .usage(name, "name the snapshot too, as \(name)@NAME") }
             try NameRule.checkReference(volume)
             try NameRule.checkSnapshot(snapshot, in: name)
             if !volumes.isEmpty && snapshot != first {

@@ -39,6 +39,12 @@ extension VolumeFileSystem {
         }
     }
 
+    /// What a property of that name takes instead of `value`, in words. Nil if it takes it; an empty one removes it.
+    package static func refusal(of name: String, _ value: String, isSnapshot: Bool) -> String? {
+        if let property = Settable(rawValue: name), value.isEmpty || property.accepts(value, isSnapshot: isSnapshot) { return nil }
+        return Settable.sentence(name)
+    }
+
     /// What `volfs set` can set.
     package static let settableNames = Settable.allCases.map(\.rawValue)
 

@@ -6,11 +6,11 @@ import Testing
 
 @Suite struct CommandLineTests {
     @Test(arguments: [
-        ("0", 0), ("4096", 4096), ("1K", 1024), ("1KiB", 1024), ("1KB", 1000), ("32G", 32 << 30), ("2T", 2 << 40), ("3MB", 3_000_000),
+        ("0", 0), ("4096", 4096), ("1K", 1024), ("1KiB", 1024), ("1KB", 1000), ("32G", 32 << 30), ("2T", 2 << 40), ("3MB", 3_000_000), ("1k", 1024), ("8g", 8 << 30), ("1kB", 1000), ("2miB", 2 << 20),
     ] as [(String, UInt64)])
     func sizesAsCoreutilsReadThem(text: String, bytes: UInt64) { #expect(Size.parse(text) == bytes) }
 
-    @Test(arguments: ["", "G", "10s", "10b", "-1", "1.5G", "1GB2", "99999999999999999999", "99999999P", "1k"])
+    @Test(arguments: ["", "G", "10s", "10b", "-1", "1.5G", "1GB2", "99999999999999999999", "99999999P", "1kb", "1gg"])
     func otherSizesAreRefused(text: String) { #expect(Size.parse(text) == nil) }
 
     @Test func sizesForPeople() {

@@ -5,21 +5,23 @@ import Testing
 @Suite struct FailureTests {
     /// Every case of PoolError, with its exit status and what its message must name: the thing, and the remedy.
     @Test(arguments: [
-        (.outOfSpace(needed: 8192, free: 4096), .noSpace, "8.0 KiB needed, 4.0 KiB free; destroy"),
+        (.outOfSpace(needed: 8192, free: 4096), .noSpace, "8.0 KiB needed, 4.0 KiB free; destroy snapshots or volumes, trim, or make it larger: volfs grow /p +SIZE"),
         (.outOfRange(offset: 1, count: 2, size: 3), .failed, "beyond its 3 bytes"),
         (.tooLarge(size: 2 << 40, limit: 1 << 40), .failed, "2.0 TiB is more than the largest volume, 1.0 TiB"),
         (.invalid(.name), .usage, "letters, digits"), (.invalid(.nameTooLong), .usage, "127 bytes"),
-        (.invalid(.size), .failed, "--size 8M"), (.invalid(.geometry), .failed, "not allowed"),
+        (.invalid(.size), .usage, "--size 8M"), (.invalid(.geometry), .failed, "not allowed"),
         (.invalid(.destination), .failed, "not allowed"), (.invalid(.value), .failed, "not allowed"),
         (.notFound, .notFound, "no such volume or snapshot; see: volfs list /p"), (.exists, .exists, "exists already; choose"),
         (.hasSnapshots(count: 3), .busy, "has 3 snapshots; destroy them first"), (.inUse, .busy, "is open; close"),
         (.readOnly, .permission, "read-only; clone it"), (.notPermitted, .permission, "volfs-ctl(7)"),
         (.notSupported, .failed, "not supported"), (.outOfMemory(limit: 32 << 20), .failed, "32.0 MiB"), (.suspended, .corrupt, "mount it again"),
         (.locked(process: 812), .busy, "in use by process 812; unmount"), (.locked(process: 0), .busy, "another process"),
-        (.notAPool, .corrupt, "not a volfs pool; make one with: volfs create /p"),
+        (.notAPool, .corrupt, "not a volfs pool; name a pool's file"),
         (.unsupportedFormat(version: 2, features: 1), .corrupt, "pool of format 2"),
         (.truncated(size: 5, expected: 9), .corrupt, "has 5 bytes, the pool needs 9; restore"),
         (.corrupt(.node, position: 77, .checksum), .corrupt, "damaged node at byte 77 (checksum); run: volfs check /p"),
+        (.corrupt(.data, position: 77, .checksum), .corrupt, "damaged data at byte 77 of the pool's file (checksum); all ranges that are lost: volfs scrub /p"),
+        (.system(.pwrite, errno: 28), .noSpace, "has no room left; make some"),
         (.system(.open, errno: 2), .notFound, "no such file; make a pool"),
         (.system(.open, errno: 21), .failed, "is a directory; a pool is one file"),
         (.system(.open, errno: 13), .permission, "permission denied; run as"),
@@ -37,7 +39,7 @@ import Testing
         let failure = Failure(.locked(process: 812), object: "/p", pool: "/p")
         let expected =
             #"{"schema":"volfs.error/1","errno":"EBUSY","code":6,"object":"/p","message":"in use by process 812","#
-            + #""hint":"unmount it first"}"#
+            + #""hint":"unmount it first, or after umount --lazy close what is still open"}"#
         #expect(failure.json == expected)
         #expect(Failure.usage("-x", "no such option").json.contains(#""errno":null,"code":2"#))
         #expect(Failure.usage("-x", "no such option").json.hasSuffix(#""message":"no such option","hint":null}"#))

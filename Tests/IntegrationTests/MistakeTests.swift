@@ -56,6 +56,48 @@ extension IntegrationTests {
             """, tools: ["qemu-img"])
     }
 
+    /// Words that are mistyped, left out, too many or in the wrong order.
+    @Test func mistypedCommandLines() throws {
+        try scenario(
+            """
+            pool 256M; head -c 64K /dev/urandom > img; "$V" new "$P" v 1M
+            for word in lst statu; do fails 2 "$V" $word "$P"; says "$word: no such command, .*did you mean (list|status)"; fails 2 "$V" $word "$M"; says "no such command"; done
+            fails 2 "$V" nothing; says "no such command, and no such file; see: volfs help"; fails 32 "$V" nothing "$T"; says "no such file"
+            fails 2 "$V" "$P" list; says "list: the command comes first: volfs list $P"; fails 2 "$V" help lst; says "mean list"
+            fails 2 "$V" create new.pool 1G; says "write it as: volfs create new.pool --size 1G"; [ ! -e new.pool ] || fail "made"
+            fails 2 "$V" create new.pool --size 1M; says "8M or more"
+            fails 2 "$V" create "$M/inner" --size 64M; says "inner: would be a pool inside a volume; .*volfs new $M inner SIZE"; same "$(ls "$M")" v
+            fails 8 "$V" list "$M/v"; says "in the mount of a pool, and no pool itself; .*: $M"
+            fails 2 "$V" "$P" "$M" extra; says "extra: is one word too many"; fails 32 "$V" "$T" "$P"; says "mount on a directory|the pool comes first"
+            fails 2 "$V" new "$P" 1G w; says "w: not a size; the name comes before it: w 1G"; fails 2 "$V" new v 1G; says "POOL is missing"
+            fails 2 "$V" snapshot v@s "$P"; says "the pool comes first"; fails 2 "$V" snapshot "$P" v; says "as v@NAME"
+            fails 2 "$V" grow +1G "$P"; says "the pool comes first"; fails 2 "$V" set "$P" quota=1G v; says "the name comes before it"
+            "$V" snapshot "$P" v@s; fails 2 "$V" rename "$P" v@s t; says "write the new name as v@t"; fails 2 "$V" rollback "$P" v; says "as v@NAME"
+            cd "$T"; fails 4 "$V" import "$P" w img; says "the file comes before the name"; fails 4 "$V" export "$P" v "$T/no/img"; says "$T/no: no such directory"
+            for form in "$M" "$P"; do
+                "$V" set "$form" v quota=5g; same "$("$V" get "$form" v quota)" 5368709120; fails 2 "$V" set "$form" v quota=much; says "not a size"; "$V" set "$form" v quota=
+            done
+            unmount_pool; mount_pool -o ro
+            fails 9 "$V" new "$P" w 1M; says "mounted read-only at $M; unmount it"; fails 8 "$V" scrub "$P"; says "mounted read-only at $M"
+            fails 32 "$V" "$M" "$T/img"; says "the pool comes first: volfs $T/img $M"
+            unmount_pool; "$V" set "$P" v quota=1M; fails 2 "$V" set "$P" v quota=x; clean
+            """)
+    }
+
+    /// A volume that is made with its room reserved, or not at all.
+    @Test func reservedFromTheStart() throws {
+        try scenario(
+            """
+            pool 256M
+            for form in "$M" "$P"; do
+                "$V" new "$form" kept 64M --reserve; same "$("$V" get "$form" kept reservation)" 67108864
+                fails 7 "$V" new "$form" huge 1T --reserve; says "huge: "; fails 4 "$V" info "$form" huge; "$V" new "$form" thin 1T
+                same "$("$V" get "$form" thin reserved)" 0; "$V" destroy -y "$form" thin kept; [ "$form" = "$P" ] || unmount_pool
+            done
+            clean
+            """)
+    }
+
     /// Without /dev/fuse, and with a pool of somebody else's, the message says what to do.
     @Test func missingDeviceAndPermission() throws {
         try scenario(

@@ -1,0 +1,53 @@
+internal import Glibc
+
+/// Command lines that cannot be meant as they are, and what was meant.
+package enum Misuse {
+    /// For a first word that is no command: a failure unless it can be a pool to mount.
+    static func unknownCommand(_ word: String, _ rest: ArraySlice<String>) -> Failure? {
+        if word.hasPrefix("-") { return nil }
+        if let next = rest.first, !next.contains("/"), CommandTable.find(next) != nil, access(next, F_OK) != 0 {
+            return .usage(next, "the command comes first: volfs \(next) \(word)")
+        }
+        if word.contains("/") || access(word, F_OK) == 0 { return nil }
+        if Spelling.nearest(word, of: CommandTable.words) == nil && rest.contains(where: isDirectory) { return nil }
+        return .usage(word, "no such command, and no such file; " + Spelling.advice(word, of: CommandTable.words, otherwise: "see: volfs help"))
+    }
+
+    /// For operands of which there are too few or too many.
+    package static func miscounted(_ operands: [String], _ command: Command, isPool: (String) -> Bool) -> Failure {
+        let usage = "usage: \(command.synopsis)"
+        if operands.count > command.count.upperBound {
+            let extra = operands[command.count.upperBound]
+            if command.name == "create" && Size.parse(extra) != nil {
+                return .usage(extra, "a pool's size is an option; write it as: volfs create \(operands[0]) --size \(extra)")
+            }
+            return .usage(extra, "is one word too many; \(usage)")
+        }
+        var names = command.operands.split(separator: " ").map { String($0.prefix { $0 != "…" }) }
+        if command.takesPool { names.insert("POOL", at: 0) }
+        // Of a pool and others, it is the pool that was forgotten if nothing that was given is one.
+        let isWithoutPool = command.takesPool && !(operands.first.map(isPool) ?? false)
+        let missing = isWithoutPool ? "POOL" : operands.count < names.count ? names[operands.count] : "an operand"
+        return .usage(command.name, "\(missing) is missing; \(usage)")
+    }
+
+    /// For a pool that does not come first.
+    static func misordered(_ operands: [String], _ command: Command) -> Failure? {
+        guard command.takesPool, operands.count > 1, !isPool(operands[0]), let pool = operands.dropFirst().first(where: isPool) else { return nil }
+        return .usage(pool, "the pool comes first; usage: \(command.synopsis)")
+    }
+
+    /// A file that is a pool, or where one is mounted.
+    private static func isPool(_ word: String) -> Bool {
+        let path = Path.absolute(word)
+        if MountTable().mount(serving: path) != nil { return true }
+        var status = stat()
+        guard stat(path, &status) == 0, [S_IFREG, S_IFBLK].contains(status.st_mode & S_IFMT) else { return false }
+        return (try? PoolFile.isPool(path)) ?? false
+    }
+
+    private static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+}
