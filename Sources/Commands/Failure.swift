@@ -117,7 +117,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .refused: reason(for: error)
         case .cancelled: "was cancelled"
         case .locked(let process):
-            "in use by \(holder(process)); unmount it first, or after umount --lazy close what is still open"
+            "in use by \(holder(process)); unmount it first, end a volfs serve of it, or after umount --lazy close what is open"
         case .notAPool: "not a volfs pool; name a pool's file, or the directory it is mounted at"
         case .unsupportedFormat(let version, let features):
             "pool of format \(version), features \(features), which this volfs cannot use; use a newer volfs"

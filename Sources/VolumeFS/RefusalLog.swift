@@ -52,6 +52,8 @@ package func reason(for error: PoolError) -> String {
     case .corrupt(let structure, let position, let problem):
         "damaged \(structure) at byte \(position) of the pool's file (\(problem)); run volfs check"
     case .locked, .notAPool, .unsupportedFormat, .truncated: "the pool cannot be used"
+    // ENOSPC, by its number, as there is no C library here.
+    case .system(_, errno: 28): "the filesystem that the pool's file is on has no room left; make some there: what df says of the pool is not what is missing"
     case .system(let call, let errno): "\(call) on the pool's file failed with errno \(errno)"
     }
 }

@@ -39,7 +39,7 @@ import Testing
         let failure = Failure(.locked(process: 812), object: "/p", pool: "/p")
         let expected =
             #"{"schema":"volfs.error/1","errno":"EBUSY","code":6,"object":"/p","message":"in use by process 812","#
-            + #""hint":"unmount it first, or after umount --lazy close what is still open"}"#
+            + #""hint":"unmount it first, end a volfs serve of it, or after umount --lazy close what is open"}"#
         #expect(failure.json == expected)
         #expect(Failure.usage("-x", "no such option").json.contains(#""errno":null,"code":2"#))
         #expect(Failure.usage("-x", "no such option").json.hasSuffix(#""message":"no such option","hint":null}"#))
