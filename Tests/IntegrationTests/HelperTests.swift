@@ -80,7 +80,7 @@ extension IntegrationTests {
             pool 512M; truncate -s 64M "$M/root"; truncate -s 1M "$M/disk"
             python3 -c 'import sys, time; f = open(sys.argv[1]); time.sleep(60)' "$M/disk" & holder=$!
             for _ in $(seq 100); do grep -q "pid=$holder" "$M/.ctl/vol/disk/users" && break; sleep 0.05; done
-            fails 6 "$V" umount "$M"; says "in use: disk pid=$holder .*python3.*--lazy"; kill $holder; wait $holder || true
+            fails 6 "$V" umount "$M"; says "in use: disk is open by pid $holder .python3.*--lazy"; kill $holder; wait $holder || true
             loop=$(attach "$M/root"); fails 6 "$V" umount "$M"; says "root is attached to $loop"; losetup -d $loop
             (cd "$M"; exec sleep 60) & holder=$!; sleep 0.2
             fails 6 "$V" umount "$M"; says "sleep \\($holder\\) has its directory there"; [ -e "$M/root" ] || fail "unmounted all the same"
