@@ -28,11 +28,16 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// `.notSupported` where a device cannot become larger.
     func grow(to size: UInt64) throws(PoolError)
 
+    /// Makes the device `size` bytes large, if that is less. What is behind is lost; the size is durable on return. A device whose
+    /// size is not ours to change stays as it is.
+    func shrink(to size: UInt64) throws(PoolError)
+
     /// Bytes by which the device could become larger and have storage for all it then holds.
     var room: UInt64 { get throws(PoolError) }
 }
 
 extension BlockDevice {
     public func grow(to size: UInt64) throws(PoolError) { throw .notSupported }
+    public func shrink(to size: UInt64) throws(PoolError) {}
     public var room: UInt64 { get throws(PoolError) { 0 } }
 }

@@ -87,10 +87,25 @@ enum ChangeCommands {
         let old = try pool.size()
         let (sum, overflow) = old.addingReportingOverflow(amount)
         let size = (text.hasPrefix("+") ? (overflow ? UInt64(Int64.max) : sum) : amount) / 4096 * 4096
-        guard size > old else { throw .usage(text, "the pool has \(Wording.size(old)) already; a pool does not become smaller") }
+        guard size > old else { throw .usage(text, "the pool has \(Wording.size(old)) already; `volfs shrink` makes a pool smaller") }
         try pool.grow(to: size)
         try pool.finish()
         if arguments.isJSON { say(JSON.object([("schema", .text("volfs.grow/1")), ("pool", .text(pool.source)), ("size", .size(size))])) }
+        return 0
+    }
+
+    /// A size, or how much less. What lies behind it is moved first, which may take long.
+    static func shrink(_ arguments: Arguments) throws(Failure) -> Int32 {
+        let text = arguments.operands[1], path = arguments.operands[0]
+        guard let amount = Size.parse(text.hasPrefix("-") ? String(text.dropFirst()) : text) else { throw notASize(text) }
+        let pool = try access(toPool: path, writing: true)
+        let old = try pool.size()
+        let size = text.hasPrefix("-") ? (old > amount ? old - amount : 0) : amount
+        guard size < old else { throw .usage(text, "the pool has \(Wording.size(old)) only; `volfs grow` makes a pool larger") }
+        try pool.shrink(to: size)
+        let new = try pool.size()
+        try pool.finish()
+        if arguments.isJSON { say(JSON.object([("schema", .text("volfs.shrink/1")), ("pool", .text(pool.source)), ("size", .size(new))])) }
         return 0
     }
 

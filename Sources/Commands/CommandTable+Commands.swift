@@ -45,6 +45,9 @@ extension CommandTable {
         Command(
             name: "grow", operands: "[+]SIZE", help: "make a pool larger, mounted or not", options: [json], count: 2...2, kinds: [.none],
             run: ChangeCommands.grow),
+        Command(
+            name: "shrink", operands: "[-]SIZE", help: "make a pool smaller, mounted or not", options: [json], count: 2...2, kinds: [.none],
+            run: ChangeCommands.shrink),
     ]
 
     static let objectCommands: [Command] = [

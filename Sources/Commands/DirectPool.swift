@@ -191,6 +191,8 @@ final class DirectPool: PoolAccess {
         }
     }
 
+    func shrink(to size: UInt64) throws(Failure) { try run(path) { () throws(PoolError) in try pool.shrink(to: size) } }
+
     func finish() throws(Failure) {
         if pool.statistics().isReadOnly { return }
         try run(path) { () throws(PoolError) in

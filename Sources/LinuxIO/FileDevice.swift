@@ -75,6 +75,15 @@ public final class FileDevice: BlockDevice {
         _ = try systemCall(.fdatasync) { fsync(raw) }
     }
 
+    /// Cuts the end off the file. The size is durable on return. A block device stays as it is.
+    public func shrink(to size: UInt64) throws(PoolError) {
+        let raw = descriptor.raw
+        let old = try self.size
+        if isBlockDevice || size >= old { return }
+        _ = try systemCall(.ftruncate) { ftruncate(raw, off_t(size)) }
+        _ = try systemCall(.fdatasync) { fsync(raw) }
+    }
+
     /// What the host's filesystem has free, without what the holes of the file may still take. A block device has what it has.
     public var room: UInt64 {
         get throws(PoolError) {

@@ -28,6 +28,11 @@ struct Allocator: ~Copyable {
     private(set) var heldCount = 0
     /// Blocks at or above it were never in use since the pool was made.
     private(set) var touchedLimit = 0
+    /// The first block of the end that is being emptied, while the pool shrinks. What is free there, or becomes free, is not in
+    /// `freeCount` and is not handed out. It ends with the process: after a crash the pool is as large as before.
+    private(set) var tail: Int?
+    /// Blocks in it that had been handed out before. If they are put back, others have to be found for them.
+    private(set) var tailInFlight = 0
     /// Changes of `live` in the open epoch, packed as the space log stores them.
     private var delta: [UInt64] = []
     private var quarantine: [(epoch: UInt64, runs: [BlockRun])] = []
@@ -83,6 +88,71 @@ struct Allocator: ~Copyable {
         mayHaveRoom = [true, true, true]
     }
 
+    /// Nothing is handed out from the block of that index on, the first of a segment, until `endTail` or `cut`.
+    mutating func beginTail(at index: Int) {
+        precondition(tail == nil && index % geometry.segmentBlocks == 0, "one tail at a time, of whole segments")
+        tail = index
+        for segment in index / geometry.segmentBlocks..<segmentFree.count where segmentUse[segment] != .held {
+            freeCount -= Int(segmentFree[segment])
+        }
+        tailInFlight = inFlight.reduce(0) { $0 + countInTail($1) }
+        for stream in streams.indices where streams[stream].segment >= index / geometry.segmentBlocks { streams[stream] = Stream() }
+        for stream in streams.indices { streams[stream].rotor = 0 }
+    }
+
+    /// The tail is as any other part of the pool again.
+    mutating func endTail() {
+        guard let index = tail else { return }
+        (tail, tailInFlight) = (nil, 0)
+        for segment in index / geometry.segmentBlocks..<segmentFree.count where segmentUse[segment] != .held {
+            freeCount += Int(segmentFree[segment])
+        }
+        mayHaveRoom = [true, true, true]
+        hasUnpunched = true
+    }
+
+    /// True if a block, or the copy of a node there, lies in the tail.
+    func isInTail(_ address: BlockAddress) -> Bool {
+        guard let tail else { return false }
+        return address != .none && map.index(of: address) >= tail
+    }
+
+    func isInTail(_ node: NodePointer) -> Bool { isInTail(node.address) || isInTail(node.copy) }
+
+    /// Blocks in the tail that are live; and that are in any use, or in a segment that is being punched.
+    var tailLiveCount: Int {
+        guard let tail else { return 0 }
+        // A tail begins with a segment, which need not be a whole number of words.
+        return (tail..<blockCount).count { isLive($0) }
+    }
+
+    var tailIsEmpty: Bool {
+        guard let tail else { return false }
+        return (tail / geometry.segmentBlocks..<segmentFree.count).allSatisfy {
+            Int(segmentFree[$0]) == geometry.segmentBlocks && segmentUse[$0] != .held
+        }
+    }
+
+    /// Blocks that are handed out at all.
+    var usableCount: Int { tail ?? blockCount }
+
+    /// Gives the empty tail up. The map has done so already.
+    mutating func cut() {
+        guard let index = tail else { preconditionFailure("only a tail is cut off") }
+        precondition(tailIsEmpty && map.blockCount == index, "what is cut off is not in use")
+        tail = nil
+        blockCount = index
+        let segments = index / geometry.segmentBlocks
+        // The maps of bits have none set there.
+        Self.extend(&segmentFree, to: segments, with: 0)
+        Self.extend(&segmentUse, to: segments, with: .unknown)
+        segmentIsWritten.removeLast(segmentIsWritten.count - segments)
+        touchedLimit = min(touchedLimit, index)
+        for stream in streams.indices { streams[stream].rotor = 0 }
+        mayHaveRoom = [true, true, true]
+    }
+
+    /// Also makes it shorter.
     private static func extend<Element>(_ buffer: inout UnsafeMutableBufferPointer<Element>, to count: Int, with element: Element) {
         let larger = UnsafeMutableBufferPointer<Element>.allocate(capacity: count)
         for index in 0..<count { larger.initializeElement(at: index, to: index < buffer.count ? buffer[index] : element) }
@@ -239,7 +309,7 @@ struct Allocator: ~Copyable {
         var kept = 0
         for segment in 0..<(touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks {
             guard segmentIsWritten[segment], Int(segmentFree[segment]) == geometry.segmentBlocks,
-                segmentUse[segment] != .held, !streams.contains(where: { $0.segment == segment })
+                segmentUse[segment] != .held, segment * geometry.segmentBlocks < usableCount, !streams.contains(where: { $0.segment == segment })
             else { continue }
             kept += 1
             if kept <= warm { continue }
@@ -261,7 +331,7 @@ struct Allocator: ~Copyable {
             if index >= punched { (segmentIsWritten[segment], hasUnpunched) = (true, true) }
         }
         mayHaveRoom = [true, true, true]
-        freeCount += segments.count * geometry.segmentBlocks
+        freeCount += segments.count { $0 * geometry.segmentBlocks < usableCount } * geometry.segmentBlocks
         heldCount -= segments.count * geometry.segmentBlocks
     }
 
@@ -307,7 +377,7 @@ struct Allocator: ~Copyable {
                 hasUnpunched = true
             }
         }
-        freeCount += run.count
+        freeCount += max(0, min(run.count, usableCount - first))
     }
 
     /// The segments that have some of the blocks, and how many.
@@ -337,6 +407,12 @@ struct Allocator: ~Copyable {
         guard let at = inFlight.firstIndex(of: run) else { preconditionFailure("a run that was never handed out") }
         inFlight.swapAt(at, inFlight.count - 1)
         inFlight.removeLast()
+        tailInFlight -= countInTail(run)
+    }
+
+    private func countInTail(_ run: BlockRun) -> Int {
+        guard let tail else { return 0 }
+        return max(0, min(run.count, map.index(of: run.start) + run.count - tail))
     }
 
     /// The first free run in `segment` at or after block `cursor` of it, at most `limit` long.
@@ -382,7 +458,9 @@ struct Allocator: ~Copyable {
     }
 
     private func isAvailable(_ segment: Int, minimum: Int, use: Use?) -> Bool {
-        guard Int(segmentFree[segment]) >= minimum, segmentUse[segment] != .held else { return false }
+        guard Int(segmentFree[segment]) >= minimum, segmentUse[segment] != .held, segment * geometry.segmentBlocks < usableCount else {
+            return false
+        }
         if streams.contains(where: { $0.segment == segment }) { return false }
         return use == nil || segmentUse[segment] == .unknown || segmentUse[segment] == use
     }

@@ -2,7 +2,7 @@ internal import BlockStorage
 
 /// The first half of opening a pool: what the fixed places of the device say. The second half is `Pool.recover`.
 struct OpenedPool {
-    let superblock: Superblock
+    private(set) var superblock: Superblock
     let map: ZoneMap
     let device: any BlockDevice
     let configuration: Pool.Configuration
@@ -27,7 +27,14 @@ struct OpenedPool {
         }
         let size = try device.size
         guard size >= superblock.size else { throw .truncated(size: size, expected: superblock.size) }
-        map = ZoneMap(geometry: superblock.geometry, headers: try Self.zones(of: superblock, on: device).headers)
+        let zones = try Self.zones(of: superblock, on: device)
+        map = ZoneMap(geometry: superblock.geometry, headers: zones.headers)
+        // Only of a pool that was being cut: before anything else, so that the next superblock need not say so any more.
+        retoldZones = zones.retold
+        if !isReadOnly {
+            try writeZoneHeaders()
+            superblock.isCut = false
+        }
     }
 
     /// For repair: damage is noted and worked around. The superblock before the newest is taken if only from it the whole
@@ -61,7 +68,11 @@ struct OpenedPool {
         superblock = chosen
         map = ZoneMap(geometry: chosen.geometry, headers: zones.headers)
         retoldZones = zones.retold
-        for zone in retoldZones { report.findings.append(.zoneHeader(position: zone.offset)) }
+        let isCut = chosen.isCut
+        superblock.isCut = false
+        for zone in retoldZones where !(isCut && zone.index + 1 == chosen.zoneCount) {
+            report.findings.append(.zoneHeader(position: zone.offset))
+        }
     }
 
     private static func hasWholeCatalog(_ superblock: Superblock, _ headers: [ZoneHeader], _ device: any BlockDevice) -> Bool {
@@ -163,7 +174,8 @@ struct OpenedPool {
 
     // MARK: Zones and space
 
-    /// With `isRepair` a header that cannot be read is told again: a zone is as large as it can be.
+    /// With `isRepair` a header that cannot be read is told again: a zone is as large as it can be. So is the last one of a pool
+    /// that was being cut.
     private static func zones(
         of superblock: Superblock, on device: any BlockDevice, isRepair: Bool = false
     ) throws(PoolError) -> (headers: [ZoneHeader], retold: [ZoneHeader]) {
@@ -187,7 +199,8 @@ struct OpenedPool {
                 // It reaches to the zone behind it, which lies on a segment.
                 let end = isRepair && index + 1 < superblock.zoneCount
                     ? try next(zone: index + 1, after: offset, superblock, on: device) : superblock.size
-                guard isRepair, let likely = ZoneHeader(index: index, offset: offset, end: end, firstSegment: segment, geometry: g)
+                let mayTell = isRepair || (superblock.isCut && index + 1 == superblock.zoneCount)
+                guard mayTell, let likely = ZoneHeader(index: index, offset: offset, end: end, firstSegment: segment, geometry: g)
                 else { throw error }
                 header = likely
                 retold.append(likely)

@@ -42,6 +42,23 @@ struct PageTree {
         for level in levels { for pointer in level.values { body(pointer) } }
     }
 
+    /// A leaf below each of those nodes.
+    func leaves(below isMeant: (NodePointer) -> Bool) -> Set<UInt64> {
+        var found: Set<UInt64> = []
+        for level in levels.indices {
+            for (index, pointer) in levels[level] where isMeant(pointer) {
+                var child: UInt64? = index
+                for below in levels.indices.prefix(level).reversed() {
+                    child = child.flatMap { parent in
+                        (0..<UInt64(fanout)).map { parent * UInt64(fanout) + $0 }.first { levels[below][$0] != nil }
+                    }
+                }
+                if let child { found.insert(child) }
+            }
+        }
+        return found
+    }
+
     /// Blocks that writing one changed leaf takes, at the most, where leaves up to `maximum` exist: the tree may have to grow
     /// by more than one level.
     func pathBlocks(upTo maximum: UInt64) -> Int { 2 * (max(depth, depth(for: maximum)) + 1) }

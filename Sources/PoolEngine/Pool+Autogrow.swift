@@ -9,6 +9,7 @@ extension Pool {
         guard configuration.autogrow > 0 else { return false }
         return growLock.withLock { _ in
             if state.withLock({ $0.space.blockCount > blocks }) { return true }
+            if state.withLock({ $0.space.tail != nil }) { return false }
             // Whole segments, and two more for the new zone's own pages.
             let segment = UInt64(geometry.segmentSize)
             let asked = max(configuration.autogrow, UInt64(needed * geometry.blockSize) + 2 * segment)
@@ -19,8 +20,8 @@ extension Pool {
                 try growOnce()
                 return true
             } catch {
-                // Whatever the reason, the pool is as full as it was.
-                return false
+                // Whatever the reason, the pool is as full as it was, but for what another call has made of it.
+                return state.withLock { $0.space.blockCount > blocks }
             }
         }
     }

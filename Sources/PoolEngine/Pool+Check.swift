@@ -70,7 +70,7 @@ extension Pool {
             let pool = Pool(
                 opened, device: device, configuration: configuration, environment: environment, state: try opened.makeState())
             try state.withLock { state throws(PoolError) in
-                if state.pinnedEpoch != nil { throw .inUse }
+                if state.pinnedEpoch != nil || state.space.tail != nil { throw .inUse }
                 state.pinnedEpoch = opened.superblock.epoch
             }
             return pool

@@ -38,6 +38,8 @@ struct Frozen: Sendable {
     var placedBlocks = 0
     /// Of the superblock, once it is written.
     var checksum: UInt32 = 0
+    /// This checkpoint's pool is smaller than the one before.
+    var cut: PoolCut?
 }
 
 extension Pool {
@@ -253,6 +255,11 @@ extension Pool {
                 version.propertyNodes = chain.places
                 version.record.properties = chain.places.first ?? .none
             }
+            if let cut = frozen.cut {
+                map.cut(toZones: cut.zoneCount, last: cut.last)
+                state.space.cut()
+                state.cut = nil
+            }
             state.superblock = frozen.superblock
             state.superblockChecksum = frozen.checksum
             state.journal.moveTail(to: frozen.superblock.journalTail)
@@ -314,6 +321,12 @@ extension PoolState {
         next.allocated = UInt64(space.liveCount)
         next.written = now
         next.nonce = nonce
+        if let cut {
+            (next.size, next.zoneCount, next.isCut) = (cut.size, cut.zoneCount, true)
+            // No page and no run of the log may be about what is not there any more.
+            rewritesBitmap = true
+            frozen.cut = cut
+        }
         try planSpaceLog(&next, &frozen)
         frozen.superblock = next
         epoch += 1
@@ -443,7 +456,7 @@ extension PoolState {
             next.spaceHead += UInt64(needed)
             return
         }
-        let regions = space.touchedRegions
+        let regions = min(space.touchedRegions, frozen.cut?.regionCount ?? .max)
         frozen.pages = try space.committedWords(regions: regions)
         if brokenRule != .otherSlot { next.bitmapSlot = 1 - superblock.bitmapSlot }
         next.bitmapEpoch = epoch

@@ -3,11 +3,14 @@ internal import Synchronization
 
 extension Pool {
     /// Takes in what the device has gained, as a new zone or several behind the others, while the pool is used. Durable on
-    /// return. What is less than a segment is left out. Throws `.invalid(.size)` if there is nothing to gain.
+    /// return. What is less than a segment is left out. Throws `.invalid(.size)` if there is nothing to gain, `.inUse` while
+    /// another call makes the pool smaller.
     public func grow() throws(PoolError) { try growLock.withLock { _ throws(PoolError) in try growOnce() } }
 
     /// One at a time: where the next zone begins is known when the one before is in the map.
     func growOnce() throws(PoolError) {
+        try beginSizeChange()
+        defer { state.withLock { $0.isChangingSize = false } }
         let size = try device.size
         let headers = try checkpointLock.withLock { buffers throws(PoolError) -> [ZoneHeader] in
             try state.withLock { state throws(PoolError) in

@@ -73,13 +73,32 @@ extension Pool {
             if isHole {
                 part.clear()
             } else {
-                try device.read(into: part, at: map.offset(of: entry.address))
+                do throws(PoolError) {
+                    try device.read(into: part, at: map.offset(of: entry.address))
+                } catch {
+                    // The blocks may have been moved, and their place cut off the device, since they were looked up.
+                    if try isStill(object, first + UInt64(index), UnsafeBufferPointer(rebasing: entries[index..<end])) { throw error }
+                    try readBlocks(object, first: first + UInt64(index), into: part)
+                    index = end
+                    continue
+                }
                 for block in index..<end {
                     try verify(object, first + UInt64(block), entries[block], bytes.part(range(ofBlock: block)))
                 }
             }
             index = end
         }
+    }
+
+    /// True if blocks from `first` on are mapped as they were looked up.
+    private func isStill(_ object: UInt64, _ first: UInt64, _ entries: UnsafeBufferPointer<Entry>) throws(PoolError) -> Bool {
+        for (index, entry) in entries.enumerated() {
+            let now = try withNodes { state, missing throws(PoolError) -> Entry? in
+                state.entry(try state.version(of: object), first + UInt64(index), missing: &missing)
+            }
+            if now != entry { return false }
+        }
+        return true
     }
 
     private func range(ofBlock index: Int) -> Range<Int> { index * geometry.blockSize..<(index + 1) * geometry.blockSize }

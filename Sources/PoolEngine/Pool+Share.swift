@@ -144,6 +144,8 @@ extension PoolState {
         if entries.contains(where: \.isPoisoned) { throw .corrupt(.data, position: 0, .missing) }
         if entries.allSatisfy(\.isHole) { return SharePlan(kind: .hole, count: count) }
         guard newNodeBlocks(version, copy.to, missing: &missing) != nil else { return nil }
+        // A replay does not know the blocks that were moved since the last durable checkpoint: a record may not name them.
+        if space.tail != nil || lastMove > superblock.epoch { return SharePlan(kind: .refused, count: 0) }
         // An overwritten block that somebody else refers to gives nothing back: no promise could be kept.
         if version.reserved.overlaps(copy.to..<copy.to + count) || source.reserved.overlaps(copy.from..<copy.from + count) {
             return SharePlan(kind: .refused, count: 0)

@@ -145,7 +145,7 @@ public final class Pool: Sendable {
         }
     }
 
-    private func read(_ wanted: MissingNode, buffer: UnsafeMutableRawBufferPointer) throws(PoolError) -> Node {
+    func read(_ wanted: MissingNode, buffer: UnsafeMutableRawBufferPointer) throws(PoolError) -> Node {
         let found = try NodeReader(device: device, map: map, pool: poolID).read(wanted.pointer, into: buffer)
         if found.isCopy { state.withLock { $0.counters.nodesFromCopy += 1 } }
         let block = UnsafeRawBufferPointer(buffer), identity = found.identity, position = found.position

@@ -40,6 +40,7 @@ extension PoolState {
         for id in hidden {
             guard let version = versions[id], version.children.count <= 1 else { continue }
             if version.record.reapCursor > 0 { return version }
+            if beginsNoReaping { continue }
             if chosen == nil || version.id < chosen!.id { chosen = version }  // not nil in the second half
         }
         return chosen

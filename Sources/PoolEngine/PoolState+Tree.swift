@@ -25,10 +25,17 @@ extension PoolState {
         case .disk(let pointer, _):
             let first = block & ~(span(level) - 1)
             // A node is what it is at one place only: elsewhere it is read again, and refused.
-            if let node = cache.find(pointer), node.level == level, node.first == first { return node }
+            if let node = cache.find(pointer) ?? pinned(pointer), node.level == level, node.first == first { return node }
             missing.append(MissingNode(pointer: pointer, level: level, first: first))
             return nil
         }
+    }
+
+    private func pinned(_ pointer: NodePointer) -> Node? {
+        guard !pinnedNodes.isEmpty, let node = pinnedNodes[pointer.address], node.checksum == pointer.checksum,
+            node.generation == pointer.generation
+        else { return nil }
+        return node
     }
 
     /// What lies at `level` above `block`: the reference found there, or the hole that covers it from higher up.

@@ -67,6 +67,17 @@ struct PoolState: ~Copyable {
     var previousRecord = 0
     /// Volumes being cut to a size. What is written beyond it meanwhile would come back when the volume grows again.
     var shrinking: [UInt64: UInt64] = [:]
+    /// The pool is being made larger or smaller.
+    var isChangingSize = false
+    /// Nodes that a step of the work on the tail needs, beside those in the cache.
+    var pinnedNodes: [BlockAddress: Node] = [:]
+    /// The epoch in which something was last moved out of the tail. No record says so: until a checkpoint does, no record may
+    /// name a block that is there already.
+    var lastMove: UInt64 = 0
+    /// No version is begun to be freed: half freed, it refers to blocks that are somebody else's, or nobody's.
+    var beginsNoReaping = false
+    /// The next checkpoint makes the pool smaller.
+    var cut: PoolCut?
     /// Bytes given back to the device, read and write counts: for `statistics`.
     var counters = Counters()
 
@@ -198,7 +209,7 @@ struct PoolState: ~Copyable {
 
     /// Blocks that are held back so that what must not fail cannot: 1/64 of the pool, 8 MiB to 2 GiB, at most a quarter.
     var reserveBlocks: Int {
-        let total = space.blockCount
+        let total = space.usableCount
         let unit = geometry.blockSize
         return min(max(total / 64, (8 << 20) / unit), (2 << 30) / unit, total / 4)
     }
@@ -224,8 +235,9 @@ struct PoolState: ~Copyable {
     }
 
     /// Free blocks that are spoken for: nodes of the next checkpoint, and of the one under way if it has to be made again; the
-    /// whole table of shared blocks, any page of which a release may change; what requests under way were promised.
-    var committedBlocks: Int { dirtyBlocks + undurableBlocks + shares.rewriteBlocks + reservedBlocks }
+    /// whole table of shared blocks, any page of which a release may change; what requests under way were promised, again where
+    /// what they have got of it is to be cut off.
+    var committedBlocks: Int { dirtyBlocks + undurableBlocks + shares.rewriteBlocks + reservedBlocks + space.tailInFlight }
 
     struct Counters: Sendable {
         var reads: UInt64 = 0, writes: UInt64 = 0, flushes: UInt64 = 0, discards: UInt64 = 0

@@ -181,6 +181,8 @@ private final class Scrub {
     /// True the first time.
     private func isNew(_ address: BlockAddress) -> Bool {
         let index = pool.map.index(of: address)
+        // The pool may have grown.
+        while index / 64 >= seen.count { seen.append(0) }
         if seen[index / 64] >> UInt64(index % 64) & 1 == 1 { return false }
         seen[index / 64] |= 1 << UInt64(index % 64)
         return true

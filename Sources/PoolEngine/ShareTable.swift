@@ -151,6 +151,10 @@ struct ShareTable: ~Copyable {
         (neededClosed, neededDurable) = (neededNow, neededNow)
     }
 
+    /// Every page that has a node for which `isMeant` on the way to it, or is one, is written anew by the next checkpoint. The
+    /// blocks for that are always kept free.
+    mutating func rewrite(_ isMeant: (NodePointer) -> Bool) { dirty.formUnion(tree.leaves(below: isMeant)) }
+
     /// For repair: forgets all counts, which are then counted anew, and stores every page again.
     mutating func reset() {
         dirty.formUnion(pages.keys)

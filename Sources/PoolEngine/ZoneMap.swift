@@ -1,8 +1,8 @@
 internal import BlockStorage
 internal import Synchronization
 
-/// Where blocks lie on the device. All copies of a map see the same zones; a pool that grows adds one behind the others,
-/// and what is there never changes.
+/// Where blocks lie on the device. All copies of a map see the same zones; a pool that grows adds one behind the others, one
+/// that shrinks drops the last ones or takes the end off one. Where a block lies never changes.
 struct ZoneMap: Sendable {
     let geometry: Geometry
     private let table: ZoneTable
@@ -27,14 +27,23 @@ struct ZoneMap: Sendable {
     }
 
     /// Adds a zone behind the last. One thread at a time; those that look at the map meanwhile see it or not.
-    func append(_ header: ZoneHeader) {
-        let last = zones.last
+    func append(_ header: ZoneHeader) { table.append(zone(header, behind: zones.last)) }
+
+    /// From now on the first `count` zones are all there are, and the last of them is as `last` says: as it was, or with fewer
+    /// segments. One thread at a time; those that look at the map meanwhile see the old one or the new one, and may go on using
+    /// an address that is not in the new one: what they read there is not what its checksum says, or is refused by the device.
+    func cut(toZones count: Int, last: ZoneHeader) {
+        precondition(count > 0 && count <= zones.count, "a cut leaves zones that there are")
+        let before = count > 1 ? zones[count - 2] : nil
+        table.replace(keeping: count - 1, then: zone(last, behind: before))
+    }
+
+    private func zone(_ header: ZoneHeader, behind last: Zone?) -> Zone {
         let count = Int(header.segments) * geometry.segmentBlocks
-        table.append(
-            Zone(
-                header: header, firstBlock: blockCount, blockCount: count,
-                firstRegion: last.map { $0.firstRegion + $0.regionCount } ?? 0,
-                regionCount: (count + geometry.regionBlocks - 1) / geometry.regionBlocks))
+        return Zone(
+            header: header, firstBlock: last.map { $0.firstBlock + $0.blockCount } ?? 0, blockCount: count,
+            firstRegion: last.map { $0.firstRegion + $0.regionCount } ?? 0,
+            regionCount: (count + geometry.regionBlocks - 1) / geometry.regionBlocks)
     }
 
     /// True if the address names a block of this pool.
@@ -116,10 +125,41 @@ struct ZoneMap: Sendable {
     }
 }
 
-/// Zones that are only ever added to, read by any thread without a lock.
+/// The zones of a map, read by any thread without a lock.
+///
+/// Sendable: `current` is published whole, and what it replaces stays in memory as long as the table. `all` is only used by the
+/// one thread that changes the table.
+private final class ZoneTable: @unchecked Sendable {
+    /// Released after the list is complete, acquired before it is read.
+    private let current: Atomic<Unmanaged<ZoneList>>
+    private var all: [ZoneList]
+
+    init() {
+        let list = ZoneList()
+        all = [list]
+        current = Atomic(Unmanaged.passUnretained(list))
+    }
+
+    var zones: UnsafeBufferPointer<ZoneMap.Zone> {
+        // `all` keeps every list that was ever current.
+        current.load(ordering: .acquiring)._withUnsafeGuaranteedRef { $0.zones }
+    }
+
+    func append(_ zone: ZoneMap.Zone) { all[all.count - 1].append(zone) }
+
+    func replace(keeping count: Int, then last: ZoneMap.Zone) {
+        let list = ZoneList()
+        for zone in zones[0..<count] { list.append(zone) }
+        list.append(last)
+        all.append(list)
+        current.store(Unmanaged.passUnretained(list), ordering: .releasing)
+    }
+}
+
+/// Zones that are only ever added to.
 ///
 /// Sendable: an element is written once, before the count that makes it visible.
-private final class ZoneTable: @unchecked Sendable {
+private final class ZoneList: @unchecked Sendable {
     private let storage = UnsafeMutableBufferPointer<ZoneMap.Zone>.allocate(capacity: ZoneMap.maximumZones)
     /// Released after the element it counts is written, acquired before it is read.
     private let count = Atomic(0)

@@ -110,7 +110,7 @@ extension VolumeFileSystem {
             switch inode {
             case .volumeRollback(let volume): return try rollback(volume, text)
             case .property(let pair): return try setProperty(pair >> 8, pair & 255, text)
-            default: return try enlarge(text)
+            default: return try setPoolSize(text)
             }
         }
         guard case .file(let id) = inode else { throw .notPermitted }
@@ -215,12 +215,16 @@ extension VolumeFileSystem {
         return try attributes(inode)
     }
 
-    /// A number written to `.ctl/size`.
-    private func enlarge(_ text: String) throws(PoolError) {
+    /// A number written to `.ctl/size`. A smaller one takes as long as moving what lies behind it.
+    private func setPoolSize(_ text: String) throws(PoolError) {
         try refuseIfReadOnly()
-        guard let size = UInt64(text.filter { !$0.isWhitespace }), size > pool.deviceSize else { throw .invalid(.size) }
-        try options.enlarge(size)
-        try pool.grow()
+        guard let size = UInt64(text.filter { !$0.isWhitespace }) else { throw .invalid(.size) }
+        if size > pool.deviceSize {
+            try options.enlarge(size)
+            try pool.grow()
+        } else {
+            try pool.shrink(to: size)
+        }
         times.touch([.poolSize], options.now())
         events.publish("pool-resized", options.source, [("size", .size(pool.deviceSize))])
     }

@@ -129,6 +129,13 @@ package enum DiskOperation: Sendable {
     case write(offset: Int, bytes: [UInt8])
     case discard(offset: Int, count: Int)
 
+    var end: Int {
+        switch self {
+        case .write(let offset, let bytes): offset + bytes.count
+        case .discard(let offset, let count): offset + count
+        }
+    }
+
     func apply(to image: inout [UInt8]) {
         switch self {
         case .write(let offset, let bytes):

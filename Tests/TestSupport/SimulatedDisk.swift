@@ -107,6 +107,17 @@ package final class SimulatedDisk: BlockDevice {
         state.withLock { $0.room -= min($0.room, size - old) }
     }
 
+    /// Cuts the end off, durably.
+    package func shrink(to size: UInt64) throws(PoolError) {
+        try state.withLock { state throws(PoolError) in
+            if case .error(let errno) = Self.begin(&state) { throw .system(.ftruncate, errno: errno) }
+            guard size < UInt64(state.current.count) else { return }
+            state.current.removeLast(state.current.count - Int(size))
+            state.durable.removeLast(state.durable.count - Int(size))
+            state.window.removeAll { $0.end > Int(size) }
+        }
+    }
+
     package var room: UInt64 { get throws(PoolError) { state.withLock { $0.room } } }
     package func setRoom(_ room: UInt64) { state.withLock { $0.room = room } }
 

@@ -154,6 +154,7 @@ package final class Simulation: @unchecked Sendable {
                 if scheduled.nested.isEmpty, isReserved(step) { throw fail("\(step.text): refused, though reserved: \(error)") }
                 return
             }
+            if step.isSizeChange, [.invalid(.size), .notSupported].contains(error) { return }
             if hasNested, [.notFound, .exists, .inUse].contains(error) || error.errno == 22 || error.errno == 39 { return }
             throw fail("\(step.text): \(error)")
         }
@@ -161,7 +162,7 @@ package final class Simulation: @unchecked Sendable {
         if case .share(_, _, _, _, let count) = step, shared < UInt64(count) { return try enterPart(step) }
         enter(hasNested ? model.states(of: step, bytes: bytes, geometry: sizes) ?? [] : states)
         switch step {
-        case .flush, .checkpoint: durable = max(durable, reached)
+        case .flush, .checkpoint, .shrink, .extend: durable = max(durable, reached)
         case .reopen: durable = history.count - 1
         default: if step.isDurable { durable = history.count - 1 }
         }
@@ -227,6 +228,10 @@ package final class Simulation: @unchecked Sendable {
         case .flush: try pool.flush()
         case .checkpoint: try pool.checkpoint()
         case .reap(let budget): _ = try pool.reap(budget: budget)
+        case .shrink(let size): try pool.shrink(to: UInt64(size))
+        case .extend(let size):
+            if try UInt64(size) > disk.size { disk.grow(to: size) }
+            try pool.grow()
         case .maintain: for _ in 0..<8 where try !pool.maintain() { break }
         case .reopen:
             try pool.close()
@@ -286,7 +291,7 @@ package final class Simulation: @unchecked Sendable {
     private func mayNest(_ step: Step) -> Bool {
         let statistics = pool.statistics(), usage = pool.usage()
         switch step {
-        case .rename, .swap, .snapshotAll, .reopen, .maintain, .reserve: return false
+        case .rename, .swap, .snapshotAll, .reopen, .maintain, .reserve, .shrink, .extend: return false
         // What they are promised may take a checkpoint.
         case .snapshot(let volume, _), .clone(of: let volume, _), .rollback(let volume, to: _):
             if model.volumes[volume]?.reserved.isEmpty == false { return false }
@@ -443,6 +448,14 @@ package final class Simulation: @unchecked Sendable {
 }
 
 extension Step {
+    /// It may have nothing to change.
+    var isSizeChange: Bool {
+        switch self {
+        case .shrink, .extend: true
+        default: false
+        }
+    }
+
     /// What it changes is durable when it has returned.
     var isDurable: Bool {
         switch self {

@@ -28,6 +28,9 @@ package enum Step: Equatable, Sendable {
     case reap(budget: Int)
     case maintain
     case reopen
+    /// The pool and its disk.
+    case shrink(size: Int)
+    case extend(size: Int)
 
     /// What a write writes: bytes that tell which write they are of, zeros, or the one with stretches of the other.
     package enum Fill: String, CaseIterable, Sendable { case data, zeros, mixed }
@@ -55,6 +58,8 @@ package enum Step: Equatable, Sendable {
         case .reap(let budget): "reap \(budget)"
         case .maintain: "maintain"
         case .reopen: "reopen"
+        case .shrink(let size): "shrink \(size)"
+        case .extend(let size): "extend \(size)"
         }
     }
 
@@ -95,6 +100,8 @@ package enum Step: Equatable, Sendable {
         case ("reap", 2): guard let budget = number(1) else { return nil }; self = .reap(budget: budget)
         case ("maintain", 1): self = .maintain
         case ("reopen", 1): self = .reopen
+        case ("shrink", 2): guard let size = number(1) else { return nil }; self = .shrink(size: size)
+        case ("extend", 2): guard let size = number(1) else { return nil }; self = .extend(size: size)
         default: return nil
         }
     }
@@ -215,7 +222,7 @@ extension ModelPool {
             guard volumes[volume] != nil, count > 0 || volumes[volume]?.properties["user.\(name)"] != nil else { return nil }
             model.volumes[volume]?.properties["user.\(name)"] = count == 0 ? nil : count
         case .forget(let volume): return volumes[volume] == nil ? nil : []
-        case .flush, .checkpoint, .reap, .maintain, .reopen: return []
+        case .flush, .checkpoint, .reap, .maintain, .reopen, .shrink, .extend: return []
         }
         return [model]
     }

@@ -10,7 +10,7 @@ package struct StepGenerator {
     private var left = 0
     private var names = 0
 
-    private enum Phase: CaseIterable { case mixed, fill, deleteStorm, rotation, cloneFan, reapUnderWrites, cutAndGrow, flushes }
+    private enum Phase: CaseIterable { case mixed, fill, deleteStorm, rotation, cloneFan, reapUnderWrites, cutAndGrow, flushes, poolSizes }
 
     package init(seed: UInt64, volumeSize: Int, nests: Bool) {
         random = SeededRandom(seed: seed)
@@ -32,17 +32,18 @@ package struct StepGenerator {
         guard let volume = model.volumes.keys.sorted().randomElement(using: &random) else { return create() }
         let size = model.volumes[volume]?.size ?? 0
         // Weights: create, snapshot, clone, delete snapshot, delete volume, rollback, rename, resize, discard, flush,
-        // checkpoint, reap, maintain, reopen, share, write.
+        // checkpoint, reap, maintain, reopen, share, write, shrink or extend the pool.
         let weights: [Int] =
             switch phase {
-            case .mixed: [1, 3, 2, 2, 1, 1, 1, 2, 3, 3, 2, 3, 1, 1, 3, 10]
-            case .fill: [1, 1, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 4, 30]
-            case .deleteStorm: [0, 0, 0, 10, 6, 0, 0, 0, 4, 1, 1, 6, 2, 1, 2, 2]
-            case .rotation: [0, 8, 0, 8, 0, 0, 0, 0, 1, 2, 2, 3, 1, 0, 2, 10]
-            case .cloneFan: [0, 2, 10, 2, 4, 1, 1, 0, 1, 1, 1, 3, 1, 0, 3, 8]
-            case .reapUnderWrites: [0, 3, 1, 4, 1, 3, 0, 1, 3, 1, 2, 14, 1, 0, 5, 14]
-            case .cutAndGrow: [0, 2, 1, 1, 0, 1, 0, 12, 4, 1, 1, 3, 1, 0, 3, 10]
-            case .flushes: [0, 1, 0, 1, 0, 0, 0, 0, 2, 16, 1, 1, 0, 1, 2, 14]
+            case .mixed: [1, 3, 2, 2, 1, 1, 1, 2, 3, 3, 2, 3, 1, 1, 3, 10, 1]
+            case .fill: [1, 1, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 4, 30, 1]
+            case .deleteStorm: [0, 0, 0, 10, 6, 0, 0, 0, 4, 1, 1, 6, 2, 1, 2, 2, 1]
+            case .rotation: [0, 8, 0, 8, 0, 0, 0, 0, 1, 2, 2, 3, 1, 0, 2, 10, 1]
+            case .cloneFan: [0, 2, 10, 2, 4, 1, 1, 0, 1, 1, 1, 3, 1, 0, 3, 8, 1]
+            case .reapUnderWrites: [0, 3, 1, 4, 1, 3, 0, 1, 3, 1, 2, 14, 1, 0, 5, 14, 1]
+            case .cutAndGrow: [0, 2, 1, 1, 0, 1, 0, 12, 4, 1, 1, 3, 1, 0, 3, 10, 1]
+            case .poolSizes: [1, 3, 3, 3, 1, 1, 0, 1, 2, 1, 2, 4, 1, 1, 5, 14, 14]
+            case .flushes: [0, 1, 0, 1, 0, 0, 0, 0, 2, 16, 1, 1, 0, 1, 2, 14, 0]
             }
         switch pick(weights) {
         case 0: return create()
@@ -77,6 +78,10 @@ package struct StepGenerator {
         case 14:
             guard random.oneIn(4) else { return share(volume, size, model) }
             return .reserve(volume, offset: random.below(size + 1), count: 1 + random.below(random.oneIn(3) ? 60_000 : 9000))
+        case 16:
+            // From about the smallest pool in which everything can still be deleted to a little more than histories begin with.
+            let size = (16 + random.below(11)) * 16 * 1024 + random.below(3) * 700
+            return random.oneIn(3) ? .extend(size: size) : .shrink(size: size)
         default: return write(volume, size)
         }
     }
@@ -120,12 +125,13 @@ package struct StepGenerator {
         let isWrite: Bool
         switch outer {
         case .write, .discard, .share: isWrite = true
-        case .checkpoint, .reap, .maintain: isWrite = false
+        case .checkpoint, .reap, .maintain, .shrink: isWrite = false
         default: return []
         }
         return (0..<1 + random.below(3)).map { _ in
             var step = step(in: model)
             if case .reopen = step { step = .flush }
+            if step.isSizeChange { step = .checkpoint }
             if case .write(let volume, _, _, let fill, _) = step, case .write(volume, let offset, let count, _, _) = outer, random.oneIn(2) {
                 // The same blocks, for the race between the two.
                 step = .write(volume, offset: offset, count: min(count, 2500), fill, isGrowing: false)

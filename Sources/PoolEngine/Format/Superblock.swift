@@ -6,7 +6,8 @@ internal import BlockStorage
 ///     offset  size  field
 ///          0     8  magic "VFSB", checksum
 ///          8     4  version        3
-///         12     4  flags          bit 0: closed cleanly
+///         12     4  flags          bit 0: closed cleanly; bit 1: the last zone was cut, and its header may say more segments
+///                                  than it has, or be torn: it is what fits
 ///         16    16  uuid           of the pool
 ///         32    28  geometry       block size, fan-out, segment blocks, ring slots, ring stride, journal frames,
 ///                                  space log frames: u32 each
@@ -40,6 +41,7 @@ public struct Superblock: Equatable, Sendable {
     public var uuid: UUIDBytes
     public var geometry: Geometry
     var isClean = false
+    var isCut = false
     var zoneCount = 0
     /// Feature words, as qcow2 divides them: unknown bits of the third forbid opening, of the second writing.
     var compatible: UInt64 = 0
@@ -92,7 +94,7 @@ public struct Superblock: Equatable, Sendable {
     func encode(into block: UnsafeMutableRawBufferPointer) -> UInt32 {
         block.clear()
         block.store(Self.version, at: Offset.version)
-        block.store(UInt32(isClean ? 1 : 0), at: Offset.flags)
+        block.store(UInt32((isClean ? 1 : 0) | (isCut ? 2 : 0)), at: Offset.flags)
         uuid.encode(into: block, at: Offset.uuid)
         let g = geometry
         let sizes = [
@@ -147,6 +149,7 @@ public struct Superblock: Equatable, Sendable {
         guard geometry.blockSize == block.count else { throw .corrupt(.superblock, position: position, .identity) }
         checksum = block.integer(at: 4)
         isClean = number(Offset.flags) & 1 == 1
+        isCut = number(Offset.flags) & 2 == 2
         uuid = UUIDBytes(decoding: block, at: Offset.uuid)
         zoneCount = number(Offset.zones)
         compatible = block.integer(at: Offset.features)
