@@ -134,3 +134,26 @@ extension IntegrationTests {
             """)
     }
 }
+
+extension IntegrationTests {
+    /// A pool becomes smaller under a mounted filesystem that is written to, with snapshots, clones and shared blocks; what has no
+    /// place is refused, and has changed nothing; afterwards it grows again.
+    @Test func poolShrinksWhileUsed() throws {
+        try scenario(
+            """
+            pool 1G; "$V" new "$M" v 400M; loop=$(attach "$M/v"); mkfs.ext4 -q "$loop"; mkdir fs; mount "$loop" fs
+            head -c 60M /dev/urandom > fs/a; sync -f fs; mkdir "$M/.ctl/snap/v/s"; ln -s v@s "$M/.ctl/clone/c"; head -c 60M /dev/urandom > fs/b; sync -f fs
+            head -c 40M /dev/urandom > "$M/w"; cat "$M/w" > "$M/copy"; sums=$(md5sum "$M/v@s" "$M/w" "$M/copy" fs/a fs/b)
+            (while [ ! -e "$T/stop" ]; do head -c 3M /dev/urandom > fs/busy; sync -f fs; done) & writer=$!
+            fails 7 "$V" shrink "$P" 128M; says 'full|needed|room|space'; same "$(stat -c %s "$P")" $((1 << 30))
+            fails 2 "$V" shrink "$P" 2G
+            "$V" shrink "$P" 512M; touch "$T/stop"; wait $writer
+            [ $(stat -c %s "$P") -le $((512 << 20)) ] || fail "still $(stat -c %s "$P")"; [ $(stat --file-system -c %b "$M") -lt $((512 << 8)) ] || fail "df: $(stat --file-system -c %b "$M")"
+            same "$(md5sum "$M/v@s" "$M/w" "$M/copy" fs/a fs/b)" "$sums"; umount fs; e2fsck -fn "$loop" > /dev/null; losetup -d "$loop"
+            kill -9 $(daemon); sleep 0.3; clean; mount_pool; same "$(md5sum "$M/v@s" "$M/w" "$M/copy" | md5sum)" "$(echo "$sums" | head -3 | md5sum)"
+            "$V" grow "$P" 1G; head -c 300M /dev/urandom > "$M/more"; sum=$(md5sum < "$M/more"); unmount_pool
+            "$V" check "$P" --data | grep '^clean'; mount_pool; same "$(md5sum < "$M/more")" "$sum"; rm "$M/more"; freed; unmount_pool
+            "$V" shrink "$P" 512M; clean; [ $(stat -c %s "$P") -le $((512 << 20)) ] || fail "unmounted: $(stat -c %s "$P")"
+            """, tools: ["mkfs.ext4", "e2fsck"], seconds: 240)
+    }
+}
