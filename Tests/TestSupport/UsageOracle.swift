@@ -56,7 +56,10 @@ package struct UsageOracle {
                 current = UInt64(words[1])
                 nodes[UInt64(words[1]) ?? 0] = Node(level: Int(number("level")), first: number("first"), generation: number("generation"))
             case "version":
-                let root = UInt64(fields["root"] ?? "")
+                // Of one that is being freed nothing is left below the cursor, be it the root.
+                let span = (0...number("level")).reduce(1) { size, _ in size * fanout }
+                let isGone = fields["state"] == "hidden" && number("cursor") >= span
+                let root = isGone ? nil : UInt64(fields["root"] ?? "")
                 versions[number("id")] = Version(
                     id: number("id"), object: fields["state"] == "volume" ? number("volume") : number("id"), parent: number("parent"),
                     generation: number("generation"), cursor: fields["state"] == "hidden" ? number("cursor") : 0,
