@@ -43,6 +43,8 @@ final class Maintenance: Sendable {
             if !hasSaid { hasSaid = saySuspended() }
             if !hasMore { sleep(hasFailed: hasFailed) }
         }
+        // It may have ended before there was another look.
+        if !hasSaid { _ = saySuspended() }
     }
 
     private func sleep(hasFailed: Bool) {

@@ -158,7 +158,7 @@ extension IntegrationTests {
             dd if="$M/disk" of=/dev/null bs=4k count=1 status=none
             "$V" umount "$M" || true; got=0; wait $daemon || got=$?
             same $got 3 "exit status of the daemon"
-            grep -q 'nothing is written any more: .*errno' "$T/daemon.log" || fail "the log: $(cat "$T/daemon.log")"
+            grep -q 'nothing is written any more.*errno' "$T/daemon.log" || fail "the log: $(cat "$T/daemon.log")"
             mount -o remount,size=400M "$T/ram"; sync -f "$T/host" 2>/dev/null || true
             umount "$T/host"; e2fsck -fy "$T/ram/host.img" >/dev/null 2>&1 || true; mount -o loop "$T/ram/host.img" "$T/host"
             mount_pool
