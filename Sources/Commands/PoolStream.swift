@@ -28,8 +28,13 @@ final class PoolStream: ByteStream {
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Failure) {
         try run { () throws(PoolError) in
-            try pool.write(id, at: offset, bytes, growing: true)
-            // There is no thread for it here.
+            do throws(PoolError) {
+                try pool.write(id, at: offset, bytes, growing: true)
+            } catch .outOfSpace {
+                // There is no thread here that frees what was deleted: by the mount before, too.
+                try pool.finishReaping()
+                try pool.write(id, at: offset, bytes, growing: true)
+            }
             _ = try pool.maintain()
         }
     }
