@@ -60,11 +60,17 @@ extension VolumeFileSystem {
             result.changed = info.created
         case .snapshotDirectory(let id):
             // What is stored of the snapshots that are there; of those that are gone, what this mount has seen.
-            let stored = pool.snapshots(of: id).map { max($0.created, $0.changed) }.max() ?? info.created
-            result.modified = max(stored, info.created, times.change(of: inode) ?? 0)
+            result.modified = max(info.created, times.change(of: inode) ?? newestSnapshot(id, inode))
             result.changed = result.modified
         default: break
         }
+    }
+
+    /// Looked for once: with ten thousand snapshots that takes as long as ten snapshots do.
+    private func newestSnapshot(_ volume: UInt64, _ directory: Inode) -> UInt64 {
+        let stored = pool.snapshots(of: volume).map { max($0.created, $0.changed) }.max() ?? 0
+        times.touch([directory], stored)
+        return stored
     }
 
     /// A volume was made, named otherwise or removed: the directories that list volumes have changed.
@@ -78,8 +84,10 @@ extension VolumeFileSystem {
 
     /// A snapshot was: so have the top, which lists them too, its volume's directory and those of its groups. That of its volume
     /// follows from what is stored of the snapshots, unless one was removed.
-    func touchSnapshots(of volume: UInt64, removed: Bool = false) {
-        if removed { times.touch([.snapshotDirectory(volume)], options.now()) }
+    func touchSnapshots(of volume: UInt64, removed: Bool = false, snapshot: UInt64? = nil) {
+        // The time that is stored with it, so that another mount finds the same.
+        let stored = snapshot.flatMap { try? pool.info($0) }.map { max($0.created, $0.changed) }
+        times.touch([.snapshotDirectory(volume)], stored ?? options.now())
         let groups = ((try? limits(of: volume).groups) ?? []).map { Inode.groupSnapshots(groupNumber($0)) }
         times.touch([.root, .groupSnapshots(GroupTable.all)] + groups, options.now())
     }

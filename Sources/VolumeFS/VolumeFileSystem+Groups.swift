@@ -147,7 +147,7 @@ extension VolumeFileSystem {
             throw .refused(.memberHasName(volume: first.id))
         }
         for member in members {
-            touchSnapshots(of: member.id)
+            touchSnapshots(of: member.id, snapshot: try? pool.find(snapshot: name, of: member.id))
             events.publish("snapshot-created", "\(member.name)@\(name)", [("group", .text(groupName(group)))])
         }
         return try lookup(.groupSnapshots(group), name)

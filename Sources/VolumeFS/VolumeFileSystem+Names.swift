@@ -32,7 +32,7 @@ extension VolumeFileSystem {
     private func makeSnapshot(_ name: String, of volume: UInt64) throws(PoolError) -> Inode {
         try refuseSnapshotByLimits(volume)
         let id = try pool.createSnapshot(name, of: volume)
-        touchSnapshots(of: volume)
+        touchSnapshots(of: volume, snapshot: id)
         noteSnapshot("snapshot-created", id)
         return .snapshot(id)
     }
@@ -48,7 +48,7 @@ extension VolumeFileSystem {
         }
         try pool.createSnapshots(snapshot, of: volumes)
         for volume in volumes {
-            touchSnapshots(of: volume)
+            touchSnapshots(of: volume, snapshot: try? pool.find(snapshot: snapshot, of: volume))
             noteSnapshot("snapshot-created", try pool.find(snapshot: snapshot, of: volume))
         }
         guard let first = volumes.first else { throw .notFound }
@@ -179,7 +179,7 @@ extension VolumeFileSystem {
         if (info.isSnapshot && parent == .root) || (!info.isSnapshot && newName.contains("@")) { throw .invalid(.destination) }
         if name == newName { return }
         try pool.rename(id, to: newName)
-        if info.isSnapshot { touchSnapshots(of: info.volume) } else { touchVolumes(info) }
+        if info.isSnapshot { touchSnapshots(of: info.volume, snapshot: id) } else { touchVolumes(info) }
         events.publish(
             info.isSnapshot ? "snapshot-renamed" : "volume-renamed", (try? pool.info(id))?.fullName ?? newName, [("from", .text(info.fullName))])
     }
