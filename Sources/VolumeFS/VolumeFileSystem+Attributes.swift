@@ -83,8 +83,8 @@ extension VolumeFileSystem {
     }
 
     /// A snapshot was: so have the top, which lists them too, its volume's directory and those of its groups. That of its volume
-    /// follows from what is stored of the snapshots, unless one was removed.
-    func touchSnapshots(of volume: UInt64, removed: Bool = false, snapshot: UInt64? = nil) {
+    /// is what is stored with `snapshot`, if one is named that is there now.
+    func touchSnapshots(of volume: UInt64, snapshot: UInt64? = nil) {
         // The time that is stored with it, so that another mount finds the same.
         let stored = snapshot.flatMap { try? pool.info($0) }.map { max($0.created, $0.changed) }
         times.touch([.snapshotDirectory(volume)], stored ?? options.now())

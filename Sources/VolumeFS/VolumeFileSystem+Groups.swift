@@ -163,7 +163,7 @@ extension VolumeFileSystem {
                 let info = try pool.info(id)
                 try pool.delete(id)
                 forget(id)
-                touchSnapshots(of: info.volume, removed: true)
+                touchSnapshots(of: info.volume)
                 events.publish("snapshot-deleted", info.fullName, [("group", .text(groupName(group)))])
             }
         }

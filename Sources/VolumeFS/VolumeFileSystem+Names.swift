@@ -75,7 +75,7 @@ extension VolumeFileSystem {
             if parent == .snapshotDirectories { try requireOwner(of: try pool.info(info.volume), caller) }
             try whileClosed([id]) { () throws(PoolError) in try pool.delete(id) }
             forget(id)
-            touchSnapshots(of: info.volume, removed: true)
+            touchSnapshots(of: info.volume)
             events.publish("snapshot-deleted", info.fullName)
         default: throw .notPermitted
         }
