@@ -92,7 +92,11 @@ private final class Checker {
     private let fanout: Int
     /// For each block reached, a hash of what it is: of one introduction, or of a node. By segment; 0 is "not reached".
     private var kinds: [Int: [UInt32]] = [:]
-    /// Other introductions of blocks that have more than one.
+    /// References beyond the first that the table of shared blocks counts, and every one found of those blocks: two of them
+    /// may have the same hash.
+    private let stored: [BlockAddress: Int]
+    private var found: [BlockAddress: Set<IntroductionCounter.Use>] = [:]
+    /// Other introductions of blocks that the table does not have.
     private var otherUses: [BlockAddress: Set<IntroductionCounter.Use>] = [:]
     /// Mapped blocks below each node seen.
     private var mappedBelow: [Place: UInt64] = [:]
@@ -104,6 +108,11 @@ private final class Checker {
         self.pool = pool
         readsData = readingData
         fanout = pool.geometry.fanout
+        stored = pool.state.withLock { state in
+            var stored: [BlockAddress: Int] = [:]
+            state.shares.forEach { stored[$0] = $1 }
+            return stored
+        }
     }
 
     /// Walks every version and the catalog.
@@ -268,11 +277,12 @@ private final class Checker {
         let slot = index % pool.geometry.segmentBlocks
         // Of data the second bit is set: only data can be shared.
         let kind = key & ~3 | (use == nil ? 1 : 3)
+        if let use, stored[address] != nil { found[address, default: []].insert(use) }
         let old = kinds[segment, default: [UInt32](repeating: 0, count: pool.geometry.segmentBlocks)][slot]
         if old == 0 {
             kinds[segment, default: [UInt32](repeating: 0, count: pool.geometry.segmentBlocks)][slot] = kind
         } else if let use, old & 3 == 3 {
-            if old != kind { otherUses[address, default: []].insert(use) }
+            if old != kind, stored[address] == nil { otherUses[address, default: []].insert(use) }
         } else if old != kind || key == 0 {
             report.problems.append(.shared(address: address.value, version: version, block: block))
         }
@@ -286,11 +296,10 @@ private final class Checker {
 
     /// Each block must have as many references as the table counts.
     func compareReferences() {
-        var stored: [BlockAddress: Int] = [:]
-        pool.state.withLock { state in state.shares.forEach { stored[$0] = $1 } }
         let hasDamage = !report.problems.isEmpty
         for address in Set(stored.keys).union(otherUses.keys).sorted() {
-            let counted = (stored[address] ?? 0) + 1, found = (otherUses[address]?.count ?? 0) + 1
+            let counted = (stored[address] ?? 0) + 1
+            let found = stored[address] == nil ? (otherUses[address]?.count ?? 0) + 1 : max(1, found[address]?.count ?? 0)
             // Below a damaged node nothing is found, which is not wrong of the table.
             if found == counted || hasDamage && found < counted { continue }
             report.problems.append(.references(address: address.value, stored: counted, found: found))

@@ -28,7 +28,7 @@ extension Pool {
     public func reap(budget: Int) throws(PoolError) -> Bool {
         if state.withLock({ $0.hidden.isEmpty }) { return false }
         // The walk changes version records only, but a checkpoint must be able to store those.
-        let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
+        let needed = try admit(0, isForReaping: true) { state, _ throws(PoolError) -> Int? in
             let needed = 3 * (state.catalogPathBlocks + 1)
             return needed <= state.available(.freeing) ? needed : -needed
         }

@@ -148,10 +148,12 @@ extension Pool {
     }
 
     /// Asks `need` for a number of blocks until it is positive and promises those. A negative number means that so many
-    /// are not free: a checkpoint is made, which frees what is quarantined, and `need` is asked again, at last refused; much later
-    /// if it `persists`, being sure of the space.
+    /// are not free: a checkpoint is made, which frees what is quarantined, and `need` is asked again; then what deleted versions
+    /// have is freed, unless it is for that that blocks are wanted; at last it is refused, much later if it `persists`, being
+    /// sure of the space.
     func admit(
-        _ object: UInt64, persists: () -> Bool = { false }, _ need: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Int?
+        _ object: UInt64, persists: () -> Bool = { false }, isForReaping: Bool = false,
+        _ need: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Int?
     ) throws(PoolError) -> Int {
         var attempt = 0, pauses = 0, rounds = 0
         while true {
@@ -165,6 +167,10 @@ extension Pool {
             if persists(), attempt == 3, canGain, rounds < 64, state.withLock({ $0.pinnedEpoch == nil }) {
                 // It is there, or comes back: whoever has it has promised so.
                 (attempt, rounds) = (0, rounds + 1)
+            }
+            if attempt == 3 || !canGain, !isForReaping, try reap(budget: 4096) {
+                attempt = 0
+                continue
             }
             if (attempt == 3 || !canGain) && isPromised && pauses < (persists() ? 60_000 : 500) {
                 // What other requests were promised, or what is being punched, comes back.

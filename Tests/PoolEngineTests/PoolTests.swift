@@ -86,6 +86,27 @@ import Testing
         #expect(try pool.check().isClean)
     }
 
+    /// Whoever deletes something from a full pool can write at once: the space is freed for the write, not before a refusal.
+    @Test func writersTakeWhatWasDeleted() throws {
+        let (_, pool) = try pool(200 * 1024)
+        var filled = 0
+        for round in 0..<4 {
+            let volume = try pool.createVolume("v\(round)", size: 16 << 20, attributes: .plain)
+            var count = 0
+            do {
+                while true {
+                    try pool.write(volume, at: UInt64(count * 1024), bytes(UInt8(round + 1), 1024))
+                    count += 1
+                }
+            } catch PoolError.outOfSpace {}
+            if round == 0 { filled = count }
+            #expect(count > 40 && count >= filled - 2, "\(count) blocks in round \(round), \(filled) in the first")
+            try pool.delete(volume)
+        }
+        try pool.finishReaping()
+        #expect(try pool.check().isClean)
+    }
+
     /// A write for which there is not room in full changes nothing at all, and the snapshot survives reopening (POOL-02).
     @Test func fullPoolAppliesAllOrNothing() throws {
         let (disk, pool) = try pool(200 * 1024)
