@@ -58,7 +58,7 @@ let package = Package(
         // Fixtures are images of every format there was; the tests find them by path.
         tests("PoolEngineTests", ["PoolEngine", "LinuxIO", "BlockStorage", "TestSupport"], excluding: ["Fixtures"]),
         tests("SimulationTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
-        tests("VolumeFSTests", ["VolumeFS", "PoolEngine", "BlockStorage", "TestSupport"]),
+        tests("VolumeFSTests", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "TestSupport"]),
         tests("NBDTests", ["NBD", "NBDProtocol", "LinuxIO", "BlockStorage", "TestSupport"]),
         tests("NBDProtocolTests", ["NBDProtocol", "BlockStorage", "TestSupport"]),
         tests("CommandsTests", ["Commands", "VolumeFS", "BlockStorage", "TestSupport"]),

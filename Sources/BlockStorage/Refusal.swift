@@ -45,12 +45,12 @@ public enum Refusal: Equatable, Sendable {
     /// More streams of events are open than this.
     case tooManyReaders(limit: Int)
     /// Freeing what was deleted cannot be begun or cancelled.
-    case freesByItself
+    case freesByItself, shrinksBySize
 
     var errno: Int32 {
         switch self {
         case .quota, .fixed: ENOSPC
-        case .shrinkIsOff, .isStopping, .computedProperty, .groupOfAll, .isInTrash, .freesByItself: EPERM
+        case .shrinkIsOff, .isStopping, .computedProperty, .groupOfAll, .isInTrash, .freesByItself, .shrinksBySize: EPERM
         case .volumeIsReadOnly, .poolIsSuspended: EROFS
         case .isOpen, .memberIsHeld: EBUSY
         case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty: EINVAL

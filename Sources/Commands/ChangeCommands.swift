@@ -1,3 +1,4 @@
+internal import Glibc
 internal import VolumeFS
 
 /// Commands that make and change volumes and snapshots.
@@ -96,17 +97,37 @@ enum ChangeCommands {
 
     /// A size, or how much less. What lies behind it is moved first, which may take long.
     static func shrink(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let text = arguments.operands[1], path = arguments.operands[0]
+        let text = arguments.operands[1], path = arguments.operands[0], isDryRun = arguments.has("dry-run")
+        let mode = try Progress.mode(arguments)
         guard let amount = Size.parse(text.hasPrefix("-") ? String(text.dropFirst()) : text) else { throw notASize(text) }
-        let pool = try access(toPool: path, writing: true)
+        let pool = try access(toPool: path, writing: !isDryRun)
         let old = try pool.size()
         let size = text.hasPrefix("-") ? (old > amount ? old - amount : 0) : amount
         guard size < old else { throw .usage(text, "the pool has \(Wording.size(old)) only; `volfs grow` makes a pool larger") }
-        try pool.shrink(to: size)
+        if isDryRun { return try planShrink(arguments, pool, from: old, to: size) }
+        do throws(Failure) {
+            try pool.shrink(to: size, mode)
+        } catch {
+            if Interruption.isEnding { throw Interruption.failure(path, "the pool has \(Wording.size(old)) as before; start again") }
+            throw error
+        }
         let new = try pool.size()
         try pool.finish()
         if arguments.isJSON { say(JSON.object([("schema", .text("volfs.shrink/1")), ("pool", .text(pool.source)), ("size", .size(new))])) }
         return 0
+    }
+
+    /// Whether there is a place for everything is known for certain only when it is tried, and then nothing has changed either.
+    private static func planShrink(
+        _ arguments: Arguments, _ pool: any PoolAccess, from old: UInt64, to size: UInt64
+    ) throws(Failure) -> Int32 {
+        let summary = try pool.summary()
+        guard summary.allocated <= size else {
+            throw Failure(.noSpace, pool.source, "\(Wording.size(summary.allocated)) are in use, which have no place in \(Wording.size(size))", errno: ENOSPC)
+        }
+        return ChangeReport.plan(arguments, [
+            "make the pool smaller, from \(Wording.size(old)) to \(Wording.size(size)) or a little less, and before that move what of its \(Wording.size(summary.allocated)) lies behind",
+        ])
     }
 
     static func swap(_ arguments: Arguments) throws(Failure) -> Int32 {

@@ -46,7 +46,7 @@ extension CommandTable {
             name: "grow", operands: "[+]SIZE", help: "make a pool larger, mounted or not", options: [json], count: 2...2, kinds: [.none],
             run: ChangeCommands.grow),
         Command(
-            name: "shrink", operands: "[-]SIZE", help: "make a pool smaller, mounted or not", options: [json], count: 2...2, kinds: [.none],
+            name: "shrink", operands: "[-]SIZE", help: "make a pool smaller, mounted or not", options: [dryRun, progress, json], count: 2...2, kinds: [.none],
             run: ChangeCommands.shrink),
     ]
 

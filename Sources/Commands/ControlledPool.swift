@@ -171,7 +171,13 @@ final class ControlledPool: PoolAccess {
     func size() throws(Failure) -> UInt64 { UInt64(try read("size").filter { !$0.isWhitespace }) ?? 0 }
 
     func grow(to size: UInt64) throws(Failure) { try command("size", "\(size)\n", object: mountpoint) }
-    func shrink(to size: UInt64) throws(Failure) { try command("size", "\(size)\n", object: mountpoint) }
+
+    func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure) {
+        let job = MountedJob("shrink", mountpoint: mountpoint)
+        try WatchedWork.run("shrink", mode, progress: { job.progress }, cancel: { try? job.stop() }) { () throws(Failure) in
+            try command("size", "\(size)\n", object: mountpoint)
+        }
+    }
 
     func finish() throws(Failure) {}
 

@@ -191,7 +191,11 @@ final class DirectPool: PoolAccess {
         }
     }
 
-    func shrink(to size: UInt64) throws(Failure) { try run(path) { () throws(PoolError) in try pool.shrink(to: size) } }
+    func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure) {
+        try run(path) { () throws(PoolError) in
+            try WatchedWork.run("shrink", mode) { control throws(PoolError) in try pool.shrink(to: size, control: control) }
+        }
+    }
 
     func finish() throws(Failure) {
         if pool.statistics().isReadOnly { return }

@@ -92,7 +92,7 @@ struct MountedJob {
         ])
     }
 
-    private var progress: (done: UInt64, total: UInt64) {
+    var progress: (done: UInt64, total: UInt64) {
         let words = (readText(directory + "/progress") ?? "").split(whereSeparator: \.isWhitespace).compactMap { UInt64($0) }
         return words.count == 2 ? (words[0], words[1]) : (0, 0)
     }

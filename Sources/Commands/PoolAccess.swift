@@ -43,8 +43,9 @@ protocol PoolAccess: AnyObject {
     func size() throws(Failure) -> UInt64
     /// Makes the pool that many bytes large.
     func grow(to size: UInt64) throws(Failure)
-    /// Makes the pool that many bytes large, or a little less, where what is in use has a place in that.
-    func shrink(to size: UInt64) throws(Failure)
+    /// Makes the pool that many bytes large, or a little less, where what is in use has a place in that. A signal that asks for
+    /// the end cancels it, and the pool is as large as before.
+    func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure)
     /// After the last call: what was changed is durable.
     func finish() throws(Failure)
 }

@@ -1,11 +1,12 @@
-internal import BlockStorage
-internal import PoolEngine
+package import BlockStorage
+package import PoolEngine
 internal import Synchronization
 
 /// Long work on a pool in use, as directories: `mkdir .ctl/job/scrub` starts it, `rmdir` cancels it and removes its report.
-/// `freeing` is there as long as what was deleted is being freed.
+/// `freeing` is there as long as what was deleted is being freed, `shrink` as long as a write to `.ctl/size` makes the pool
+/// smaller, which `rmdir` cancels.
 public final class Jobs: Sendable {
-    public enum Kind: String, CaseIterable, Sendable { case scrub, check, checkData = "check-data", freeing }
+    public enum Kind: String, CaseIterable, Sendable { case scrub, check, checkData = "check-data", shrink, freeing }
 
     /// What `.ctl/job/KIND/state` says.
     enum Phase: String, Sendable { case running, clean, problems, cancelled, failed }
@@ -51,6 +52,7 @@ public final class Jobs: Sendable {
     /// Throws `.exists` while one of that kind runs or its report is there.
     func start(_ kind: Kind) throws(PoolError) {
         if kind == .freeing { throw .refused(.freesByItself) }
+        if kind == .shrink { throw .refused(.shrinksBySize) }
         let job = Job(started: options.now())
         try jobs.withLock { jobs throws(PoolError) in
             if jobs[kind] != nil { throw .exists }
@@ -68,8 +70,31 @@ public final class Jobs: Sendable {
     func remove(_ kind: Kind) throws(PoolError) {
         if kind == .freeing { throw .refused(.freesByItself) }
         try job(kind).control.cancel()
-        while try job(kind).phase == .running { options.pause(10) }
+        while (try? job(kind).phase) == .running { options.pause(10) }
         jobs.withLock { $0[kind] = nil }
+    }
+
+    /// Does the work in the caller's thread. It is a job as long as it lasts, and leaves no report: the caller has the result.
+    /// Throws `.inUse` while there is another of that kind.
+    package func during(_ kind: Kind, _ body: (JobControl) throws(PoolError) -> Void) throws(PoolError) {
+        let job = Job(started: options.now())
+        try jobs.withLock { jobs throws(PoolError) in
+            if jobs[kind] != nil { throw .inUse }
+            jobs[kind] = job
+        }
+        events.publish("job-started", kind.rawValue)
+        var phase = Phase.failed
+        defer {
+            jobs.withLock { $0[kind] = nil }
+            events.publish("job-finished", kind.rawValue, [("state", .text(phase.rawValue))])
+        }
+        do throws(PoolError) {
+            try body(job.control)
+            phase = .clean
+        } catch {
+            if error == .cancelled { phase = .cancelled }
+            throw error
+        }
     }
 
     /// Cancels everything, and returns when nothing runs any more.
@@ -106,7 +131,7 @@ public final class Jobs: Sendable {
             case .check, .checkData:
                 let report = try pool.checkWhileUsed(readingData: kind == .checkData, control: control)
                 (phase, text, json) = (report.isClean ? .clean : .problems, ReportText.text(report), ReportText.json(report))
-            case .freeing: preconditionFailure("the engine's maintenance frees")
+            case .freeing, .shrink: preconditionFailure("neither is started as a job")
             }
         } catch .cancelled {
             phase = .cancelled

@@ -83,6 +83,7 @@ private func reason(for refusal: Refusal) -> String {
     case .groupOfAll: "the group of all volumes is always there and has them all; make another: mkdir .ctl/group/GROUP"
     case .isInTrash: "it is in the trash; restore it first: mv .ctl/trash/NAME NAME"
     case .tooManyReaders(let limit): "\(limit) streams of events are open; close one"
+    case .shrinksBySize: "a smaller size written to .ctl/size makes the pool shrink"
     case .freesByItself: "what was deleted is freed by itself; wait until .ctl/job/freeing is gone"
     }
 }

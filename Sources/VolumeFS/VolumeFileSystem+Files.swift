@@ -223,7 +223,7 @@ extension VolumeFileSystem {
             try options.enlarge(size)
             try pool.grow()
         } else {
-            try pool.shrink(to: size)
+            try jobs.during(.shrink) { control throws(PoolError) in try pool.shrink(to: size, control: control) }
         }
         times.touch([.poolSize], options.now())
         events.publish("pool-resized", options.source, [("size", .size(pool.deviceSize))])

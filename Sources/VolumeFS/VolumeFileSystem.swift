@@ -11,7 +11,7 @@ public final class VolumeFileSystem: Sendable {
     let options: Options
     let refusals = RefusalLog()
     let open = Mutex(OpenTable())
-    let jobs: Jobs
+    package let jobs: Jobs
     let limits = Mutex(LimitsCache())
     let times: DirectoryTimes
     let events: EventLog

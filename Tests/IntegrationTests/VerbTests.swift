@@ -147,7 +147,10 @@ extension IntegrationTests {
             (while [ ! -e "$T/stop" ]; do head -c 3M /dev/urandom > fs/busy; sync -f fs; done) & writer=$!
             fails 7 "$V" shrink "$P" 128M; says 'full|needed|room|space'; same "$(stat -c %s "$P")" $((1 << 30))
             fails 2 "$V" shrink "$P" 2G
-            "$V" shrink "$P" 512M; touch "$T/stop"; wait $writer
+            fails 0 "$V" shrink "$P" 512M -n; says 'would make the pool smaller'; same "$(stat -c %s "$P")" $((1 << 30)); fails 7 "$V" shrink -n "$P" 64M
+            fails 1 mkdir "$M/.ctl/job/shrink"; says 'not permitted'
+            "$V" shrink "$P" 512M --progress json 2> "$T/progress"; touch "$T/stop"; wait $writer
+            tail -1 "$T/progress" | grep -q '"schema":"volfs.progress/1","operation":"shrink","done":' || fail "$(cat "$T/progress")"
             [ $(stat -c %s "$P") -le $((512 << 20)) ] || fail "still $(stat -c %s "$P")"; [ $(stat --file-system -c %b "$M") -lt $((512 << 8)) ] || fail "df: $(stat --file-system -c %b "$M")"
             same "$(md5sum "$M/v@s" "$M/w" "$M/copy" fs/a fs/b)" "$sums"; umount fs; e2fsck -fn "$loop" > /dev/null; losetup -d "$loop"
             kill -9 $(daemon); sleep 0.3; clean; mount_pool; same "$(md5sum "$M/v@s" "$M/w" "$M/copy" | md5sum)" "$(echo "$sums" | head -3 | md5sum)"

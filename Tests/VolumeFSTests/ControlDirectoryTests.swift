@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import LinuxIO
 internal import PoolEngine
 internal import Synchronization
 internal import TestSupport
@@ -152,6 +153,23 @@ import Testing
         let progress = try text(files, .jobProgress(.freeing)).split(whereSeparator: \.isWhitespace).compactMap { UInt64($0) }
         #expect(progress.count == 2 && progress[0] > 0 && progress[0] < 100_000 && progress[1] == 100_000)
         try files.pool.finishReaping()
+        #expect(try files.list(.jobs).isEmpty)
+    }
+
+    /// A smaller size is a job as long as that takes, and whoever removes the job gets the old size back.
+    @Test func shrinkingIsAJobThatCanBeCancelled() throws {
+        let files = try files()
+        #expect(error { () throws(PoolError) in _ = try files.makeDirectory(.jobs, "shrink", by: root) } == .refused(.shrinksBySize))
+        let outcome = error { () throws(PoolError) in
+            try files.jobs.during(.shrink) { control throws(PoolError) in
+                #expect(try files.list(.jobs).map(\.name) == ["shrink"])
+                #expect(error { () throws(PoolError) in try files.jobs.during(.shrink) { _ in } } == .inUse)
+                try JoinableThread { try? files.removeDirectory(.jobs, "shrink", by: self.root) }.detach()
+                while !control.isCancelled { pause(milliseconds: 1) }
+                throw .cancelled
+            }
+        }
+        #expect(outcome == .cancelled)
         #expect(try files.list(.jobs).isEmpty)
     }
 
