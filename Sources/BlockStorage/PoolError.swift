@@ -50,6 +50,7 @@ public enum PoolError: Error, Equatable, Sendable {
     /// Bytes read back are not those written. `position` is a byte offset in the pool's file.
     case corrupt(Structure, position: UInt64, Corruption)
     case system(SystemCall, errno: Int32)
+    case remote(RemoteProblem)
 
     public enum Argument: Sendable { case name, nameTooLong, geometry, size, destination, value, job }
     public enum Structure: Sendable {
@@ -86,6 +87,7 @@ public enum PoolError: Error, Equatable, Sendable {
         case .suspended, .corrupt, .truncated: EIO
         case .notAPool, .unsupportedFormat: EMEDIUMTYPE
         case .system(_, let errno): errno
+        case .remote(let problem): problem.errno
         }
     }
 }

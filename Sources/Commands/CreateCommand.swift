@@ -9,6 +9,7 @@ enum CreateCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0])
         if let mount = MountTable().mount(ofPool: path) { throw mountedFailure(path, mount) }
+        if PoolDevice.isRemote(path) { return try onServer(arguments, path) }
         if let mount = MountTable().mounts.last(where: { path.hasPrefix($0.mountpoint + "/") }) {
             let name = arguments.operands[0].split(separator: "/").last ?? "NAME"
             throw .usage(path, "would be a pool inside a volume; make a volume with: volfs new \(mount.mountpoint) \(name) SIZE, or a pool elsewhere")
@@ -41,6 +42,20 @@ enum CreateCommand {
         if arguments.isJSON {
             say(JSON.object([("schema", .text("volfs.create/1")), ("pool", .text(path)), ("size", .size(size))]))
         }
+        return 0
+    }
+
+    /// A pool on an export, which has the size it has.
+    private static func onServer(_ arguments: Arguments, _ uri: String) throws(Failure) -> Int32 {
+        if let size = arguments["size"] { throw .usage("--size \(size)", "the pool takes the whole of the export, which has the size its server gives it; leave it out") }
+        if arguments.has("dry-run") {
+            let (size, isEmpty) = try RemotePool.look(at: uri)
+            return ChangeReport.plan(arguments, try plan(uri, size, exists: !isEmpty))
+        }
+        let size = try RemotePool.create(uri, replacing: arguments.has("force")) { device throws(PoolError) in
+            try Pool.format(device, environment: DirectPool.environment)
+        }
+        if arguments.isJSON { say(JSON.object([("schema", .text("volfs.create/1")), ("pool", .text(uri)), ("size", .size(size))])) }
         return 0
     }
 

@@ -26,11 +26,9 @@ final class DirectPool: PoolAccess {
         _ path: String, mode: Pool.Mode, configuration: Pool.Configuration = .init(), isDirect: Bool = false,
         environment: Pool.Environment = environment
     ) throws(Failure) -> Pool {
+        let device = try PoolDevice.open(path, writing: mode != .readOnly, isDirect: isDirect)
         do throws(PoolError) {
-            let device = try FileDevice(opening: path, mode: mode == .readOnly ? .readOnly : .readWrite, isDirect: isDirect)
             return try Pool(opening: device, mode: mode, configuration: configuration, environment: environment)
-        } catch .system(.open, errno: EINVAL) where isDirect {
-            throw Failure(.failed, path, "its filesystem has no direct I/O; mount without direct", errno: EINVAL)
         } catch .notAPool where MountTable().isInside(path) {
             let pool = MountTable().mounts.last { path.hasPrefix($0.mountpoint + "/") }?.mountpoint ?? "POOL"
             throw Failure(.corrupt, path, "is in the mount of a pool, and no pool itself; name where that is mounted: \(pool)")
@@ -186,7 +184,7 @@ final class DirectPool: PoolAccess {
 
     func grow(to size: UInt64) throws(Failure) {
         try run(path) { () throws(PoolError) in
-            try (pool.device as? FileDevice)?.grow(to: size)
+            try pool.device.grow(to: size)
             try pool.grow()
         }
     }

@@ -29,8 +29,8 @@ enum DumpCommands {
         guard let text = readText(source == "-" ? "/dev/stdin" : source) else {
             throw Failure(.notFound, source, "cannot be read: \(String(cString: strerror(errno)))", errno: errno)
         }
+        let device = try PoolDevice.open(path, writing: !isDryRun)
         do throws(PoolError) {
-            let device = try FileDevice(opening: path, mode: isDryRun ? .readOnly : .readWrite)
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
             try Pool.restore(device, from: lines, environment: DirectPool.environment, isDryRun: isDryRun)
         } catch .malformed(let line) {

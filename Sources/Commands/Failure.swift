@@ -44,7 +44,7 @@ package struct Failure: Error, Equatable, Sendable {
 
     /// A failure of the pool itself, said for a person. `pool` is its path: who has locked it is looked up there.
     package init(_ error: PoolError, object: String, pool: String) {
-        let error = error == .locked(process: 0) ? .locked(process: FileDevice.lockHolder(of: pool)) : error
+        let error = error == .locked(process: 0) ? .locked(process: PoolDevice.holder(of: pool)) : error
         self.init(Self.status(of: error), object, Self.message(error, object: object, pool: pool), errno: error.errno)
     }
 
@@ -72,6 +72,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .invalid(.name), .invalid(.nameTooLong), .invalid(.size): .usage
         case .notAPool, .unsupportedFormat, .truncated, .corrupt: .corrupt
         case .locked: .busy
+        case .remote(let problem): status(of: problem)
         default: status(ofErrno: error.errno)
         }
     }
@@ -128,6 +129,34 @@ package struct Failure: Error, Equatable, Sendable {
         case .corrupt(let structure, let position, let problem):
             "damaged \(structure) at byte \(position) (\(problem)); run: volfs check \(pool)"
         case .system(let call, let number): systemMessage(call, number)
+        case .remote(let problem): remoteMessage(problem)
+        }
+    }
+
+    private static func status(of problem: RemoteProblem) -> Status {
+        switch problem {
+        case .unreachable, .unknownHost, .timedOut, .isAnother, .lostWrites: .unreachable
+        case .noExport: .notFound
+        case .needsTLS, .hasNoTLS, .tlsFailed: .permission
+        case .notAServer, .refused, .hasNoFlush, .hungUp: .failed
+        }
+    }
+
+    private static func remoteMessage(_ problem: RemoteProblem) -> String {
+        switch problem {
+        case .unreachable(let number): "the server cannot be reached: \(String(cString: strerror(number))); is it running, and is the address right?"
+        case .unknownHost: "no host of that name is known; see that the name is right"
+        case .timedOut: "the server does not answer; is it running, and is the network up?"
+        case .notAServer: "what answers there is no NBD server that can be used; see that the address is right"
+        case .noExport: "the server has no export of that name; list what it has: nbdinfo --list"
+        case .hungUp: "the server ended the connection at once; it may have no such export, or take no more clients than it has"
+        case .needsTLS: "the server wants TLS; write nbds:// or nbds+unix://, and where the keys are: ?tls-certificates=DIR or ?tls-psk-file=FILE"
+        case .hasNoTLS: "the server has no TLS; nbd:// would use it without, in the clear"
+        case .tlsFailed: "TLS could not be agreed upon; see that the certificates or keys, the user and the host name are what the server has"
+        case .refused: "the server refuses to serve it; see its log"
+        case .hasNoFlush: "the server cannot make anything durable, so no pool can be written there; let it offer flush: for nbd-server, flush = true"
+        case .isAnother: "the server came back without what had been stored; see what it serves now"
+        case .lostWrites: "the server came back and did not take again what it may have lost; mount again to recover"
         }
     }
 

@@ -98,7 +98,7 @@ func refuseIfMounted(_ path: String) throws(Failure) {
 func mountedFailure(_ path: String, _ mount: MountTable.Mount) -> Failure {
     // The lock's holder where the control directory is turned off.
     let served = (try? ControlledPool(mount).process()) ?? 0
-    let holder = Failure.holder(served != 0 ? served : FileDevice.lockHolder(of: mount.source))
+    let holder = Failure.holder(served != 0 ? served : PoolDevice.holder(of: mount.source))
     return Failure(
         .busy, path, "is mounted at \(mount.mountpoint) by \(holder); first: volfs umount \(mount.mountpoint)", errno: EBUSY)
 }

@@ -80,7 +80,7 @@ enum MountCommand {
         var settings = try request.checked()
         try settings.become()
         let isBackground = descriptor != nil
-        let log = Log(name: "volfs[\(settings.options.source.split(separator: "/").last ?? "")]", level: settings.logLevel)
+        let log = Log(name: "volfs[\(PoolDevice.shortName(settings.options.source))]", level: settings.logLevel)
         settings.options.log = log
         let target = settings.logTarget(isBackground: isBackground)
         // What goes wrong before the mount is ready is for who waits for it; but a log that cannot be written is that, too.
@@ -93,6 +93,7 @@ enum MountCommand {
             _ = log.open(isBackground ? .standardError : target)
         }
         volfs_limit_arenas(2)
+        RemotePool.report(to: { level, text, fields in log.write(level, text, fields) })
         let reporter = ServiceReporter()
         defer { reporter.end() }
         settings.options.reporter = reporter

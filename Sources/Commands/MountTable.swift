@@ -15,14 +15,14 @@ package struct MountTable {
     }
 
     /// Where a pool is mounted by a daemon that lives. A dead mount is only in the way of its mountpoint.
-    func mount(ofPool path: String) -> Mount? { mounts.last { $0.source == path && !Self.isDead($0.mountpoint) } }
+    func mount(ofPool path: String) -> Mount? { mounts.last { PoolDevice.isSame($0.source, path) && !Self.isDead($0.mountpoint) } }
     /// The mount that serves what an operand names: a pool's file, or the directory it is mounted at.
     func mount(serving path: String) -> Mount? { mount(ofPool: path) ?? mount(at: path) }
 
     package func mount(at path: String) -> Mount? { mounts.last { $0.mountpoint == path } }
 
     /// What `volfs umount` is to unmount, dead or alive: the mount at a directory, or that of a pool.
-    package func mount(atOrOf path: String) -> Mount? { mount(at: path) ?? mounts.last { $0.source == path } }
+    package func mount(atOrOf path: String) -> Mount? { mount(at: path) ?? mounts.last { PoolDevice.isSame($0.source, path) } }
 
     /// True for a file of a mount: a volume, not a pool.
     package func isInside(_ path: String) -> Bool { mounts.contains { path.hasPrefix($0.mountpoint + "/") } }

@@ -63,10 +63,18 @@ package enum NBDAddress {
         }
     }
 
+    /// For what ends with the machine's run.
+    static var runtimeDirectory: String {
+        if getuid() == 0 { return "/run" }
+        if let directory = getenv("XDG_RUNTIME_DIR") { return String(cString: directory) }
+        return access("/run/user/\(getuid())", W_OK) == 0 ? "/run/user/\(getuid())" : "/tmp/volfs-\(getuid())"
+    }
+
     /// Where a pool is served that says nothing else: `/run/volfs/NAME/nbd.sock`, or below XDG_RUNTIME_DIR for a user.
     package static func standard(forPool path: String) -> SocketAddress {
-        let base = getuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR").map { String(cString: $0) } ?? "/run/user/\(getuid())"
-        var name = path.split(separator: "/").last.map(String.init) ?? "pool"
+        let base = runtimeDirectory
+        var name = PoolDevice.shortName(path)
+        if name.isEmpty { name = "pool" }
         if name.hasSuffix(".pool") && name.count > 5 { name.removeLast(5) }
         return .unix("\(base)/volfs/\(name)/nbd.sock")
     }

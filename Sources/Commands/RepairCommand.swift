@@ -11,8 +11,8 @@ enum RepairCommand {
             try refuseIfMounted(path)
             let isDryRun = arguments.has("dry-run")
             let report: RepairReport
+            let device = try PoolDevice.open(path, writing: !isDryRun)
             do throws(PoolError) {
-                let device = try FileDevice(opening: path, mode: isDryRun ? .readOnly : .readWrite)
                 report = try Pool.repair(device, environment: DirectPool.environment, isDryRun: isDryRun)
             } catch {
                 throw Failure(error, object: path, pool: path)

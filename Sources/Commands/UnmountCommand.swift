@@ -17,7 +17,7 @@ enum UnmountCommand {
         }
         // Who holds the pool until everything is stored.
         let served = (try? ControlledPool(mount).process()) ?? 0
-        let daemon = served != 0 ? served : FileDevice.lockHolder(of: mount.source)
+        let daemon = served != 0 ? served : PoolDevice.holder(of: mount.source)
         try unmount(mount.mountpoint, isLazy)
         if !isLazy { try wait(for: daemon, of: mount.source, seconds) }
         return 0
@@ -35,7 +35,7 @@ enum UnmountCommand {
     /// Returns when the daemon has released the pool.
     private static func wait(for daemon: Int32, of pool: String, _ seconds: Int?) throws(Failure) {
         var attempt = 0
-        while daemon != 0 && FileDevice.lockHolders(of: pool).contains(daemon) {
+        while daemon != 0 && PoolDevice.holders(of: pool).contains(daemon) {
             if let seconds, attempt >= seconds * 20 {
                 throw Failure(.busy, pool, "unmounted, but \(Failure.holder(daemon)) still stores changes; wait for it", errno: EBUSY)
             }

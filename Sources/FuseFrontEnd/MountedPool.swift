@@ -38,7 +38,7 @@ public enum MountedPool {
             session.close()
             throw error
         }
-        let waits = (pool.device as? FileDevice)?.waits
+        let waits = (pool.device as? any WaitingDevice)?.waits
         do throws(PoolError) {
             let workers = try FuseWorkers(
                 session, count: max(2, options.threads), idle: options.idleThreads, crowded: { watchWake.wake() })

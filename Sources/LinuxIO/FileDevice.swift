@@ -5,7 +5,7 @@ internal import Synchronization
 
 /// A regular file or a block device as a `BlockDevice`. Holds an exclusive lock on it as long as it lives, unless
 /// opened read-only beside a writer.
-public final class FileDevice: BlockDevice {
+public final class FileDevice: WaitingDevice {
     public let path: String
     private let descriptor: FileDescriptor
     private let isBlockDevice: Bool
@@ -227,6 +227,7 @@ public final class FileDevice: BlockDevice {
     }
 
     public func discard(at offset: UInt64, count: UInt64) throws(PoolError) {
+        if count == 0 { return }
         let raw = descriptor.raw
         do throws(PoolError) {
             _ = try systemCall(.fallocate) { volfs_punch_hole(raw, Int64(offset), Int64(count)) }

@@ -147,10 +147,3 @@ extension Log.State {
         return known.count < Log.limit ? 0 : nil
     }
 }
-
-/// Nanoseconds since the machine started: never goes back.
-public func monotonicClock() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-}

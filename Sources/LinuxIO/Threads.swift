@@ -43,6 +43,13 @@ public func wallClock() -> UInt64 {
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
+/// Nanoseconds of a clock that only goes forward.
+public func monotonicClock() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
 /// Signals that a thread waits for instead of being interrupted by them.
 public enum Signals {
     /// Blocks `signals` in this thread and in those it starts from now on. SIGPIPE is ignored.

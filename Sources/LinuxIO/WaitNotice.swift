@@ -12,12 +12,14 @@ public protocol WaitObserver: AnyObject, Sendable {
 public final class WaitNotice: Sendable {
     private let observer = Mutex<(any WaitObserver)?>(nil)
 
+    package init() {}
+
     /// Who is told from now on. To be set while nobody waits.
     public func tell(_ observer: (any WaitObserver)?) { self.observer.withLock { $0 = observer } }
 
     var isWanted: Bool { observer.withLock { $0?.wantsNotice ?? false } }
 
-    func during<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+    package func during<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
         guard let observer = observer.withLock({ $0 }) else { return try body() }
         observer.beginsWaiting()
         defer { observer.endsWaiting() }

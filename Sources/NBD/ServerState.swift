@@ -41,11 +41,7 @@ final class ServerState: Sendable {
     }
 
     /// Nanoseconds of a clock that only goes forward.
-    func now() -> UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-    }
+    func now() -> UInt64 { monotonicClock() }
 
     // The flag alone is communicated; what it announces, nobody relies on.
     var isStopping: Bool { stopping.load(ordering: .relaxed) }

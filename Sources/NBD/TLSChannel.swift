@@ -14,7 +14,7 @@ final class TLSChannel: SecureChannel {
     /// Owns the descriptor.
     private let plain: PlainChannel
     /// Owns the credentials.
-    private let security: ServerTLS
+    private let security: any AnyObject & Sendable
 
     private struct State: @unchecked Sendable {
         // Sendable: the session is used under the lock only.
@@ -25,7 +25,7 @@ final class TLSChannel: SecureChannel {
         var isRecordPending = false
     }
 
-    init(_ session: gnutls_session_t, over plain: PlainChannel, by security: ServerTLS) {
+    init(_ session: gnutls_session_t, over plain: PlainChannel, by security: any AnyObject & Sendable) {
         state = Mutex(State(session: session))
         self.plain = plain
         self.security = security

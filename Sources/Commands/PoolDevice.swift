@@ -1,0 +1,46 @@
+internal import BlockStorage
+internal import Glibc
+internal import LinuxIO
+internal import NBD
+internal import VolumeFS
+
+/// What a pool lives on: a file or a block device by its path, or an export of a server by its URI.
+enum PoolDevice {
+    /// True for a text that is meant as a URI. Nothing is looked up.
+    static func isRemote(_ path: String) -> Bool { NBDLocation.isMeant(path) }
+
+    /// Opens what is there. Throws what is wrong with a URI; what cannot be opened is a `PoolError` for the caller to explain.
+    static func open(_ path: String, writing: Bool, isDirect: Bool = false) throws(Failure) -> any BlockDevice {
+        do throws(PoolError) {
+            guard isRemote(path) else { return try FileDevice(opening: path, mode: writing ? .readWrite : .readOnly, isDirect: isDirect) }
+        } catch .system(.open, errno: EINVAL) where isDirect {
+            throw Failure(.failed, path, "its filesystem has no direct I/O; mount without direct", errno: EINVAL)
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
+        if isDirect { throw .usage("-o direct", "means nothing for a pool on a server; leave it out") }
+        return try RemotePool.open(path, writing: writing)
+    }
+
+    /// A process that has the pool open; 0 if none is known.
+    static func holder(of path: String) -> Int32 { holders(of: path).first ?? 0 }
+
+    static func holders(of path: String) -> [Int32] { FileDevice.lockHolders(of: RemotePool.lockPath(path) ?? path) }
+
+    /// Whether two texts name one pool.
+    static func isSame(_ one: String, _ other: String) -> Bool {
+        if one == other { return true }
+        guard isRemote(one), isRemote(other) else { return false }
+        guard let first = try? NBDLocation(parsing: one), let second = try? NBDLocation(parsing: other) else { return false }
+        return first.identity == second.identity
+    }
+
+    /// A pool's last name: that of its file, or of the export.
+    static func shortName(_ path: String) -> String {
+        if isRemote(path), let location = try? NBDLocation(parsing: path) {
+            let name = location.export.split(separator: "/").last.map(String.init) ?? ""
+            return name.isEmpty ? "nbd" : name
+        }
+        return path.split(separator: "/").last.map(String.init) ?? ""
+    }
+}
