@@ -126,8 +126,10 @@ package struct Failure: Error, Equatable, Sendable {
             "truncated: the file has \(size) bytes, the pool needs \(expected); restore the file from a copy"
         case .corrupt(.data, let position, let problem):
             "damaged data at byte \(position) of the pool's file (\(problem)); all ranges that are lost: volfs scrub \(pool)"
+        case .corrupt(.superblock, _, .missing):
+            "no superblock is left, as if its beginning had been overwritten; see what a search finds: volfs repair -n \(pool)"
         case .corrupt(let structure, let position, let problem):
-            "damaged \(structure) at byte \(position) (\(problem)); run: volfs check \(pool)"
+            "damaged \(structure) at byte \(position) (\(problem)); see what a repair would do: volfs repair -n \(pool)"
         case .system(let call, let number): systemMessage(call, number)
         case .remote(let problem): remoteMessage(problem)
         }

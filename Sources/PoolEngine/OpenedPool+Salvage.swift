@@ -10,7 +10,7 @@ extension OpenedPool {
             superblock: superblock, space: Allocator(map: map), journal: journal,
             cacheNodes: max(64, configuration.cacheSize / superblock.geometry.blockSize), isReadOnly: isReadOnly)
         do throws(PoolError) {
-            state.storedWords = try storedWords()
+            state.storedWords = isTold ? nil : try storedWords()
         } catch {
             report.findings.append(.space(error, leaked: 0, missing: 0))
         }

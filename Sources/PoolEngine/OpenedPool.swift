@@ -9,6 +9,8 @@ struct OpenedPool {
     let isReadOnly: Bool
     /// Zones whose headers could not be read, and were told again from the geometry.
     private(set) var retoldZones: [ZoneHeader] = []
+    /// There was no superblock, and this one is what a search of the device tells: it does not know which blocks are in use.
+    private(set) var isTold = false
 
     init(device: any BlockDevice, configuration: Pool.Configuration, isReadOnly: Bool) throws(PoolError) {
         self.device = device
@@ -40,14 +42,23 @@ struct OpenedPool {
     /// For repair: damage is noted and worked around. The superblock before the newest is taken if only from it the whole
     /// catalog can be read: the journal then brings it forward, as its frames are still there.
     init(
-        repairing device: any BlockDevice, configuration: Pool.Configuration, isDryRun: Bool, report: inout RepairReport
+        repairing device: any BlockDevice, configuration: Pool.Configuration, environment: Pool.Environment, isDryRun: Bool,
+        report: inout RepairReport
     ) throws(PoolError) {
         self.device = device
         self.configuration = configuration
         isReadOnly = isDryRun
         if !isDryRun { try device.flushAndDropCache() }
         let (found, problem, _) = try Self.superblocks(on: device)
-        guard let newest = found.max(by: { $0.superblock.epoch < $1.superblock.epoch })?.superblock else { throw problem ?? .notAPool }
+        if found.isEmpty, let problem, case .unsupportedFormat = problem { throw problem }
+        guard let newest = found.max(by: { $0.superblock.epoch < $1.superblock.epoch })?.superblock else {
+            let search = try SuperblockSearch(device, environment)
+            report.findings.append(.noSuperblock(epoch: search.epoch))
+            superblock = search.superblock
+            let zones = try Self.zones(of: superblock, on: device, isRepair: true)
+            (map, retoldZones, isTold) = (ZoneMap(geometry: superblock.geometry, headers: zones.headers), zones.retold, true)
+            return
+        }
         var chosen = newest
         var zones = try Self.zones(of: newest, on: device, isRepair: true)
         if !Self.hasWholeCatalog(newest, zones.headers, device),
@@ -75,7 +86,7 @@ struct OpenedPool {
         }
     }
 
-    private static func hasWholeCatalog(_ superblock: Superblock, _ headers: [ZoneHeader], _ device: any BlockDevice) -> Bool {
+    static func hasWholeCatalog(_ superblock: Superblock, _ headers: [ZoneHeader], _ device: any BlockDevice) -> Bool {
         let map = ZoneMap(geometry: superblock.geometry, headers: headers)
         let reader = NodeReader(device: device, map: map, pool: superblock.uuid.low)
         let buffer = AlignedBuffer(count: superblock.geometry.blockSize)
@@ -123,7 +134,10 @@ struct OpenedPool {
     /// the start of the device is searched for the magic: one torn slot must not hide the others.
     private static func newestSuperblock(on device: any BlockDevice) throws(PoolError) -> Superblock {
         let (found, problem, newerFormat) = try superblocks(on: device)
-        guard let best = found.max(by: { $0.superblock.epoch < $1.superblock.epoch }) else { throw problem ?? .notAPool }
+        guard let best = found.max(by: { $0.superblock.epoch < $1.superblock.epoch }) else {
+            if problem == nil && SuperblockSearch.mayBePool(device) { throw .corrupt(.superblock, position: 0, .missing) }
+            throw problem ?? .notAPool
+        }
         if let newerFormat, newerFormat >= best.superblock.epoch, let problem { throw problem }
         return best.superblock
     }
@@ -176,7 +190,7 @@ struct OpenedPool {
 
     /// With `isRepair` a header that cannot be read is told again: a zone is as large as it can be. So is the last one of a pool
     /// that was being cut.
-    private static func zones(
+    static func zones(
         of superblock: Superblock, on device: any BlockDevice, isRepair: Bool = false
     ) throws(PoolError) -> (headers: [ZoneHeader], retold: [ZoneHeader]) {
         let g = superblock.geometry
@@ -217,7 +231,7 @@ struct OpenedPool {
     }
 
     /// Where the header of a zone is, looked for from segment to segment; the pool's end if it is nowhere.
-    private static func next(
+    static func next(
         zone index: Int, after offset: UInt64, _ superblock: Superblock, on device: any BlockDevice
     ) throws(PoolError) -> UInt64 {
         let g = superblock.geometry, step = UInt64(superblock.geometry.segmentSize)

@@ -7,13 +7,13 @@ extension Pool {
     /// written in its place, with what the geometry says it was.
     ///
     /// Taken in this order: the copy of a node, the superblock before the newest, what a search of the whole pool finds below
-    /// a lost node. What is lost for good is marked so: reading it fails, and no old or zero bytes stand in for it. Throws
-    /// if no superblock is whole, or if the pool has no space for what has to be written.
+    /// a lost node, or in the place of all superblocks. What is lost for good is marked so: reading it fails, and no old or zero
+    /// bytes stand in for it. Throws if nothing tells of a pool, or if the pool has no space for what has to be written.
     public static func repair(
         _ device: any BlockDevice, configuration: Configuration = Configuration(), environment: Environment, isDryRun: Bool
     ) throws(PoolError) -> RepairReport {
         var report = RepairReport()
-        let opened = try OpenedPool(repairing: device, configuration: configuration, isDryRun: isDryRun, report: &report)
+        let opened = try OpenedPool(repairing: device, configuration: configuration, environment: environment, isDryRun: isDryRun, report: &report)
         let pool = Pool(opened, device: device, configuration: configuration, environment: environment, state: try opened.salvage(&report, environment))
         try pool.mend(&report)
         try pool.recoverWhatIsThere(from: opened.superblock, &report)

@@ -16,6 +16,9 @@ public struct RepairReport: Sendable {
         case superblockCopy(position: UInt64)
         /// The newest superblock is lost; the one before it was taken, and the journal brought it forward.
         case olderSuperblock(epoch: UInt64, lost: UInt64)
+        /// No superblock is left. A search of the whole device found the catalog of that checkpoint; what was written after it, and
+        /// is in the journal only, is lost.
+        case noSuperblock(epoch: UInt64)
         /// Told again from the pool's geometry.
         case zoneHeader(position: UInt64)
         /// A node was read from its copy.

@@ -83,6 +83,7 @@ package enum ReportText {
     private static func sentence(_ finding: RepairReport.Finding) -> String {
         switch finding {
         case .superblockCopy(let position): "one copy of the superblock is damaged, at byte \(position)"
+        case .noSuperblock(let epoch): "no superblock is left; the state of checkpoint \(epoch) was found by a search, and what was written after it is lost"
         case .olderSuperblock(let epoch, let lost): "superblock \(lost) is lost; \(epoch) was taken, and the journal replayed on it"
         case .zoneHeader(let position): "the zone header at byte \(position) is damaged; it follows from the pool's geometry"
         case .nodeCopy(let position): "one copy of a node is damaged, at byte \(position); it is written anew from the other"

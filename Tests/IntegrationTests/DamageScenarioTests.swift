@@ -52,6 +52,16 @@ extension IntegrationTests {
                 clean; mount_pool; same "$(cd "$M"; md5sum a a@s b)" "$sums" "after $kind"; unmount_pool
                 echo "RESULT damage $kind: repair $got: $(head -1 "$T/out")"
             done
+            # Mistakes that overwrite the beginning: nothing that a closed pool needs is there alone.
+            fill; mkswap -q "$P"; "$V" repair "$P" > "$T/out" || true; clean; mount_pool; same "$(cd "$M"; md5sum a a@s b)" "$sums" "after mkswap"; unmount_pool
+            for count in 1 3 8 9; do
+                fill; dd if=/dev/zero of="$P" bs=1M count=$count conv=notrunc status=none
+                if [ $count -gt 1 ]; then fails 32 timeout 20 "$V" "$P" "$M"; fi
+                if [ $count = 9 ]; then fails 4 "$V" repair "$P"; says 'not a volfs pool'; continue; fi
+                if [ $count -gt 1 ]; then says 'volfs repair -n'; fails 1 "$V" repair "$P"; fi
+                [ $count = 1 ] || says 'was found by a search'
+                clean; mount_pool; same "$(cd "$M"; md5sum a a@s b)" "$sums" "without its first $count MiB"; unmount_pool
+            done
             fill; damage leaf
             fails 4 "$V" check "$P"; says 'node above block'
             fails 4 "$V" repair "$P" -n; says 'lost: '; fails 1 "$V" repair "$P"; says 'repaired'

@@ -102,6 +102,8 @@ import Testing
         case leaf = "leaf"
         case data = "data block"
         case journal = "frame in the middle of the journal"
+        case beginning = "all before the first zone, of a closed pool"
+        case beginningInUse = "all before the first zone, of a pool in use"
 
         /// Where it is, and whether the pool was closed.
         func positions(_ layout: Pool.Layout) -> [UInt64] {
@@ -120,12 +122,13 @@ import Testing
             case .leaf: [layout.leaves[3]]
             case .data: [layout.dataBlocks[7]]
             case .journal: [layout.journalFrames[2]]
+            case .beginning, .beginningInUse: (0..<layout.zoneHeaders[0] / UInt64(layout.blockSize)).map { $0 * UInt64(layout.blockSize) }
             }
         }
 
         var losesNothing: Bool {
             switch self {
-            case .interior, .catalog, .catalogRoot, .leaf, .data, .journal: false
+            case .interior, .catalog, .catalogRoot, .leaf, .data, .journal, .beginningInUse: false
             default: true
             }
         }
@@ -134,7 +137,7 @@ import Testing
     /// Repaired, the pool opens for writing and checks clean. Whatever can be read is what was there; where damage to one
     /// structure loses something, the report says what.
     @Test(arguments: Damage.allCases) func repairs(_ damage: Damage) throws {
-        let sample = try Sample(isClosed: ![.journal, .superblock].contains(damage))
+        let sample = try Sample(isClosed: ![.journal, .superblock, .beginningInUse].contains(damage))
         let disk = sample.damaged(damage.positions(sample.layout))
         let before = disk.image
         let opening: String
@@ -162,8 +165,8 @@ import Testing
             "DAMAGE \(damage.rawValue): check: \(opening); repair: \(report.findings); losses: \(report.losses); "
                 + "gone: \(missing.sorted()); partly unreadable: \(unreadable.sorted()); older: \(older)")
         if damage.losesNothing { #expect(missing.isEmpty && unreadable.isEmpty && older.isEmpty && report.losses.isEmpty) }
-        // Only a cut journal leads back in time; nothing else may.
-        if damage != .journal { #expect(older.isEmpty, "\(older)") }
+        // Only a cut or lost journal leads back in time; nothing else may.
+        if ![.journal, .beginningInUse].contains(damage) { #expect(older.isEmpty, "\(older)") }
         for name in unreadable { #expect(damage == .data || report.losses.contains { $0.object == name }, "\(name) is not reported") }
         let check = try pool.check()
         #expect(check.isClean, "\(check)")
@@ -210,5 +213,13 @@ import Testing
             #expect(report.findings == [.zoneHeader(position: zone)] && report.losses.isEmpty, "\(report)")
             #expect(try Pool.openTiny(damaged).contents(volume) == [UInt8](repeating: 7, count: 60_000))
         }
+        // Nothing left of the beginning, not even the first zone's header.
+        let damaged = SimulatedDisk(image: disk.image)
+        damaged.damage(at: 0, [UInt8](repeating: 0, count: Int(zones[0]) + 1024))
+        let report = try Pool.repair(damaged, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false)
+        #expect(report.losses.isEmpty && report.findings.contains(.zoneHeader(position: zones[0])) || report.findings.count == 1, "\(report)")
+        let repaired = try Pool.openTiny(damaged)
+        #expect(try repaired.contents(volume) == [UInt8](repeating: 7, count: 60_000) && repaired.check(readingData: true).isClean)
+        #expect(throws: PoolError.notAPool) { try Pool.repair(SimulatedDisk(size: 300 * 1024), configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false) }
     }
 }
