@@ -70,6 +70,10 @@ long volfs_copy_range(int source, int target, int64_t offset, size_t count) {
     return copy_file_range(source, &from, target, &to, count, 0);
 }
 
+int volfs_begin_storing(int descriptor, int64_t offset, int64_t count) {
+    return sync_file_range(descriptor, offset, count, SYNC_FILE_RANGE_WRITE);
+}
+
 int volfs_wake_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 int volfs_signal_descriptor(const int *signals, int count) {

@@ -15,6 +15,10 @@ public final class FileDevice: WaitingDevice {
     private let partLock = Mutex<Void>(())
     /// Told of reads that are not in the kernel's cache, and of flushes.
     public let waits = WaitNotice()
+    /// What the kernel said when it was asked to begin storing something; 0 for nothing.
+    private let failedEarly = Atomic<Int32>(0)
+    /// Bytes from which on a write is handed on to the disk at once.
+    private static let largeWrite = 128 << 10
     /// Whether the file can be asked for what is in memory. Only the flag itself is communicated: relaxed order is enough.
     private let hasCachedReads: Atomic<Bool>
 
@@ -213,11 +217,24 @@ public final class FileDevice: WaitingDevice {
             guard count > 0 else { throw .system(.pwrite, errno: ENOSPC) }
             done += count
         }
+        if done >= Self.largeWrite && bounce == nil { beginStoring(offset, count: done) }
+    }
+
+    /// Has the kernel begin now with what the next flush would wait for. Large writes are seldom written again soon, and a disk
+    /// that begins only with the flush has idled until then.
+    private func beginStoring(_ offset: UInt64, count: Int) {
+        if volfs_begin_storing(descriptor.raw, Int64(offset), Int64(count)) == 0 { return }
+        // Where the device has lost something the flush may not be told again: so it fails too. Anything else was no attempt.
+        let problem = errno
+        if problem == EIO || problem == ENOSPC || problem == EDQUOT { failedEarly.store(problem, ordering: .relaxed) }
     }
 
     public func flush() throws(PoolError) {
         let raw = descriptor.raw
         try waits.during { () throws(PoolError) in _ = try systemCall(.fdatasync) { fdatasync(raw) } }
+        // Relaxed: whoever waits for the flush has seen his write return, and so what was stored in it.
+        let failure = failedEarly.load(ordering: .relaxed)
+        if failure != 0 { throw .system(.fdatasync, errno: failure) }
     }
 
     public func flushAndDropCache() throws(PoolError) {

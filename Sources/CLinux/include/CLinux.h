@@ -60,6 +60,9 @@ int volfs_accept(int descriptor);
 /// SO_PEERCRED of a connected Unix socket.
 int volfs_peer(int descriptor, int32_t *process, uint32_t *uid);
 
+/// sync_file_range(2) with SYNC_FILE_RANGE_WRITE: begins to store a range, and does not wait for that.
+int volfs_begin_storing(int descriptor, int64_t offset, int64_t count);
+
 /// eventfd(2), which never waits.
 int volfs_wake_descriptor(void);
 
