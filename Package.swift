@@ -5,7 +5,8 @@ import PackageDescription
 // The module table. Imports point down this list, never up or sideways; every Swift target may use BlockStorage.
 //
 // FuseFrontEnd also sees PoolEngine, because mounting a pool includes running its maintenance and closing it. Commands
-// and FuseFrontEnd also see CLinux, for calls that Swift cannot make: open(2) with a mode, prctl(2). CBytes is C of our own: the checksum instruction has no name in Swift.
+// and FuseFrontEnd also see CLinux, for calls that Swift cannot make: open(2) with a mode, prctl(2). CBytes is C of our own: the checksum instruction has no name in Swift. So is CAllocations, which
+// counts allocations.
 let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
@@ -50,6 +51,10 @@ let package = Package(
 
         // Not installed: long simulations.
         .executableTarget(name: "volfs-sim", dependencies: ["TestSupport", "PoolEngine"], swiftSettings: strict),
+        // Not installed: counts what a request costs in the engine.
+        .executableTarget(
+            name: "volfs-bench", dependencies: ["TestSupport", "PoolEngine", "BlockStorage", "CAllocations"], swiftSettings: strict),
+        .target(name: "CAllocations"),
         .target(
             name: "TestSupport", dependencies: ["PoolEngine", "LinuxIO", "BlockStorage"], path: "Tests/TestSupport",
             swiftSettings: strict),
