@@ -12,8 +12,9 @@ final class FuseContext: Sendable {
     let maximumRead: UInt32
     /// Bytes that the names in open directories take.
     private let directories = Mutex(0)
-    // Buffers that nobody uses: small ones for as many threads as there may be, and some of the largest size.
-    private let small = Mutex<[ReplyBuffer]>([]), large = Mutex<[ReplyBuffer]>([])
+    /// For replies of usual size; and some of the largest size that nobody uses.
+    private let small = ThreadBuffer(count: smallSize)
+    private let large = Mutex<[ReplyBuffer]>([])
     private let keptLarge: Int
     private static let smallSize = 16 << 10
     /// The largest request we accept: what the kernel offers at most.
@@ -29,9 +30,7 @@ final class FuseContext: Sendable {
     /// Lends a buffer of at least `count` bytes, at most `maximumTransfer`, to `body`. What is in it is of no meaning.
     func withBuffer(_ count: Int, _ body: (UnsafeMutableRawBufferPointer) throws(PoolError) -> Void) throws(PoolError) {
         if count <= Self.smallSize {
-            let buffer = small.withLock { $0.popLast() } ?? ReplyBuffer(count: Self.smallSize)
-            defer { small.withLock { if $0.count < FuseWorkers.maximum { $0.append(buffer) } } }
-            try body(buffer.memory.bytes)
+            try body(small.bytes)
         } else {
             let buffer = large.withLock { $0.popLast() } ?? ReplyBuffer(count: Self.maximumTransfer)
             defer { large.withLock { if $0.count < keptLarge { $0.append(buffer) } } }

@@ -50,7 +50,7 @@ public enum MountedPool {
             ready()
             options.reporter.begin(["READY=1", "MAINPID=\(getpid())"], extends: false) { files.summary }
             workers.join()
-            waits?.tell(nil)
+            waits?.end()
             files.endEvents()
             endBeside()
             options.reporter.begin(["STOPPING=1"], extends: true) { "storing changes" }

@@ -8,19 +8,33 @@ public protocol WaitObserver: AnyObject, Sendable {
     func endsWaiting()
 }
 
-/// Where a device says that a thread waits for it. Any thread may call.
+/// Where a device says that a thread waits for it. Any thread may call. Without a lock, which every read would take.
 public final class WaitNotice: Sendable {
-    private let observer = Mutex<(any WaitObserver)?>(nil)
+    private let told = AtomicLazyReference<Told>()
+    private let isTelling = Atomic(false)
+
+    private final class Told: Sendable {
+        let observer: any WaitObserver
+        init(_ observer: any WaitObserver) { self.observer = observer }
+    }
 
     package init() {}
 
-    /// Who is told from now on. To be set while nobody waits.
-    public func tell(_ observer: (any WaitObserver)?) { self.observer.withLock { $0 = observer } }
+    /// Tells `observer` from now on, until `end`. Only the first one is ever told.
+    public func tell(_ observer: any WaitObserver) {
+        _ = told.storeIfNil(Told(observer))
+        isTelling.store(true, ordering: .releasing)
+    }
 
-    var isWanted: Bool { observer.withLock { $0?.wantsNotice ?? false } }
+    /// Nobody is told any more; who waits now still is when that ends.
+    public func end() { isTelling.store(false, ordering: .relaxed) }
+
+    private var observer: (any WaitObserver)? { isTelling.load(ordering: .acquiring) ? told.load()?.observer : nil }
+
+    var isWanted: Bool { observer?.wantsNotice ?? false }
 
     package func during<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
-        guard let observer = observer.withLock({ $0 }) else { return try body() }
+        guard let observer = observer else { return try body() }
         observer.beginsWaiting()
         defer { observer.endsWaiting() }
         return try body()

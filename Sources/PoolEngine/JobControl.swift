@@ -1,3 +1,4 @@
+internal import BlockStorage
 internal import Synchronization
 
 /// How a long piece of work and those who watch it talk: how far it is, and whether it is to stop. Any thread may use it.

@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 /// Volumes under stored names, which begin with a dot: no list, look-up or count has them but `asideVolumes`. What is in them
 /// is used as before.

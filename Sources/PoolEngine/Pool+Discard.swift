@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 extension Pool {
     /// Makes the range read as zero and gives its blocks back. Blocks that only this volume has are free at once; parts

@@ -1,5 +1,4 @@
 package import BlockStorage
-internal import Synchronization
 
 extension Pool {
     /// Where everything of the last checkpoint is on the device, in bytes. For tests, which damage it.

@@ -1,5 +1,4 @@
 internal import BlockStorage
-internal import Synchronization
 
 /// Single facts, for those that ask often.
 extension Pool {

@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 /// Making, naming, finding and ending volumes and snapshots.
 extension Pool {

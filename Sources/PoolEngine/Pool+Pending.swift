@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import BlockStorage
 
 extension Pool {
     /// Whether `maintain` has something to do, or will have, although nothing is asked of the pool any more: changes to store,

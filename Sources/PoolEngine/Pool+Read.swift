@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 extension Pool {
     /// Fills `bytes` with the object's contents from `offset`. Holes are zeros. Throws `.outOfRange` beyond the object's

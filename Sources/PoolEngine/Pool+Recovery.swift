@@ -1,5 +1,4 @@
 internal import BlockStorage
-internal import Synchronization
 
 /// Replaying the journal.
 extension Pool {

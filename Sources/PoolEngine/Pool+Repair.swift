@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 extension Pool {
     /// Brings a damaged pool into a state that opens and checks clean, and stores that as a new checkpoint; with `isDryRun`

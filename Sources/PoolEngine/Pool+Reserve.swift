@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 extension Pool {
     /// Promises that writes of up to four leaves (4 MiB) into a range of a volume are never refused for lack of space. Nothing is

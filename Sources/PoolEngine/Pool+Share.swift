@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 extension Pool {
     /// Makes `count` bytes of `destination` from `target` on the same as those of `source` from `offset` on, by referring to the

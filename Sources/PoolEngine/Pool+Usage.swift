@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 extension Pool {
     /// What the object takes, counted by walking its map beside those of the versions around it: whatever they share is passed over,

@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 extension Pool {
     /// Writes `bytes` at `offset`. On return they survive the end of the process; loss of power after the next `flush`.

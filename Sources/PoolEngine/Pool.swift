@@ -26,7 +26,7 @@ public final class Pool: Sendable {
     /// the middle would leave half a frame.
     let journalLock: Mutex<AlignedBuffer>
     let barrierLock = Mutex<Void>(())
-    let state: Mutex<PoolState>
+    let state: BusyMutex<PoolState>
 
     /// What a caller can choose about an open pool. Sizes in bytes.
     public struct Configuration: Sendable {
@@ -98,7 +98,7 @@ public final class Pool: Sendable {
         journalLock = Mutex(AlignedBuffer(count: opened.superblock.geometry.blockSize))
         checkpointLock = Mutex(CheckpointBuffers(geometry: opened.superblock.geometry))
         state.brokenRule = configuration.brokenRule
-        self.state = Mutex(state)
+        self.state = BusyMutex(state)
     }
 
     /// Makes everything durable and marks the pool as closed. The pool is of no use afterwards.

@@ -1,5 +1,4 @@
 internal import BlockStorage
-internal import Synchronization
 
 /// A write as it came, divided into groups that are applied atomically.
 struct WriteRequest: @unchecked Sendable {
