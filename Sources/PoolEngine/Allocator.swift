@@ -40,6 +40,9 @@ struct Allocator: ~Copyable {
     /// Segments written since they were last punched, and whether one of them may be free.
     private var segmentIsWritten: [Bool]
     private(set) var hasUnpunched = true
+    /// How many of them are wholly free; and which became so last.
+    private var emptyCount = 0
+    private var freed = FreedSegments()
     /// By purpose: whether there may be a segment at least half free for it.
     private var mayHaveRoom = [Bool](repeating: true, count: Purpose.allCases.count)
     private var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
@@ -146,7 +149,9 @@ struct Allocator: ~Copyable {
         // The maps of bits have none set there.
         Self.extend(&segmentFree, to: segments, with: 0)
         Self.extend(&segmentUse, to: segments, with: .unknown)
+        emptyCount -= segmentIsWritten[segments...].count { $0 }
         segmentIsWritten.removeLast(segmentIsWritten.count - segments)
+        freed.cut(from: segments)
         touchedLimit = min(touchedLimit, index)
         for stream in streams.indices { streams[stream].rotor = 0 }
         mayHaveRoom = [true, true, true]
@@ -301,10 +306,12 @@ struct Allocator: ~Copyable {
 
     // MARK: Punching
 
-    /// Up to `limit` wholly free segments that may hold old data on the host, beyond the first `warm`, held so that
-    /// nobody allocates from them.
-    mutating func holdFreeSegments(_ limit: Int, warm: Int) -> [Int] {
+    /// Up to `limit` wholly free segments that may hold old data on the host, beyond the first `warm` and beyond those that busy
+    /// writers want, held so that nobody allocates from them. With a `warm` of 0 all of them.
+    mutating func holdFreeSegments(_ limit: Int, warm: Int, now: UInt64) -> [Int] {
         guard hasUnpunched else { return [] }
+        let wanted = warm == 0 ? 0 : freed.wanted(now: now), warm = max(warm, wanted)
+        if wanted > 0 && emptyCount <= warm { return [] }
         var found: [Int] = []
         var kept = 0
         for segment in 0..<(touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks {
@@ -316,11 +323,13 @@ struct Allocator: ~Copyable {
             if found.count == limit { return found }
             segmentUse[segment] = .held
             segmentIsWritten[segment] = false
+            emptyCount -= 1
             freeCount -= geometry.segmentBlocks
             heldCount += geometry.segmentBlocks
             found.append(segment)
         }
-        hasUnpunched = false
+        // What is kept only because writers are busy is looked at again.
+        hasUnpunched = wanted > 0
         return found
     }
 
@@ -328,7 +337,10 @@ struct Allocator: ~Copyable {
     mutating func endHold(_ segments: [Int], punched: Int) {
         for (index, segment) in segments.enumerated() {
             segmentUse[segment] = .unknown
-            if index >= punched { (segmentIsWritten[segment], hasUnpunched) = (true, true) }
+            if index >= punched {
+                (segmentIsWritten[segment], hasUnpunched) = (true, true)
+                emptyCount += 1
+            }
         }
         mayHaveRoom = [true, true, true]
         freeCount += segments.count { $0 * geometry.segmentBlocks < usableCount } * geometry.segmentBlocks
@@ -358,6 +370,7 @@ struct Allocator: ~Copyable {
         let first = map.index(of: run.start)
         busy.set(first, run.count)
         Self.forEachSegment(of: geometry.segmentBlocks, first, run.count) { segment, count in
+            if segmentIsWritten[segment], Int(segmentFree[segment]) == geometry.segmentBlocks { emptyCount -= 1 }
             segmentFree[segment] -= UInt16(count)
             segmentIsWritten[segment] = true
         }
@@ -375,6 +388,8 @@ struct Allocator: ~Copyable {
             if after == geometry.segmentBlocks {
                 segmentUse[segment] = .unknown
                 hasUnpunched = true
+                emptyCount += 1
+                freed.add(segment)
             }
         }
         freeCount += max(0, min(run.count, usableCount - first))
@@ -422,14 +437,17 @@ struct Allocator: ~Copyable {
         return BlockRun(start: map.address(of: index), count: busy.clearCount(from: index, limit: min(limit, end - index)))
     }
 
-    /// Moves a stream to its next segment: one at least half free that was written before, since the host has storage
-    /// for it already; else a new one; else any with a free block, at last also one of another purpose.
+    /// Moves a stream to its next segment: the one that became free last; else one at least half free that was written before,
+    /// since the host has storage for it already; else a new one; else any with a free block, at last also one of another purpose.
     private mutating func openSegment(_ stream: inout Stream, for purpose: Purpose) {
         let use: Use = purpose == .node ? .node : .data
         let half = geometry.segmentBlocks / 2
         let warm = (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks
         stream.cursor = 0
-        if mayHaveRoom[purpose.rawValue], let found = scan(&stream.rotor, below: warm, minimum: half, use: use)
+        freed.noteOpened()
+        if let found = takeFreed() {
+            stream.segment = found
+        } else if mayHaveRoom[purpose.rawValue], let found = scan(&stream.rotor, below: warm, minimum: half, use: use)
             ?? (warm..<segmentFree.count).first(where: { isAvailable($0, minimum: half, use: use) })
         {
             stream.segment = found
@@ -444,6 +462,14 @@ struct Allocator: ~Copyable {
             preconditionFailure("free blocks are counted that no segment has")
         }
         segmentUse[stream.segment] = use
+    }
+
+    /// The segment that became free last and still is, with its storage.
+    private mutating func takeFreed() -> Int? {
+        while let segment = freed.takeLatest() {
+            if segmentIsWritten[segment] && isAvailable(segment, minimum: geometry.segmentBlocks, use: nil) { return segment }
+        }
+        return nil
     }
 
     private func scan(_ rotor: inout Int, below limit: Int, minimum: Int, use: Use?) -> Int? {

@@ -1,5 +1,4 @@
 public import BlockStorage
-internal import Synchronization
 
 /// What happens in the background, in steps that the caller's thread makes.
 extension Pool {
@@ -55,6 +54,12 @@ extension Pool {
         }
     }
 
+    private var warmSegments: Int {
+        if configuration.warmSegments == 0 { return 0 }
+        let share = map.blockCount / geometry.segmentBlocks / 64, limit = (512 << 20) / geometry.segmentSize
+        return max(configuration.warmSegments, min(share, limit))
+    }
+
     private func isCheckpointDue() -> Bool {
         let now = environment.now()
         return state.withLock { state in
@@ -62,6 +67,7 @@ extension Pool {
             let isOld = now &- state.superblock.written >= configuration.checkpointInterval
             return isOld || state.journal.usedFrames > state.journal.frames / 2
                 || state.dirtyBlocks * state.geometry.blockSize > configuration.dirtySize
+                || state.space.quarantinedCount * state.geometry.blockSize > configuration.quarantineSize
                 || state.space.deltaCount > Self.deltaLimit
         }
     }
@@ -70,7 +76,8 @@ extension Pool {
     /// (rule R5). While one is punched nobody allocates from it.
     func punchFreeSegments() throws(PoolError) {
         guard configuration.discardsFreeSegments else { return }
-        let segments = state.withLock { $0.holdForPunching(warm: configuration.warmSegments) }
+        let now = environment.now(), warm = warmSegments
+        let segments = state.withLock { $0.holdForPunching(warm: warm, now: now) }
         guard !segments.isEmpty else { return }
         var punched = 0
         defer { state.withLock { $0.space.endHold(segments, punched: punched) } }
@@ -85,9 +92,9 @@ extension Pool {
 
 extension PoolState {
     /// Up to 16 segments to punch, and no more than half of what writers may still take.
-    mutating func holdForPunching(warm: Int) -> [Int] {
+    mutating func holdForPunching(warm: Int, now: UInt64) -> [Int] {
         let limit = punchLimit
-        return limit > 0 ? space.holdFreeSegments(limit, warm: warm) : []
+        return limit > 0 ? space.holdFreeSegments(limit, warm: warm, now: now) : []
     }
 
     private var punchLimit: Int { min(16, available(.growing) / (2 * geometry.segmentBlocks)) }

@@ -40,7 +40,11 @@ public final class Pool: Sendable {
         public var discardsFreeSegments = true
         /// Bytes by which a full pool makes its device larger before it refuses anything; 0 for never.
         public var autogrow: UInt64 = 0
-        /// Free segments that are kept for the next writes, as the host already has storage for them.
+        /// Bytes of freed blocks that wait for a checkpoint, beyond which one is made: what was freed last is what the next writes
+        /// are best made to.
+        public var quarantineSize = 128 << 20
+        /// Free segments that are kept for the next writes, as the host already has storage for them; of a large pool one part in 64,
+        /// up to 512 MiB. 0 for none.
         public var warmSegments = 32
         /// For tests: the rule that is not kept.
         package var brokenRule: OrderingRule?

@@ -1,0 +1,63 @@
+internal import BlockStorage
+internal import PoolEngine
+internal import Synchronization
+internal import TestSupport
+import Testing
+
+@Suite struct WarmSegmentTests {
+    /// A clock that a test sets.
+    private final class Clock: Sendable {
+        private let time = Atomic<UInt64>(100_000_000_000)
+        func advance(milliseconds: UInt64) { time.add(milliseconds * 1_000_000, ordering: .relaxed) }
+        var now: UInt64 { time.load(ordering: .relaxed) }
+    }
+
+    /// What writers free they write to next, so it keeps its storage while they are busy; when they rest the host has it back.
+    @Test func freedSegmentsArePunchedWhenWritersRest() throws {
+        let disk = SimulatedDisk(size: 2 << 20), clock = Clock()
+        try Pool.format(disk, geometry: .tiny, environment: .simulated(seed: 1))
+        var configuration = Pool.Configuration.tiny
+        configuration.warmSegments = 1
+        let simulated = Pool.Environment.simulated(seed: 2)
+        let environment = Pool.Environment(now: { clock.now }, random: simulated.random, pause: {})
+        let pool = try Pool(opening: disk, configuration: configuration, environment: environment)
+        let volume = try pool.createVolume("v", size: 0, attributes: .plain)
+        var contents: [UInt8] = []
+        for round in 1...6 as ClosedRange<UInt8> {
+            contents = [UInt8](repeating: round, count: 200 << 10)
+            try pool.write(volume, at: 0, contents, growing: true)
+            clock.advance(milliseconds: 200)
+            try pool.maintain()
+        }
+        #expect(pool.statistics().punchedBytes == 0, "writers are busy")
+        for _ in 0..<5 {
+            clock.advance(milliseconds: 5000)
+            try pool.maintain()
+        }
+        #expect(pool.statistics().punchedBytes >= 160 << 10, "one copy of the volume is nobody's any more")
+        #expect(!pool.hasMaintenance)
+        #expect(try pool.contents(volume) == contents)
+        try pool.close()
+        #expect(try Pool.openTiny(disk).contents(volume) == contents)
+    }
+
+    /// Freed blocks that wait for a checkpoint cause one long before it is due by time.
+    @Test func muchThatWaitsToBeFreeCausesACheckpoint() throws {
+        let disk = SimulatedDisk(size: 2 << 20)
+        try Pool.format(disk, geometry: .tiny, environment: .simulated(seed: 1))
+        var configuration = Pool.Configuration.tiny
+        configuration.checkpointInterval = .max
+        configuration.dirtySize = 1 << 20
+        configuration.quarantineSize = 20 << 10
+        let pool = try Pool(opening: disk, configuration: configuration, environment: .simulated(seed: 2))
+        let volume = try pool.createVolume("v", size: 0, attributes: .plain)
+        let contents = [UInt8](repeating: 7, count: 24 << 10)
+        try pool.write(volume, at: 0, contents, growing: true)
+        let before = pool.statistics().checkpoints
+        try pool.maintain()
+        #expect(pool.statistics().checkpoints == before, "nothing was freed yet")
+        try pool.write(volume, at: 0, contents.map { $0 + 1 })
+        try pool.maintain()
+        #expect(pool.statistics().checkpoints == before + 1)
+    }
+}
