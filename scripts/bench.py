@@ -872,8 +872,9 @@ class Latencies:
         self.note("open after that, clean", timed(target.mount), "ms")
 
     def memory(self, target):
-        """A sparse pool of 4 TiB. What it takes for its size shows when it is opened, what it takes for what is mapped when
-        blocks all over a volume as large are written: each of them has a leaf of its own, as if all around it was mapped."""
+        """A sparse pool of 4 TiB. What it takes for its size shows when it is opened. Then some seconds of blocks all over a volume
+        as large are written, each in a leaf of its own: that fills the cache of nodes as a mapped volume would, but the map of free
+        space has bits only where those blocks and their nodes lie, which is a small part of what 4 TiB in use would need."""
         self.note("resident, pool of 4 TiB, empty", resident_bytes(target.processes()) / MIB, "MiB")
         path = target.volume("v", 4096 * GIB)
         Fio(self.scattered(3), [path], 4095 * GIB, 120)
