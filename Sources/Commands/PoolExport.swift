@@ -29,9 +29,9 @@ final class PoolExport: Export {
     func discard(at offset: UInt64, count: UInt64) throws(PoolError) { try files.discardWithin(id, at: offset, count: count) }
 
     /// Giving blocks back is how a range becomes zero, and always faster than writing. Blocks of zeros take no space, so space
-    /// can only be kept by a reservation.
+    /// is kept by a reservation.
     func zero(at offset: UInt64, count: UInt64, keepsSpace: Bool, isFast: Bool) throws(PoolError) {
-        try files.discardWithin(id, at: offset, count: count)
+        try files.zeroWithin(id, at: offset, count: count, keepsSpace: keepsSpace)
     }
 
     /// Reads what there is, so that the host has it in memory.

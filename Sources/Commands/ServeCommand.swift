@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import FuseFrontEnd
 internal import Glibc
 internal import LinuxIO
 internal import NBD
@@ -16,9 +17,8 @@ enum ServeCommand {
         try refuseIfMounted(path)
         Signals.block(signals)
         let pool = try DirectPool.opened(path, mode: settings.isReadOnly ? .readOnly : .readWrite)
-        let files = VolumeFileSystem(pool: pool, options: options(path, settings))
         do throws(Failure) {
-            return try serve(files, settings, path)
+            return try serve(pool, settings, path)
         } catch {
             // Nothing was served, so nothing is lost if this fails too.
             try? pool.close()
@@ -52,40 +52,44 @@ enum ServeCommand {
         return options
     }
 
-    private static func serve(_ files: VolumeFileSystem, _ settings: NBDSettings, _ path: String) throws(Failure) -> Int32 {
+    private static func serve(_ pool: Pool, _ settings: NBDSettings, _ path: String) throws(Failure) -> Int32 {
+        let (wake, watch) = try orFailure(path) { () throws(PoolError) in (try WakeEvent(), try SignalWatch(signals, wakeEvent: try WakeEvent())) }
+        var options = options(path, settings)
+        options.attention = { wake.wake() }
+        let files = VolumeFileSystem(pool: pool, options: options)
         let server = try settings.start(files) { complain("volfs: \($0)") }
-        let isDone = Latch()
-        do throws(PoolError) {
-            let maintenance = try JoinableThread { files.maintain { isDone.isSet } }
+        let log = Log(name: "volfs[\(PoolDevice.shortName(path))]", level: .warning)
+        _ = log.open(.standardError)
+        let maintenance = Maintenance(files: files, log: log, wakeEvent: wake)
+        return try orFailure(path) { () throws(PoolError) in
+            let maintainer = try JoinableThread { maintenance.run() }
             ServiceManager.notify("READY=1\nSTATUS=serving \(path)\nMAINPID=\(getpid())")
             for address in server.addresses { say(NBDAddress.uri(address, isEncrypted: settings.certificates != nil)) }
             fflush(nil)
-            wait(files)
+            wait(watch)
             ServiceManager.notify("STOPPING=1\nSTATUS=storing changes")
             files.stop()
+            let isDone = Latch()
             let impatience = try JoinableThread { endAtSecondSignal(files.pool, isDone) }
             server.stop()
+            maintenance.end()
+            maintainer.join()
             isDone.set()
-            maintenance.join()
             impatience.join()
             let isSuspended = files.pool.statistics().isSuspended
             if !isSuspended { try files.pool.close() }
             return isSuspended ? 3 : 0
-        } catch {
-            isDone.set()
-            throw Failure(error, object: path, pool: path)
         }
     }
 
+    private static func orFailure<Result>(_ path: String, _ body: () throws(PoolError) -> Result) throws(Failure) -> Result {
+        do throws(PoolError) { return try body() } catch { throw Failure(error, object: path, pool: path) }
+    }
+
     /// Returns at the first signal that ends it.
-    private static func wait(_ files: VolumeFileSystem) {
-        var hasSaid = false
+    private static func wait(_ watch: SignalWatch) {
         while true {
-            if let signal = Signals.wait(signals, milliseconds: 500), signal != SIGHUP { return }
-            if !hasSaid, let cause = files.pool.statistics().suspension {
-                hasSaid = true
-                complain("volfs: nothing is written any more: \(files.sentence(for: cause)); end this and serve again to recover")
-            }
+            if case .signal(let number) = watch.next(mounts: false, milliseconds: nil), number != SIGHUP { return }
         }
     }
 

@@ -1,12 +1,12 @@
 internal import BlockStorage
-internal import LinuxIO
+package import LinuxIO
 internal import PoolEngine
 internal import Synchronization
-internal import VolumeFS
+package import VolumeFS
 
 /// Does what is due in a pool: some times a second while requests come, rarely while changes wait for their checkpoint, and
 /// not at all when nothing is left to do. One thread runs it.
-final class Maintenance: Sendable {
+package final class Maintenance: Sendable {
     /// Milliseconds between two looks while requests come, and after one that failed.
     private static let interval = 50, afterFailure = 200
 
@@ -16,20 +16,20 @@ final class Maintenance: Sendable {
     private let flag = Atomic(false)
 
     /// `wakeEvent` is what the file system calls for attention with.
-    init(files: VolumeFileSystem, log: Log, wakeEvent: WakeEvent) {
+    package init(files: VolumeFileSystem, log: Log, wakeEvent: WakeEvent) {
         self.files = files
         self.log = log
         self.wakeEvent = wakeEvent
     }
 
     /// Makes `run` return.
-    func end() {
+    package func end() {
         // Only the flag itself is communicated, so relaxed order is enough; joining the thread orders the rest.
         flag.store(true, ordering: .relaxed)
         wakeEvent.wake()
     }
 
-    func run() {
+    package func run() {
         var hasSaid = false
         while !flag.load(ordering: .relaxed) {
             var hasMore = false, hasFailed = false

@@ -19,30 +19,29 @@ extension VolumeFileSystem {
 
     /// Makes a range of a volume zero and gives its blocks back, as far as its properties allow that.
     package func discardWithin(_ id: UInt64, at offset: UInt64, count: UInt64) throws(PoolError) {
+        defer { requests.noteActivity() }
+        let limits = try limits(of: id)
+        if limits.isReadOnly { throw .refused(.volumeIsReadOnly) }
+        try pool.discard(id, at: offset, count: count)
+        if limits.unreservesOnDiscard { try pool.unreserve(id, at: offset, count: count) }
+    }
+
+    /// Makes a range within a volume zero; with `keepsSpace` it is reserved, as fallocate(2) does it, so that no later write to it
+    /// is refused for want of space. Throws `.outOfSpace`, having changed nothing, where there is not enough for that.
+    package func zeroWithin(_ id: UInt64, at offset: UInt64, count: UInt64, keepsSpace: Bool) throws(PoolError) {
+        guard keepsSpace && options.reservesOnAllocate else { return try discardWithin(id, at: offset, count: count) }
+        defer { requests.noteActivity() }
         if try limits(of: id).isReadOnly { throw .refused(.volumeIsReadOnly) }
+        // First: what is then discarded stays reserved.
+        try pool.reserve(id, at: offset, count: count)
         try pool.discard(id, at: offset, count: count)
     }
 
     /// Writes within a volume: it does not grow. Limits that properties set are kept.
     package func writeWithin(_ id: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) throws(PoolError) {
+        defer { requests.noteActivity() }
         try refuseByLimits(id, at: offset, count: bytes.count)
         try pool.write(id, at: offset, bytes)
         if options.isSynchronous { try pool.flush(id) }
-    }
-
-    /// Runs the pool's background work, and what is due of its own accord, until `isDone`. For a thread of its own.
-    package func maintain(until isDone: () -> Bool) {
-        var hasMore = false
-        while !isDone() {
-            if !hasMore { options.pause(50) }
-            do throws(PoolError) {
-                hasMore = try pool.maintain()
-            } catch {
-                // A pool that is full or suspended says so to whoever writes; here there is only the next attempt.
-                hasMore = false
-                options.pause(200)
-            }
-            tend()
-        }
     }
 }

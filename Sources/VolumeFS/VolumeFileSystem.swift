@@ -130,9 +130,7 @@ public final class VolumeFileSystem: Sendable {
     /// Milliseconds after which `tend`, or the maintenance of the pool, has something to do although nothing is asked of the
     /// mount any more; nil if it never will.
     public var restTime: Int? {
-        // Others than FUSE's clients do not say that they asked for something.
-        if open.withLock({ $0.files.contains { $0.value.contains { $0.value.kind != .fuse } } }) { return 50 }
-        return pool.hasMaintenance ? 1000 : trashTime
+        pool.hasMaintenance ? 1000 : trashTime
     }
 
     /// For statvfs(3).

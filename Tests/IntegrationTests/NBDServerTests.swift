@@ -25,6 +25,10 @@ extension IntegrationTests {
             os.posix_fallocate  # a file of the mount
             h.zero(M, 0); assert os.pread(f, M, 0) == bytes(M)
             subprocess.check_call(["fallocate", "-p", "-o", str(2 * M), "-l", str(M), mount + "/disk"]); assert h.pread(M, 2 * M) == bytes(M)
+            # Zeroes that keep the space reserve it; what is trimmed then stays reserved.
+            def reserved(): return int(open(mount + "/.ctl/vol/disk/prop/reserved").read())
+            assert reserved() == 0; h.zero(2 * M, 4 * M, nbd.CMD_FLAG_NO_HOLE); assert reserved() == 2 * M and h.pread(M, 4 * M) == bytes(M)
+            h.trim(M, 4 * M); assert reserved() == 2 * M; h.zero(M, 20 * M); assert reserved() == 2 * M
             # A snapshot has both.
             h.pwrite(b"n" * 4096, 8 * M); os.pwrite(f, b"f" * 4096, 9 * M); os.mkdir(mount + "/.ctl/snap/disk/s")
             h.pwrite(b"x" * 4096, 8 * M); os.pwrite(f, b"x" * 4096, 9 * M)
