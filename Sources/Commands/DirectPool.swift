@@ -183,10 +183,14 @@ final class DirectPool: PoolAccess {
     func size() throws(Failure) -> UInt64 { pool.deviceSize }
 
     func grow(to size: UInt64) throws(Failure) {
-        try run(path) { () throws(PoolError) in
+        let available = try run(path) { () throws(PoolError) in
             try pool.device.grow(to: size)
-            try pool.grow()
+            return try pool.device.size
         }
+        if PoolDevice.isRemote(path) && available < size {
+            throw Failure(.failed, path, "the server has \(Wording.size(available)) for it; make the export larger there first")
+        }
+        try run(path) { () throws(PoolError) in try pool.grow() }
     }
 
     func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure) {

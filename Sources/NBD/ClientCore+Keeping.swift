@@ -14,16 +14,17 @@ extension ClientCore {
         var connection = first
         while true {
             let why = receive(connection)
-            let isStopping = state.withLock { state in
+            let (isStopping, isLost) = state.withLock { state in
+                defer { state.isAskingAnew = false }
                 state.connection = nil
                 for request in state.pending.values { request.startOver() }
-                return state.isStopping
+                return (state.isStopping, !state.isAskingAnew)
             }
             connection.settle(until: isStopping ? 0 : monotonicClock() + min(Self.settling, timeout))
             if isStopping { return }
-            notice(.lost(isSilent: why == .silent))
-            guard location.reconnect > 0 else { return end(.remote(.hungUp)) }
-            guard let next = reconnect(after: connection) else { return }
+            if isLost { notice(.lost(isSilent: why == .silent)) }
+            guard location.reconnect > 0 || !isLost else { return end(.remote(.hungUp)) }
+            guard let next = reconnect(after: connection, isLost) else { return }
             connection = next
         }
     }
@@ -117,14 +118,15 @@ extension ClientCore {
     // MARK: Connecting again
 
     /// Nil when it is to end, or nothing can be done any more.
-    private func reconnect(after old: ClientConnection) -> ClientConnection? {
+    private func reconnect(after old: ClientConnection, _ isLost: Bool) -> ClientConnection? {
         var rest: UInt64 = 20_000_000, number = old.number
         while !state.withLock({ $0.isStopping }) {
             number += 1
             do throws(PoolError) {
                 let connection = try ClientNegotiation.connect(
                     to: location, security, number: number, best: best, deadline: monotonicClock() + timeout, words: { _ in })
-                try resume(connection)
+                let count = try resume(connection)
+                if isLost { notice(.back(rewritten: count)) }
                 return connection
             } catch {
                 switch error {
@@ -141,8 +143,8 @@ extension ClientCore {
     }
 
     /// Goes on where the connection before ended: what the server may have lost is written again, in its order, before anything
-    /// else is asked.
-    private func resume(_ connection: ClientConnection) throws(PoolError) {
+    /// else is asked. Returns how many changes that were.
+    private func resume(_ connection: ClientConnection) throws(PoolError) -> Int {
         let count: Int
         do throws(PoolError) {
             let (known, witness) = state.withLock { ($0.export, $0.witness) }
@@ -159,6 +161,6 @@ extension ClientCore {
             return Array(state.pending.values)
         }
         for request in waiting { request.gate.open() }
-        notice(.back(rewritten: count))
+        return count
     }
 }

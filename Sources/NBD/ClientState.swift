@@ -17,6 +17,8 @@ struct ClientState: Sendable {
     /// Why nothing can be done any more.
     var failure: PoolError?
     var isStopping = false
+    /// The connection is given up only to ask the server anew.
+    var isAskingAnew = false
 
     /// Something that is durable on the server: whoever answers later and does not have it is not the same.
     struct Witness {

@@ -166,7 +166,11 @@ public final class NBDClient: WaitingDevice {
 
     /// Finds out how large the server's export has become: a connection keeps the size it began with.
     public func grow(to size: UInt64) throws(PoolError) {
-        let connection = core.state.withLock { $0.export.size < size ? $0.connection : nil }
+        let connection = core.state.withLock { state -> ClientConnection? in
+            guard state.export.size < size, let connection = state.connection else { return nil }
+            state.isAskingAnew = true
+            return connection
+        }
         guard let connection else { return }
         connection.giveUp()
         let byte = AlignedBuffer(count: Int(connection.export.minimumBlock))
