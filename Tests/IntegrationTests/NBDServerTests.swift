@@ -3,6 +3,13 @@ import Testing
 
 /// The server beside a mount, without one, with TLS, and under attack.
 extension IntegrationTests {
+    /// `serve OPTION…` serves the pool, and `$T/uri` has where; `stop` ends it.
+    private static let serving = #"""
+        serve() { : > "$T/uri"; "$V" serve "$P" "$@" > "$T/uri" 2> "$T/log" & server=$!; for _ in $(seq 100); do [ -s "$T/uri" ] && return; kill -0 $server 2>/dev/null || return 0; sleep 0.1; done; }
+        stop() { kill $server; wait $server || fail "exit $?"; }
+
+        """#
+
     /// Both doors show the same bytes, sizes and users; a full pool and a quota are ENOSPC; unmounting ends the server.
     @Test func mountAndNBDAreCoherent() throws {
         try scenario(
@@ -107,10 +114,8 @@ extension IntegrationTests {
     /// Addresses, sockets that are left or taken, signals and the service manager.
     @Test func serveWithoutMount() throws {
         try scenario(
-            #"""
+            Self.serving + #"""
             "$V" create "$P" --size 1G; "$V" new "$P" disk 16M
-            serve() { : > "$T/uri"; "$V" serve "$P" "$@" > "$T/uri" 2> "$T/log" & server=$!; for _ in $(seq 100); do [ -s "$T/uri" ] && return; kill -0 $server 2>/dev/null || return 0; sleep 0.1; done; }
-            stop() { kill $server; wait $server || fail "exit $?"; }
             # A path that somebody listens at is left alone; a stale one is replaced; what is no socket is left alone.
             serve --nbd unix:"$T/s"
             "$V" create "$T/other.pool" --size 64M; fails 6 "$V" serve "$T/other.pool" --nbd unix:"$T/s"; says 'another server answers there'
@@ -153,10 +158,8 @@ extension IntegrationTests {
     /// Certificates of both sides, keys, strangers, and what is said in the clear.
     @Test func encryptedNBD() throws {
         try scenario(
-            #"""
+            Self.serving + #"""
             "$V" create "$P" --size 1G; "$V" new "$P" disk 64M
-            serve() { : > "$T/uri"; "$V" serve "$P" "$@" > "$T/uri" 2> "$T/log" & server=$!; for _ in $(seq 100); do [ -s "$T/uri" ] && return; kill -0 $server 2>/dev/null || return 0; sleep 0.1; done; }
-            stop() { kill $server; wait $server || fail "exit $?"; }
             mkdir x509 psk stranger; cd x509
             certtool --generate-privkey --key-type=ecdsa --outfile ca-key.pem 2>/dev/null
             printf 'cn = test\nca\ncert_signing_key\n' > ca.info; certtool --generate-self-signed --load-privkey ca-key.pem --template ca.info --outfile ca-cert.pem 2>/dev/null
