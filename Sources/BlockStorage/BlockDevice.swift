@@ -24,6 +24,10 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Gives the range back to the layer below. It reads as zero or as before until a flush, as zero afterwards.
     func discard(at offset: UInt64, count: UInt64) throws(PoolError)
 
+    /// Sees to it that the layer below has storage for the range, so that no write to it can fail for want of room there. What the
+    /// range holds is not changed. Throws `.system(.fallocate, ENOSPC)`. Does nothing where that is not a question.
+    func allocate(at offset: UInt64, count: UInt64) throws(PoolError)
+
     /// Makes the device `size` bytes large, if that is more. The size is durable on return; what is new reads as zero. Throws
     /// `.notSupported` where a device cannot become larger.
     func grow(to size: UInt64) throws(PoolError)
@@ -34,10 +38,16 @@ public protocol BlockDevice: AnyObject, Sendable {
 
     /// Bytes by which the device could become larger and have storage for all it then holds.
     var room: UInt64 { get throws(PoolError) }
+
+    /// Bytes that the layer below still has for ranges without storage, and bytes of the device that have storage. Nil where that
+    /// is not a question.
+    var storage: (free: UInt64, allocated: UInt64)? { get }
 }
 
 extension BlockDevice {
     public func grow(to size: UInt64) throws(PoolError) { throw .notSupported }
     public func shrink(to size: UInt64) throws(PoolError) {}
     public var room: UInt64 { get throws(PoolError) { 0 } }
+    public func allocate(at offset: UInt64, count: UInt64) throws(PoolError) {}
+    public var storage: (free: UInt64, allocated: UInt64)? { nil }
 }

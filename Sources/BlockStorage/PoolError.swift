@@ -62,6 +62,12 @@ public enum PoolError: Error, Equatable, Sendable {
         case socket, bind, listen, connect, poll
     }
 
+    /// What the device is on has no room left, while the pool itself has.
+    public var isHostFull: Bool {
+        if case .system(_, errno: ENOSPC) = self { return true }
+        return false
+    }
+
     /// The one place a failure becomes an errno. Exhaustive: a new case does not compile until it is mapped.
     public var errno: Int32 {
         switch self {

@@ -23,6 +23,10 @@ int volfs_punch_hole(int descriptor, int64_t offset, int64_t count) {
     return fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, count);
 }
 
+int volfs_allocate(int descriptor, int64_t offset, int64_t count) {
+    return fallocate(descriptor, FALLOC_FL_KEEP_SIZE, offset, count);
+}
+
 int64_t volfs_block_device_size(int descriptor) {
     uint64_t size = 0;
     return ioctl(descriptor, BLKGETSIZE64, &size) == 0 ? (int64_t)size : -1;

@@ -92,13 +92,25 @@ public final class FileDevice: WaitingDevice {
     public var room: UInt64 {
         get throws(PoolError) {
             if isBlockDevice { return 0 }
-            let raw = descriptor.raw
-            var status = statvfs()
-            _ = try systemCall(.fstat) { fstatvfs(raw, &status) }
-            let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
-            let (size, allocated) = (try self.size, try allocatedSize)
-            let holes = size > allocated ? size - allocated : 0
+            guard let (free, allocated) = storage else { return 0 }
+            let size = try self.size, holes = size > allocated ? size - allocated : 0
             return free > holes ? free - holes : 0
+        }
+    }
+
+    public var storage: (free: UInt64, allocated: UInt64)? {
+        var status = statvfs()
+        guard !isBlockDevice, fstatvfs(descriptor.raw, &status) == 0, let allocated = try? allocatedSize else { return nil }
+        return (UInt64(status.f_bavail) * UInt64(status.f_frsize), allocated)
+    }
+
+    public func allocate(at offset: UInt64, count: UInt64) throws(PoolError) {
+        let raw = descriptor.raw
+        if isBlockDevice { return }
+        do throws(PoolError) {
+            _ = try systemCall(.fallocate) { volfs_allocate(raw, Int64(offset), Int64(count)) }
+        } catch .system(_, errno: EOPNOTSUPP) {
+            // Where it cannot be asked for, a write gets it or fails.
         }
     }
 

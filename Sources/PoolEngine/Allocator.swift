@@ -13,46 +13,56 @@ internal import BlockStorage
 /// change in `delta` for the next checkpoint's space log.
 struct Allocator: ~Copyable {
     let map: ZoneMap
-    private(set) var blockCount: Int
-    private let geometry: Geometry
+    var blockCount: Int
+    let geometry: Geometry
     /// A bit for each block, set unless free. Index 0 is the first block of segment 1.
     private var busy: SparseBitmap
     /// A bit for each block, set if it is busy but not live: quarantined, in flight, or a node's that is not committed.
     private var pending: SparseBitmap
-    private var segmentFree: UnsafeMutableBufferPointer<UInt16>
-    private var segmentUse: UnsafeMutableBufferPointer<Use>
-    private(set) var freeCount: Int
+    var segmentFree: UnsafeMutableBufferPointer<UInt16>
+    var segmentUse: UnsafeMutableBufferPointer<Use>
+    var freeCount: Int
     private(set) var liveCount = 0
     private(set) var quarantinedCount = 0
     /// Free blocks of segments that are being punched, and so not in `freeCount`.
-    private(set) var heldCount = 0
+    var heldCount = 0
     /// Blocks at or above it were never in use since the pool was made.
-    private(set) var touchedLimit = 0
+    var touchedLimit = 0
     /// The first block of the end that is being emptied, while the pool shrinks. What is free there, or becomes free, is not in
     /// `freeCount` and is not handed out. It ends with the process: after a crash the pool is as large as before.
-    private(set) var tail: Int?
+    var tail: Int?
     /// Blocks in it that had been handed out before. If they are put back, others have to be found for them.
-    private(set) var tailInFlight = 0
+    var tailInFlight = 0
     /// Changes of `live` in the open epoch, packed as the space log stores them.
     private var delta: [UInt64] = []
     private var quarantine: [(epoch: UInt64, runs: [BlockRun])] = []
-    private var inFlight: [BlockRun] = []
+    var inFlight: [BlockRun] = []
     /// Segments written since they were last punched, and whether one of them may be free.
-    private var segmentIsWritten: [Bool]
-    private(set) var hasUnpunched = true
+    var segmentIsWritten: [Bool]
+    var hasUnpunched = true
+    /// The look for such segments: the next one, how many have been left alone, and whether more became free since it began.
+    var punchCursor = 0
+    var punchKept = 0
+    var hasNewUnpunched = false
+    /// Segments up to which there may be any beyond those touched.
+    var suspectedLimit = 0
     /// How many of them are wholly free; and which became so last.
-    private var emptyCount = 0
-    private var freed = FreedSegments()
+    var emptyCount = 0
+    var freed = FreedSegments()
     /// By purpose: whether there may be a segment at least half free for it.
-    private var mayHaveRoom = [Bool](repeating: true, count: Purpose.allCases.count)
-    private var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
+    var mayHaveRoom = [Bool](repeating: true, count: Purpose.allCases.count)
+    /// Segments that the host has storage for, which nodes fill next; and how many nodes are sure of a place in those and in the
+    /// segment being filled, as of the last look.
+    var ready: [Int] = []
+    var backedCount = 0
+    var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
 
     /// What a block is wanted for. Different purposes fill different segments while there is room.
     enum Purpose: Int, CaseIterable { case data = 0, bulkData = 1, node = 2 }
 
-    private enum Use: UInt8 { case unknown, data, node, held }
+    enum Use: UInt8 { case unknown, data, node, held, ready }
 
-    private struct Stream {
+    struct Stream {
         var segment = -1
         var cursor = 0
         var rotor = 0
@@ -91,74 +101,8 @@ struct Allocator: ~Copyable {
         mayHaveRoom = [true, true, true]
     }
 
-    /// Nothing is handed out from the block of that index on, the first of a segment, until `endTail` or `cut`.
-    mutating func beginTail(at index: Int) {
-        precondition(tail == nil && index % geometry.segmentBlocks == 0, "one tail at a time, of whole segments")
-        tail = index
-        for segment in index / geometry.segmentBlocks..<segmentFree.count where segmentUse[segment] != .held {
-            freeCount -= Int(segmentFree[segment])
-        }
-        tailInFlight = inFlight.reduce(0) { $0 + countInTail($1) }
-        for stream in streams.indices where streams[stream].segment >= index / geometry.segmentBlocks { streams[stream] = Stream() }
-        for stream in streams.indices { streams[stream].rotor = 0 }
-    }
-
-    /// The tail is as any other part of the pool again.
-    mutating func endTail() {
-        guard let index = tail else { return }
-        (tail, tailInFlight) = (nil, 0)
-        for segment in index / geometry.segmentBlocks..<segmentFree.count where segmentUse[segment] != .held {
-            freeCount += Int(segmentFree[segment])
-        }
-        mayHaveRoom = [true, true, true]
-        hasUnpunched = true
-    }
-
-    /// True if a block, or the copy of a node there, lies in the tail.
-    func isInTail(_ address: BlockAddress) -> Bool {
-        guard let tail else { return false }
-        return address != .none && map.index(of: address) >= tail
-    }
-
-    func isInTail(_ node: NodePointer) -> Bool { isInTail(node.address) || isInTail(node.copy) }
-
-    /// Blocks in the tail that are live; and that are in any use, or in a segment that is being punched.
-    var tailLiveCount: Int {
-        guard let tail else { return 0 }
-        // A tail begins with a segment, which need not be a whole number of words.
-        return (tail..<blockCount).count { isLive($0) }
-    }
-
-    var tailIsEmpty: Bool {
-        guard let tail else { return false }
-        return (tail / geometry.segmentBlocks..<segmentFree.count).allSatisfy {
-            Int(segmentFree[$0]) == geometry.segmentBlocks && segmentUse[$0] != .held
-        }
-    }
-
-    /// Blocks that are handed out at all.
-    var usableCount: Int { tail ?? blockCount }
-
-    /// Gives the empty tail up. The map has done so already.
-    mutating func cut() {
-        guard let index = tail else { preconditionFailure("only a tail is cut off") }
-        precondition(tailIsEmpty && map.blockCount == index, "what is cut off is not in use")
-        tail = nil
-        blockCount = index
-        let segments = index / geometry.segmentBlocks
-        // The maps of bits have none set there.
-        Self.extend(&segmentFree, to: segments, with: 0)
-        Self.extend(&segmentUse, to: segments, with: .unknown)
-        emptyCount -= segmentIsWritten[segments...].count { $0 }
-        segmentIsWritten.removeLast(segmentIsWritten.count - segments)
-        freed.cut(from: segments)
-        touchedLimit = min(touchedLimit, index)
-        for stream in streams.indices { streams[stream].rotor = 0 }
-        mayHaveRoom = [true, true, true]
-    }
-
     /// Also makes it shorter.
-    private static func extend<Element>(_ buffer: inout UnsafeMutableBufferPointer<Element>, to count: Int, with element: Element) {
+    static func extend<Element>(_ buffer: inout UnsafeMutableBufferPointer<Element>, to count: Int, with element: Element) {
         let larger = UnsafeMutableBufferPointer<Element>.allocate(capacity: count)
         for index in 0..<count { larger.initializeElement(at: index, to: index < buffer.count ? buffer[index] : element) }
         buffer.deallocate()
@@ -304,49 +248,6 @@ struct Allocator: ~Copyable {
         }
     }
 
-    // MARK: Punching
-
-    /// Up to `limit` wholly free segments that may hold old data on the host, beyond the first `warm` and beyond those that busy
-    /// writers want, held so that nobody allocates from them. With a `warm` of 0 all of them.
-    mutating func holdFreeSegments(_ limit: Int, warm: Int, now: UInt64) -> [Int] {
-        guard hasUnpunched else { return [] }
-        let wanted = warm == 0 ? 0 : freed.wanted(now: now), warm = max(warm, wanted)
-        if wanted > 0 && emptyCount <= warm { return [] }
-        var found: [Int] = []
-        var kept = 0
-        for segment in 0..<(touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks {
-            guard segmentIsWritten[segment], Int(segmentFree[segment]) == geometry.segmentBlocks,
-                segmentUse[segment] != .held, segment * geometry.segmentBlocks < usableCount, !streams.contains(where: { $0.segment == segment })
-            else { continue }
-            kept += 1
-            if kept <= warm { continue }
-            if found.count == limit { return found }
-            segmentUse[segment] = .held
-            segmentIsWritten[segment] = false
-            emptyCount -= 1
-            freeCount -= geometry.segmentBlocks
-            heldCount += geometry.segmentBlocks
-            found.append(segment)
-        }
-        // What is kept only because writers are busy is looked at again.
-        hasUnpunched = wanted > 0
-        return found
-    }
-
-    /// Gives held segments back to writers, of which the first `punched` have no storage any more.
-    mutating func endHold(_ segments: [Int], punched: Int) {
-        for (index, segment) in segments.enumerated() {
-            segmentUse[segment] = .unknown
-            if index >= punched {
-                (segmentIsWritten[segment], hasUnpunched) = (true, true)
-                emptyCount += 1
-            }
-        }
-        mayHaveRoom = [true, true, true]
-        freeCount += segments.count { $0 * geometry.segmentBlocks < usableCount } * geometry.segmentBlocks
-        heldCount -= segments.count * geometry.segmentBlocks
-    }
-
     // MARK: Looking
 
     /// A bit a block, set if it is live.
@@ -360,7 +261,7 @@ struct Allocator: ~Copyable {
     }
 
     private func liveWord(_ index: Int) -> UInt64 { busy.word(index) & ~pending.word(index) }
-    private func isLive(_ index: Int) -> Bool { liveWord(index / 64) >> UInt64(index % 64) & 1 == 1 }
+    func isLive(_ index: Int) -> Bool { liveWord(index / 64) >> UInt64(index % 64) & 1 == 1 }
     private func isBusy(_ run: BlockRun) -> Bool { busy.isSet(map.index(of: run.start), run.count) }
     private func isFree(_ run: BlockRun) -> Bool { busy.isClear(map.index(of: run.start), run.count) }
 
@@ -385,10 +286,10 @@ struct Allocator: ~Copyable {
             let before = Int(segmentFree[segment]), after = before + count, half = geometry.segmentBlocks / 2
             segmentFree[segment] = UInt16(after)
             if before < half && after >= half { mayHaveRoom = [true, true, true] }
-            if after == geometry.segmentBlocks {
+            if after == geometry.segmentBlocks { emptyCount += 1 }
+            if after == geometry.segmentBlocks, segmentUse[segment] != .ready {
                 segmentUse[segment] = .unknown
-                hasUnpunched = true
-                emptyCount += 1
+                noteUnpunched()
                 freed.add(segment)
             }
         }
@@ -425,7 +326,7 @@ struct Allocator: ~Copyable {
         tailInFlight -= countInTail(run)
     }
 
-    private func countInTail(_ run: BlockRun) -> Int {
+    func countInTail(_ run: BlockRun) -> Int {
         guard let tail else { return 0 }
         return max(0, min(run.count, map.index(of: run.start) + run.count - tail))
     }
@@ -440,6 +341,11 @@ struct Allocator: ~Copyable {
     /// Moves a stream to its next segment: the one that became free last; else one at least half free that was written before,
     /// since the host has storage for it already; else a new one; else any with a free block, at last also one of another purpose.
     private mutating func openSegment(_ stream: inout Stream, for purpose: Purpose) {
+        if purpose == .node, let segment = takeReady() {
+            (stream.segment, stream.cursor) = (segment, 0)
+            segmentUse[segment] = .node
+            return
+        }
         let use: Use = purpose == .node ? .node : .data
         let half = geometry.segmentBlocks / 2
         let warm = (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks
@@ -447,12 +353,13 @@ struct Allocator: ~Copyable {
         freed.noteOpened()
         if let found = takeFreed() {
             stream.segment = found
-        } else if mayHaveRoom[purpose.rawValue], let found = scan(&stream.rotor, below: warm, minimum: half, use: use)
-            ?? (warm..<segmentFree.count).first(where: { isAvailable($0, minimum: half, use: use) })
+        } else if mayHaveRoom[purpose.rawValue], let found = scan(&stream.rotor, below: warm, minimum: half, use: use, isWritten: true)
+            ?? scan(&stream.rotor, below: warm, minimum: half, use: use) ?? (warm..<segmentFree.count).first(where: { isAvailable($0, minimum: half, use: use) })
         {
             stream.segment = found
         } else if let found = scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: use)
             ?? scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: nil)
+            ?? takeReadyForAnybody()
             ?? sharedSegment()
         {
             // Not looked for again until a segment becomes half free: on a full pool that look takes long.
@@ -465,16 +372,17 @@ struct Allocator: ~Copyable {
     }
 
     /// The segment that became free last and still is, with its storage.
-    private mutating func takeFreed() -> Int? {
+    mutating func takeFreed() -> Int? {
         while let segment = freed.takeLatest() {
             if segmentIsWritten[segment] && isAvailable(segment, minimum: geometry.segmentBlocks, use: nil) { return segment }
         }
         return nil
     }
 
-    private func scan(_ rotor: inout Int, below limit: Int, minimum: Int, use: Use?) -> Int? {
+    func scan(_ rotor: inout Int, below limit: Int, minimum: Int, use: Use?, isWritten: Bool = false) -> Int? {
         for step in 0..<limit {
             let segment = (rotor + step) % limit
+            if isWritten && !segmentIsWritten[segment] { continue }
             if isAvailable(segment, minimum: minimum, use: use) {
                 rotor = segment + 1
                 return segment
@@ -483,8 +391,8 @@ struct Allocator: ~Copyable {
         return nil
     }
 
-    private func isAvailable(_ segment: Int, minimum: Int, use: Use?) -> Bool {
-        guard Int(segmentFree[segment]) >= minimum, segmentUse[segment] != .held, segment * geometry.segmentBlocks < usableCount else {
+    func isAvailable(_ segment: Int, minimum: Int, use: Use?) -> Bool {
+        guard Int(segmentFree[segment]) >= minimum, segmentUse[segment] != .held, segmentUse[segment] != .ready, segment * geometry.segmentBlocks < usableCount else {
             return false
         }
         if streams.contains(where: { $0.segment == segment }) { return false }

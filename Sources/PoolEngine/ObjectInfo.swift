@@ -37,7 +37,7 @@ public struct PoolUsage: Equatable, Sendable {
     public var capacity: UInt64
     /// In use now, counting what no version has as free at once.
     public var allocated: UInt64
-    /// What writes may still take.
+    /// What writes may still take, of the pool and of what it lies on.
     public var available: UInt64
     /// Released, and usable again after the next checkpoints.
     public var quarantined: UInt64

@@ -258,6 +258,7 @@ extension Pool {
             if let cut = frozen.cut {
                 map.cut(toZones: cut.zoneCount, last: cut.last)
                 state.space.cut()
+                state.backedLimit = -1
                 state.cut = nil
             }
             state.superblock = frozen.superblock
@@ -334,6 +335,7 @@ extension PoolState {
         undurableBlocks = max(0, dirtyBlocks - frozen.placedBlocks)
         dirtyBlocks = 0
         hasReaped = false
+        space.countBacked()
         closePromises()
         isStoring = true
         if brokenRule == .tailsAfterSuperblock { journal.moveTail(to: next.journalTail) }

@@ -12,8 +12,7 @@ extension Pool {
         if try recountPromises() { return true }
         // What was freed should count as free now, not only when the next checkpoint is due.
         if state.withLock({ $0.hasReaped }) { try checkpoint(.routine) }
-        try punchFreeSegments()
-        return false
+        return try punchFreeSegments(warm: state.withLock { $0.isHostFull } ? 0 : warmSegments)
     }
 
     /// Frees deleted versions until nothing is left that can be freed, and makes that durable.
@@ -73,12 +72,12 @@ extension Pool {
     }
 
     /// Gives wholly free segments back to the host: those that left quarantine, as only they are needed by nobody
-    /// (rule R5). While one is punched nobody allocates from it.
-    func punchFreeSegments() throws(PoolError) {
-        guard configuration.discardsFreeSegments else { return }
-        let now = environment.now(), warm = warmSegments
+    /// (rule R5). While one is punched nobody allocates from it. `warm` of them are kept. True if there may be more.
+    func punchFreeSegments(warm: Int) throws(PoolError) -> Bool {
+        guard configuration.discardsFreeSegments else { return false }
+        let now = environment.now()
         let segments = state.withLock { $0.holdForPunching(warm: warm, now: now) }
-        guard !segments.isEmpty else { return }
+        guard !segments.isEmpty else { return false }
         var punched = 0
         defer { state.withLock { $0.space.endHold(segments, punched: punched) } }
         for segment in segments {
@@ -87,6 +86,7 @@ extension Pool {
             punched += 1
             state.withLock { $0.counters.punchedBytes += UInt64(geometry.segmentSize) }
         }
+        return true
     }
 }
 

@@ -59,13 +59,17 @@ extension Pool {
     public var uuid: UUIDBytes { state.withLock { $0.superblock.uuid } }
 
     public func usage() -> PoolUsage {
-        state.withLock { state in
+        let storage = device.storage
+        return state.withLock { state in
             let unit = UInt64(state.geometry.blockSize)
             let free = state.available(.growing) + state.space.quarantinedCount + state.space.heldCount
+            // What the host can still give, and what it has given for blocks that are not in use.
+            let unused = (storage?.allocated ?? 0) - min(storage?.allocated ?? 0, state.geometry.firstZoneOffset + UInt64(state.space.liveCount) * unit)
+            let limit = storage.map { ($0.free + unused) / unit * unit } ?? .max
             return PoolUsage(
                 blockSize: state.geometry.blockSize, capacity: UInt64(state.space.blockCount) * unit,
                 allocated: UInt64(state.space.liveCount) * unit,
-                available: UInt64(min(free, state.space.blockCount - state.space.liveCount)) * unit,
+                available: min(limit, UInt64(min(free, state.space.blockCount - state.space.liveCount)) * unit),
                 quarantined: UInt64(state.space.quarantinedCount) * unit,
                 promised: UInt64(state.heldPromises) * unit, reserve: UInt64(state.reserveBlocks) * unit)
         }

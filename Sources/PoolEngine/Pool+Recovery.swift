@@ -10,7 +10,13 @@ extension Pool {
         if let epoch = log.newerEpoch { throw .corrupt(.superblock, position: epoch, .missing) }
         if let problem = log.problem { throw problem }
         startJournal(superblock, at: log.nextSequence, after: try replay(log, superblock))
-        if !isReadOnly { try checkpoint(.recovery) }
+        if isReadOnly { return }
+        // On a full host there is storage in the places that it was asked for before, which are to be found.
+        try back(margin: 0, attempts: .max)
+        try checkpoint(.recovery)
+        // What was freed last before an end of process, or a close, had not been given back.
+        let unused = unusedStorage
+        if unused > UInt64(16 * geometry.segmentSize) { state.withLock { $0.space.suspectStorage() } }
     }
 
     /// For repair: replays what of the journal is whole, and starts a new one behind it. Reports why it is not more.

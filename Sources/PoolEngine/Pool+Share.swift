@@ -74,7 +74,7 @@ extension Pool {
                 return ShareStep(count: plan.count, lsn: 0)
             case .blocks: break
             }
-            let promise = try admit(copy.destination) { state, _ throws(PoolError) -> Int? in
+            let promise = try admit(copy.destination, isForData: true) { state, _ throws(PoolError) -> Int? in
                 let needed = try state.blocksNeeded(copy, plan)
                 return needed <= state.available(.growing) ? needed : -needed
             }

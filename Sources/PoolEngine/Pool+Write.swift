@@ -11,6 +11,16 @@ extension Pool {
         guard bytes.count > 0 else { return }
         var request = try WriteRequest(object: object, offset: offset, bytes: bytes, isGrowing: growing, geometry: geometry)
         if breaks(.spaceFirst), request.groups.count > 1 { return try writeGroupByGroup(request) }
+        do throws(PoolError) {
+            try admitAndPerform(&request)
+        } catch {
+            guard error.isHostFull else { throw error }
+            try makeHostRoom()
+            try admitAndPerform(&request)
+        }
+    }
+
+    private func admitAndPerform(_ request: inout WriteRequest) throws(PoolError) {
         var promise = 0
         (promise, request.ticket) = try admit(request)
         let ticket = request.ticket
@@ -63,6 +73,7 @@ extension Pool {
                 if let lsn { return lsn }
             } catch {
                 giveUp(runs, frames: frames, promise: &promise)
+                if error.isHostFull { state.withLock { $0.isHostFull = true } }
                 throw error
             }
             // A partly written block changed since its other part was read: once more, with the new contents.
@@ -122,7 +133,7 @@ extension Pool {
         let data = request.dataCount(blockSize: geometry.blockSize)
         let touchesHoles = data == 0, groups = request.groups.count
         var ticket: UInt64 = 0, isPromised = false
-        let blocks = try admit(request.object, persists: { isPromised }) { state, missing throws(PoolError) -> Int? in
+        let need = { (state: inout PoolState, missing: inout [MissingNode]) throws(PoolError) -> Int? in
             let version = try state.writableVersion(of: request.object)
             let level = max(version.level, state.geometry.level(covering: request.endBlock))
             let leaves = Int((request.endBlock - 1) / state.span(0) - request.firstBlock / state.span(0)) + 1
@@ -143,25 +154,43 @@ extension Pool {
             }
             return needed <= state.available(touchesHoles ? .administrative : .neutral) ? needed : -needed
         }
-        return (blocks, ticket)
+        do throws(PoolError) {
+            return (try admit(request.object, persists: { isPromised }, isForData: !touchesHoles, need), ticket)
+        } catch {
+            if ticket != 0 { state.withLock { $0.endPrepayment(ticket) } }
+            throw error
+        }
     }
 
     /// Asks `need` for a number of blocks until it is positive and promises those. A negative number means that so many
     /// are not free: a checkpoint is made, which frees what is quarantined, and `need` is asked again; then what deleted versions
     /// have is freed, unless it is for that that blocks are wanted; at last it is refused, much later if it `persists`, being
-    /// sure of the space.
+    /// sure of the space. Throws `.system(_, ENOSPC)` if the host has no storage for the nodes; the last of that is not for data.
     func admit(
-        _ object: UInt64, persists: () -> Bool = { false }, isForReaping: Bool = false,
+        _ object: UInt64, persists: () -> Bool = { false }, isForReaping: Bool = false, isForData: Bool = false,
         _ need: (inout PoolState, inout [MissingNode]) throws(PoolError) -> Int?
     ) throws(PoolError) -> Int {
-        var attempt = 0, pauses = 0, rounds = 0
+        var attempt = 0, pauses = 0, rounds = 0, hasMadeRoom = false
         while true {
-            let (needed, blocks) = try withNodes { state, missing throws(PoolError) -> (Int, Int)? in
+            let (needed, blocks, margin) = try withNodes { state, missing throws(PoolError) -> (Int, Int, Int?)? in
                 guard let needed = try need(&state, &missing), missing.isEmpty else { return nil }
                 if needed > 0 { state.reservedBlocks += needed }
-                return (needed, state.space.blockCount)
+                let margin = isForData ? state.backingMargin : 0
+                return (needed, state.space.blockCount, state.isBackingShort(margin: margin) ? margin : nil)
             }
-            if needed > 0 { return needed }
+            if needed > 0 {
+                guard let margin else { return needed }
+                do throws(PoolError) {
+                    try back(margin: margin)
+                    return needed
+                } catch {
+                    state.withLock { $0.reservedBlocks -= needed }
+                    if !error.isHostFull || isForReaping || hasMadeRoom { throw error }
+                }
+                (attempt, hasMadeRoom) = (0, true)
+                try makeHostRoom()
+                continue
+            }
             let (canGain, isPromised) = state.withLock { ($0.canGainSpace, $0.reservedBlocks > 0 || $0.space.heldCount > 0) }
             if persists(), attempt == 3, canGain, rounds < 64, state.withLock({ $0.pinnedEpoch == nil }) {
                 // It is there, or comes back: whoever has it has promised so.

@@ -109,6 +109,8 @@ public final class Pool: Sendable {
     public func close() throws(PoolError) {
         if state.withLock({ $0.isReadOnly }) { return }
         try checkpoint(.closing)
+        // What the checkpoint before needs stays, and is given back when the pool is opened again.
+        while try punchFreeSegments(warm: 0) {}
     }
 
     // MARK: Tree nodes

@@ -202,6 +202,11 @@ struct PoolState: ~Copyable {
         if node.copy != .none { release(node.copy) }
     }
 
+    /// Bitmap pages have storage on the host while no block above it is in use.
+    var backedLimit = -1
+    /// The last question for storage was refused.
+    var isHostFull = false
+
     /// The first cause counts.
     mutating func suspend(_ cause: PoolError) { suspension = suspension ?? cause }
 
@@ -233,6 +238,10 @@ struct PoolState: ~Copyable {
         let promised = tier == .freeing ? 0 : heldPromises + reservationFloat
         return max(0, space.freeCount - committedBlocks - promised - floor(tier))
     }
+
+    /// Blocks of nodes whose place the host must have storage for. Of what requests under way were promised, as much as their
+    /// nodes can be: the rest is data, whose write may fail, or promised to be free later.
+    var blocksToBack: Int { dirtyBlocks + undurableBlocks + shares.rewriteBlocks + min(reservedBlocks, 8192) }
 
     /// Free blocks that are spoken for: nodes of the next checkpoint, and of the one under way if it has to be made again; the
     /// whole table of shared blocks, any page of which a release may change; what requests under way were promised, again where

@@ -112,6 +112,12 @@ struct ZoneMap: Sendable {
         return zone.header.bitmapOffset + UInt64((2 * (region - zone.firstRegion) + slot) * geometry.blockSize)
     }
 
+    /// Index of the first block that a region's page describes.
+    func firstBlock(ofRegion region: Int) -> Int {
+        let zone = zones.last { $0.firstRegion <= region }!  // region 0 is in the first zone
+        return zone.firstBlock + (region - zone.firstRegion) * geometry.regionBlocks
+    }
+
     var regionCount: Int { zones.last.map { $0.firstRegion + $0.regionCount } ?? 0 }
 
     private func zone(of index: Int) -> Zone {

@@ -53,7 +53,7 @@ package func reason(for error: PoolError) -> String {
         "damaged \(structure) at byte \(position) of the pool's file (\(problem)); run volfs check"
     case .locked, .notAPool, .unsupportedFormat, .truncated: "the pool cannot be used"
     // ENOSPC, by its number, as there is no C library here.
-    case .system(_, errno: 28): "the filesystem that the pool's file is on has no room left; make some there: what df says of the pool is not what is missing"
+    case .system(_, errno: 28): "the filesystem that the pool's file is on has no room left; make some there, or delete snapshots or volumes here"
     case .system(let call, let errno): "\(call) on the pool's file failed with errno \(errno)"
     case .remote(.isAnother): "the server of the pool came back without what was stored; unmount, and see what it serves"
     case .remote(.lostWrites): "the server of the pool came back and did not take again what it may have lost; unmount and mount again to recover"

@@ -10,6 +10,7 @@ extension VolumeFileSystem {
         let time = Wording.time(options.now()), subject = Self.printable(self.subject(of: request))
         let reason = Self.printable(explanation(of: error, request))
         if case .outOfSpace(let needed, _) = error { shortage.store(needed, ordering: .relaxed) }
+        if error.isHostFull { shortage.store(pool.usage().available + 1, ordering: .relaxed) }
         times.touch([.errors], options.now())
         events.publish(
             "refused", subject,

@@ -98,6 +98,28 @@ extension IntegrationTests {
             """)
     }
 
+    /// The pool is all that is on a full host: it is mounted, also after a kill, says so, takes snapshots and deletes, and what is
+    /// deleted can be written at once.
+    @Test func deletingMakesRoomOnAFullHost() throws {
+        try scenario(
+            """
+            mkdir "$T/host"; truncate -s 600M "$T/host.img"; mkfs.ext4 -q -F -m 0 "$T/host.img"; hostloop=$(attach "$T/host.img"); mount "$hostloop" "$T/host"
+            P=$T/host/data.pool; pool 2G; truncate -s 1500M "$M/root"
+            dd if=/dev/urandom of="$M/root" bs=1M count=300 conv=notrunc,fsync status=none; sum=$(md5sum < "$M/root")
+            before=$(df --output=avail "$M" | tail -1); [ "$before" -lt 300000 ] || fail "df says $before KiB on a host that has less"
+            dd if=/dev/zero of="$T/host/fill" bs=4k status=none 2> /dev/null && fail "the host is not full"
+            fails 1 dd if=/dev/urandom of="$M/new" bs=1M count=300 conv=fsync; says 'no space left'
+            grep 'errno=28' "$M/.ctl/errors" | grep -q 'no room left' || fail "$(cat "$M/.ctl/errors")"; same "$(cat "$M/.ctl/state")" full
+            mkdir "$M/.ctl/snap/root/s"; kill -9 $(daemon); sleep 0.3
+            mount_pool; same "$(md5sum < "$M/root@s")" "$sum"; same "$(md5sum < "$M/root")" "$sum"
+            rmdir "$M/.ctl/snap/root/s"; rm "$M/root" "$M/new"; head -c 250M /dev/urandom > "$M/again"; sync "$M/again"; sum=$(md5sum < "$M/again")
+            kill -9 $(daemon); sleep 0.3; mount_pool; same "$(md5sum < "$M/again")" "$sum"; rm "$M/again"; freed; unmount_pool; clean; mount_pool
+            for _ in $(seq 100); do [ "$(du -m "$P" | cut -f1)" -lt 120 ] && break; sleep 0.1; done; unmount_pool
+            used=$(du -m "$P" | cut -f1); [ "$used" -lt 120 ] || fail "$used MiB of the host for nothing"
+            umount "$T/host"; losetup -d "$hostloop"
+            """, tools: ["mkfs.ext4"], seconds: 180)
+    }
+
     /// The host's filesystem is full: what is refused says so, what was acknowledged stays, and the pool goes on once there
     /// is space.
     @Test func hostFilesystemFull() throws {
@@ -120,7 +142,7 @@ extension IntegrationTests {
             END
             read -r acknowledged synced < <(python3 "$T/fill.py" "$M/disk")
             [ "$acknowledged" -gt 5000 ] && [ "$acknowledged" -lt 30000 ] || fail "$acknowledged blocks before the host was full"
-            state=$(cat "$M/.ctl/state"); case $state in ready|degraded) ;; *) fail "state $state" ;; esac
+            state=$(cat "$M/.ctl/state"); case $state in full|degraded) ;; *) fail "state $state" ;; esac
             grep -qE 'has no room left; make some there|file failed; unmount and mount again' "$M/.ctl/errors" || fail "no reason given: $(cat "$M/.ctl/errors")"
             rm "$T/host/filler"
             got=0; "$V" umount "$M" || got=$?

@@ -22,6 +22,9 @@ package final class SimulatedDisk: BlockDevice {
         var hook: (@Sendable (_ offset: UInt64) -> Void)?
         /// Bytes it can grow by.
         var room: UInt64 = 0
+        /// For a sparse file on a host that can be full: which KiB have storage, and how many more can get it.
+        var stored: [Bool] = []
+        var storageLeft = Int.max
     }
     private let state: Mutex<State>
 
@@ -121,6 +124,33 @@ package final class SimulatedDisk: BlockDevice {
     package var room: UInt64 { get throws(PoolError) { state.withLock { $0.room } } }
     package func setRoom(_ room: UInt64) { state.withLock { $0.room = room } }
 
+    /// From now on it is a sparse file: what is zero behind the first `written` bytes has no storage, and no more than `bytes` can
+    /// get any.
+    package func limitStorage(_ bytes: Int, written: UInt64) {
+        state.withLock { state in
+            state.stored = Swift.stride(from: 0, to: state.current.count, by: 1024).map { start in
+                start < written || state.current[start..<min(start + 1024, state.current.count)].contains { $0 != 0 }
+            }
+            state.storageLeft = bytes / 1024
+        }
+    }
+
+    package var storage: (free: UInt64, allocated: UInt64)? {
+        state.withLock { $0.stored.isEmpty ? nil : (UInt64($0.storageLeft * 1024), UInt64($0.stored.count { $0 } * 1024)) }
+    }
+
+    package func allocate(at offset: UInt64, count: UInt64) throws(PoolError) {
+        try state.withLock { state throws(PoolError) in try Self.store(Int(offset), Int(count), .fallocate, &state) }
+    }
+
+    private static func store(_ offset: Int, _ count: Int, _ call: PoolError.SystemCall, _ state: inout State) throws(PoolError) {
+        guard !state.stored.isEmpty, count > 0 else { return }
+        let units = (offset / 1024...(offset + count - 1) / 1024).filter { !state.stored[$0] }
+        guard units.count <= state.storageLeft else { throw .system(call, errno: 28) }
+        state.storageLeft -= units.count
+        for unit in units { state.stored[unit] = true }
+    }
+
     // MARK: Crashes
 
     /// From now on keeps, before about every `interval`-th operation, what a crash at that moment can leave.
@@ -159,6 +189,7 @@ package final class SimulatedDisk: BlockDevice {
             let fault = Self.begin(&state)
             try Self.check(offset, bytes.count, state)
             if case .error(let errno) = fault { throw .system(.pwrite, errno: errno) }
+            try Self.store(Int(offset), bytes.count, .pwrite, &state)
             let isShort = fault == .shortWrite
             let operation = DiskOperation.write(offset: Int(offset), bytes: Array(bytes.prefix(isShort ? bytes.count / 2 : bytes.count)))
             operation.apply(to: &state.current)
@@ -190,6 +221,12 @@ package final class SimulatedDisk: BlockDevice {
         state.withLock { $0.hook }?(offset)
         try state.withLock { state throws(PoolError) in
             if case .error(let errno) = Self.begin(&state) { throw .system(.fallocate, errno: errno) }
+            if !state.stored.isEmpty {
+                for unit in Int(offset) / 1024..<Int(offset + count) / 1024 where state.stored[unit] {
+                    state.stored[unit] = false
+                    state.storageLeft += 1
+                }
+            }
             let operation = DiskOperation.discard(offset: Int(offset), count: Int(count))
             operation.apply(to: &state.current)
             state.window.append(operation)

@@ -15,6 +15,9 @@ int volfs_exchange(const char *first, const char *second);
 /// fallocate(2) with FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE.
 int volfs_punch_hole(int descriptor, int64_t offset, int64_t count);
 
+/// fallocate(2) that gives a range storage and changes nothing else.
+int volfs_allocate(int descriptor, int64_t offset, int64_t count);
+
 /// The size in bytes of the block device behind `descriptor`.
 int64_t volfs_block_device_size(int descriptor);
 
