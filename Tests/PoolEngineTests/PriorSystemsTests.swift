@@ -203,7 +203,11 @@ import Testing
     /// POOL-12: another magic, another version.
     @Test func pool12ForeignHeader() throws {
         let foreign = try forged { $0.store(UInt32(0x4c4f_5651), at: 0) }
-        #expect(throws: PoolError.notAPool) { try Pool.openTiny(foreign) }
+        // Another program's header on what is a pool behind it; and on what is none.
+        #expect(throws: PoolError.corrupt(.superblock, position: 0, .missing)) { try Pool.openTiny(foreign) }
+        var header = [UInt8](repeating: 0, count: 64 * 1024)
+        header.replaceSubrange(0..<4, with: [0x51, 0x56, 0x4f, 0x4c])
+        #expect(throws: PoolError.notAPool) { try Pool.openTiny(SimulatedDisk(image: header)) }
         let newer = try forged {
             $0.store(UInt32(99), at: 8)
             FormatDecoder.superblock.seal($0)
