@@ -8,7 +8,7 @@ import Testing
 @Suite struct FormatTests {
     private static let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Fixtures")
 
-    private static func fixture(_ version: Int) throws -> [UInt8] {
+    private static func fixture(_ version: String) throws -> [UInt8] {
         let text = try String(contentsOf: directory.appendingPathComponent("format-\(version).txt"), encoding: .utf8)
         return try #require(FixtureImage.decode(text))
     }
@@ -25,7 +25,8 @@ import Testing
     }
 
     /// A seeded pool's image must not change from one build to the next. If it does, the format has changed, and needs a
-    /// new version and a fixture of its own. WRITE_FIXTURE=1 writes that.
+    /// new version and a fixture of its own; or the same things are put in other places, and the image before is kept beside the
+    /// new one. WRITE_FIXTURE=1 writes it.
     @Test func formatIsStable() throws {
         let disk = SimulatedDisk(size: 200 * 1024)
         try Self.makePool(on: disk)
@@ -33,13 +34,13 @@ import Testing
             let file = Self.directory.appendingPathComponent("format-\(Superblock.version).txt")
             try FixtureImage.encode(disk.image).write(to: file, atomically: true, encoding: .utf8)
         }
-        let expected = try Self.fixture(Int(Superblock.version))
-        let differences = zip(disk.image, expected).enumerated().filter { $0.element.0 != $0.element.1 }.map(\.offset)
-        #expect(differences.isEmpty, "\(differences.count) bytes differ, the first at \(differences.first ?? 0)")
+        let expected = try Self.fixture("\(Superblock.version)")
+        let first = zip(disk.image, expected).enumerated().first { $0.element.0 != $0.element.1 }?.offset
+        #expect(first == nil, "the first byte that differs")
     }
 
     /// Pools of all earlier formats open with their contents, and are of the newest format after the first checkpoint.
-    @Test(arguments: 1...3) func opensEveryFormat(version: Int) throws {
+    @Test(arguments: ["1", "2", "3-earlier", "3"]) func opensEveryFormat(version: String) throws {
         var root = [UInt8](repeating: 0, count: 50_000)
         root.replaceSubrange(777..<20_777, with: [UInt8](repeating: 9, count: 20_000))
         let disk = SimulatedDisk(image: try Self.fixture(version))
