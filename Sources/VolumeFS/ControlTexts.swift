@@ -18,8 +18,6 @@ extension VolumeFileSystem {
         case .volumeInfo(let id), .snapshotInfo(let id): return try infoText(try pool.info(id))
         case .volumeInfoJSON(let id), .snapshotInfoJSON(let id): return try infoJSON(try pool.info(id))
         case .volumeUsers(let id): return usersText(id)
-        case .diff(let pair): return try DiffText.text(pool, from: pair >> 28, to: pair & (1 << 28 - 1), limit: MemoryBound.texts)
-        case .diffJSON(let pair): return try DiffText.json(pool, from: pair >> 28, to: pair & (1 << 28 - 1), limit: MemoryBound.texts)
         case .jobState(let kind): return try jobs.job(kind).phase.rawValue + "\n"
         case .jobProgress(let kind):
             let job = try jobs.job(kind), (done, total) = job.progress ?? (job.control.progress.done, job.control.progress.total)

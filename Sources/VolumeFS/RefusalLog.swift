@@ -43,7 +43,7 @@ package func reason(for error: PoolError) -> String {
     case .noProperty: "no such property is set"
     case .tooMany(let limit): "snapshot_limit allows \(limit) snapshots; remove one or raise it"
     case .outOfMemory(let limit):
-        "more than \(limit) bytes of memory are not for this; close files, or ask for less: of a diff, snapshots closer together"
+        "more than \(limit) bytes of memory are not for this; close files that are open below .ctl"
     case .held: "it is held; first: echo > .ctl/snap/VOL/SNAP/prop/hold"
     case .refused(let refusal): reason(for: refusal)
     case .cancelled: "it was cancelled"

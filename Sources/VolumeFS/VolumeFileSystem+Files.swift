@@ -39,15 +39,21 @@ extension VolumeFileSystem {
             }
         }
         if request.writes || request.truncates { throw .notPermitted }
-        let text = Array(try contents(of: inode).utf8)
+        var diff: DiffText?
+        switch inode {
+        case .diff(let pair): diff = try DiffText(pool, from: pair >> 28, to: pair & (1 << 28 - 1), isJSON: false)
+        case .diffJSON(let pair): diff = try DiffText(pool, from: pair >> 28, to: pair & (1 << 28 - 1), isJSON: true)
+        default: break
+        }
+        let text = diff == nil ? Array(try contents(of: inode).utf8) : [], size = diff == nil ? text.count : DiffText.memory
         return try open.withLock { table throws(PoolError) in
-            guard table.textBytes + text.count <= MemoryBound.texts, table.handles < MemoryBound.handles else {
+            guard table.textBytes + size <= MemoryBound.texts, table.handles < MemoryBound.handles else {
                 throw .outOfMemory(limit: UInt64(MemoryBound.texts))
             }
-            table.textBytes += text.count
+            table.textBytes += size
             table.handles += 1
             defer { table.next += 1 }
-            table.texts[table.next] = text
+            if let diff { table.diffs[table.next] = diff } else { table.texts[table.next] = text }
             return OpenFile(handle: table.next, isImmutable: false)
         }
     }
@@ -56,8 +62,12 @@ extension VolumeFileSystem {
         if case .file(let id) = inode { return leave(id, handle) }
         if inode == .events { return events.remove(handle) }
         open.withLock { table in
-            guard let text = table.texts.removeValue(forKey: handle) else { return }
-            table.textBytes -= text.count
+            if table.diffs.removeValue(forKey: handle) != nil {
+                table.textBytes -= DiffText.memory
+            } else {
+                guard let text = table.texts.removeValue(forKey: handle) else { return }
+                table.textBytes -= text.count
+            }
             table.handles -= 1
         }
     }
@@ -87,12 +97,13 @@ extension VolumeFileSystem {
     public func read(
         _ inode: Inode, handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) -> Int {
-        guard case .file(let id) = inode else { return readText(handle, at: offset, into: bytes) }
+        guard case .file(let id) = inode else { return try readText(handle, at: offset, into: bytes) }
         return try pool.readAvailable(id, at: offset, into: bytes)
     }
 
-    private func readText(_ handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Int {
-        open.withLock { table in
+    private func readText(_ handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) -> Int {
+        if let diff = open.withLock({ $0.diffs[handle] }) { return try diff.read(at: offset, into: bytes) }
+        return open.withLock { table in
             guard let text = table.texts[handle], offset < UInt64(text.count) else { return 0 }
             let part = text[Int(offset)..<min(text.count, Int(offset) + bytes.count)]
             bytes.copyBytes(from: part)

@@ -92,6 +92,8 @@ public final class VolumeFileSystem: Sendable {
         var files: [UInt64: [UInt64: VolumeUser]] = [:]
         /// Contents of open control files, as of the moment they were opened.
         var texts: [UInt64: [UInt8]] = [:]
+        /// Open differences.
+        var diffs: [UInt64: DiffText] = [:]
         /// All of those, in bytes; and handles of either kind.
         var textBytes = 0
         var handles = 0

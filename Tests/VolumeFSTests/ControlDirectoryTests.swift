@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import Foundation
 internal import LinuxIO
 internal import PoolEngine
 internal import Synchronization
@@ -154,6 +155,38 @@ import Testing
         #expect(progress.count == 2 && progress[0] > 0 && progress[0] < 100_000 && progress[1] == 100_000)
         try files.pool.finishReaping()
         #expect(try files.list(.jobs).isEmpty)
+    }
+
+    /// Differences are made as they are read: in any pieces and any order the text is the same, and JSON says what the lines say.
+    @Test func differencesAreReadInPieces() throws {
+        let files = try files(try Pool.makeTiny(on: SimulatedDisk(size: 8 << 20)))
+        let id = try make(["v"], files)[0]
+        try files.pool.resize(id, to: 3 << 20)
+        let first = try files.pool.createSnapshot("a", of: id)
+        // Across the 256 KiB that are compared at a time, one range on the border among them.
+        for block in Swift.stride(from: UInt64(0), to: 3 << 10, by: 3) {
+            try files.pool.write(id, at: block << 10, [UInt8](repeating: 7, count: 1024))
+        }
+        try files.pool.write(id, at: (256 << 10) - 1024, [UInt8](repeating: 7, count: 2048))
+        let second = try files.pool.createSnapshot("b", of: id)
+        var lines = ""
+        try files.pool.differences(from: first, to: second) { lines += "\($0.offset) \($0.count)\n" }
+        let inode = Inode.diff(first << 28 | second), file = try files.open(inode, OpenRequest(writes: false, truncates: false), by: root)
+        var text: [UInt8] = []
+        while true {
+            var piece = [UInt8](repeating: 0, count: 37)
+            let count = try piece.withUnsafeMutableBytes { try files.read(inode, handle: file.handle, at: UInt64(text.count), into: $0) }
+            if count == 0 { break }
+            text += piece[..<count]
+        }
+        #expect(String(decoding: text, as: UTF8.self) == lines && lines.contains("\((256 << 10) - 1024) 2048\n"))
+        var again = [UInt8](repeating: 0, count: 100)
+        let count = try again.withUnsafeMutableBytes { try files.read(inode, handle: file.handle, at: 5, into: $0) }
+        #expect(count == 100 && again == Array(text[5..<105]))
+        files.release(inode, handle: file.handle)
+        let json = try self.text(files, .diffJSON(first << 28 | second))
+        #expect(json.hasPrefix("{\"schema\":\"volfs.diff/1\",\"ranges\":[{\"offset\":0,\"length\":1024,\"hole\":false},{") && json.hasSuffix("}]}\n"))
+        #expect(json.components(separatedBy: "offset").count - 1 == lines.split(separator: "\n").count)
     }
 
     /// A smaller size is a job as long as that takes, and whoever removes the job gets the old size back.
