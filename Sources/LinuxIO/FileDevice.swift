@@ -236,9 +236,9 @@ public final class FileDevice: WaitingDevice {
     /// that begins only with the flush has idled until then.
     private func beginStoring(_ offset: UInt64, count: Int) {
         if volfs_begin_storing(descriptor.raw, Int64(offset), Int64(count)) == 0 { return }
-        // Where the device has lost something the flush may not be told again: so it fails too. Anything else was no attempt.
+        // Where something was lost the flush may not be told again: so it fails too. Those are from no attempt.
         let problem = errno
-        if problem == EIO || problem == ENOSPC || problem == EDQUOT { failedEarly.store(problem, ordering: .relaxed) }
+        if ![EINTR, EAGAIN, ENOMEM, EINVAL, ESPIPE, ENOSYS, EOPNOTSUPP].contains(problem) { failedEarly.store(problem, ordering: .relaxed) }
     }
 
     public func flush() throws(PoolError) {

@@ -69,11 +69,14 @@ extension Allocator {
     /// was in use before, for which it may have. Nobody else takes from it while there is anything else. Nil if there is none.
     mutating func beginBacking(onlyTouched: Bool) -> Int? {
         let touched = (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks, half = geometry.segmentBlocks / 2
+        let mayHaveHalf = mayHaveRoom[Purpose.node.rawValue]
         var rotor = streams[Purpose.node.rawValue].rotor
         defer { streams[Purpose.node.rawValue].rotor = rotor }
-        let new = onlyTouched ? nil : (touched..<segmentFree.count).first { isAvailable($0, minimum: half, use: .node) }
-        let found = takeFreed() ?? scan(&rotor, below: touched, minimum: half, use: .node) ?? new
-            ?? scan(&rotor, below: touched, minimum: 1, use: .node) ?? scan(&rotor, below: touched, minimum: 1, use: nil)
+        // On a full pool that look takes long.
+        let new = onlyTouched || !mayHaveHalf ? nil : (touched..<segmentFree.count).first { isAvailable($0, minimum: half, use: .node) }
+        let roomy = takeFreed() ?? (mayHaveHalf ? scan(&rotor, below: touched, minimum: half, use: .node) : nil) ?? new
+        if roomy == nil && !onlyTouched { mayHaveRoom[Purpose.node.rawValue] = false }
+        let found = roomy ?? scan(&rotor, below: touched, minimum: 1, use: .node) ?? scan(&rotor, below: touched, minimum: 1, use: nil)
         if let found { segmentUse[found] = .ready }
         return found
     }
@@ -82,7 +85,9 @@ extension Allocator {
     mutating func endBacking(_ segment: Int, isBacked: Bool) {
         // Where nothing else was free somebody took it.
         guard segment < segmentFree.count, segmentUse[segment] == .ready else { return }
-        if isBacked {
+        // The pool began to shrink meanwhile, and nothing is to be put there.
+        let isInTail = segment * geometry.segmentBlocks >= usableCount
+        if isBacked && !isInTail {
             ready.append(segment)
             if !segmentIsWritten[segment], Int(segmentFree[segment]) == geometry.segmentBlocks { emptyCount += 1 }
             segmentIsWritten[segment] = true

@@ -61,6 +61,7 @@ extension Allocator {
         blockCount = index
         let segments = index / geometry.segmentBlocks
         // The maps of bits have none set there.
+        ready.removeAll { $0 >= segments }
         Self.extend(&segmentFree, to: segments, with: 0)
         Self.extend(&segmentUse, to: segments, with: .unknown)
         emptyCount -= segmentIsWritten[segments...].count { $0 }
@@ -68,6 +69,7 @@ extension Allocator {
         freed.cut(from: segments)
         touchedLimit = min(touchedLimit, index)
         for stream in streams.indices { streams[stream].rotor = 0 }
+        countBacked()
         mayHaveRoom = [true, true, true]
     }
 }

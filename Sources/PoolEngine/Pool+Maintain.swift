@@ -45,10 +45,14 @@ extension Pool {
                     unreadable = pointers
                     continue
                 }
-                return state.withLock { state in
+                let skipped = state.withLock { state -> Bool? in
+                    // Somebody else may have gone on from there.
+                    guard case .missing(let now) = state.reap(budget: 1), now.map(\.pointer) == pointers else { return nil }
                     state.counters.skippedNodes += 1
                     return state.reap(budget: 1, skipsMissing: true).hasProgressed
                 }
+                if let skipped { return skipped }
+                unreadable = []
             }
         }
     }

@@ -133,29 +133,32 @@ extension Pool {
         let data = request.dataCount(blockSize: geometry.blockSize)
         let touchesHoles = data == 0, groups = request.groups.count
         var ticket: UInt64 = 0, isPromised = false
-        let need = { (state: inout PoolState, missing: inout [MissingNode]) throws(PoolError) -> Int? in
-            let version = try state.writableVersion(of: request.object)
-            let level = max(version.level, state.geometry.level(covering: request.endBlock))
-            let leaves = Int((request.endBlock - 1) / state.span(0) - request.firstBlock / state.span(0)) + 1
-            let needed = data + leaves * PoolState.pathBlocks(level: level) + 2 * (level - version.level)
-                + (groups + 1) * state.catalogPathBlocks
-            if needed <= state.available(.growing) { return needed }
-            if version.reserved.covers(request.firstBlock..<request.endBlock) {
-                isPromised = true
-                guard let prepaid = state.prepay(version, needed: needed) else { return -needed }
-                ticket = prepaid
-                return needed
-            }
-            // Short of space. Overwriting what the volume owns gives as much back at the next checkpoint, so it may go
-            // further down.
-            for block in request.firstBlock..<request.endBlock where !touchesHoles {
-                guard let entry = state.entry(version, block, missing: &missing) else { return nil }
-                if !state.isBacked(entry, version, block: block) { return -needed }
-            }
-            return needed <= state.available(touchesHoles ? .administrative : .neutral) ? needed : -needed
-        }
         do throws(PoolError) {
-            return (try admit(request.object, persists: { isPromised }, isForData: !touchesHoles, need), ticket)
+            let blocks = try admit(request.object, persists: { isPromised }, isForData: !touchesHoles) { state, missing throws(PoolError) -> Int? in
+                let version = try state.writableVersion(of: request.object)
+                let level = max(version.level, state.geometry.level(covering: request.endBlock))
+                let leaves = Int((request.endBlock - 1) / state.span(0) - request.firstBlock / state.span(0)) + 1
+                let needed = data + leaves * PoolState.pathBlocks(level: level) + 2 * (level - version.level)
+                    + (groups + 1) * state.catalogPathBlocks
+                if needed <= state.available(.growing) { return needed }
+                if version.reserved.covers(request.firstBlock..<request.endBlock) {
+                    isPromised = true
+                    // Of an attempt that the host refused.
+                    if ticket != 0 { state.endPrepayment(ticket) }
+                    ticket = 0
+                    guard let prepaid = state.prepay(version, needed: needed) else { return -needed }
+                    ticket = prepaid
+                    return needed
+                }
+                // Short of space. Overwriting what the volume owns gives as much back at the next checkpoint, so it may go
+                // further down.
+                for block in request.firstBlock..<request.endBlock where !touchesHoles {
+                    guard let entry = state.entry(version, block, missing: &missing) else { return nil }
+                    if !state.isBacked(entry, version, block: block) { return -needed }
+                }
+                return needed <= state.available(touchesHoles ? .administrative : .neutral) ? needed : -needed
+            }
+            return (blocks, ticket)
         } catch {
             if ticket != 0 { state.withLock { $0.endPrepayment(ticket) } }
             throw error

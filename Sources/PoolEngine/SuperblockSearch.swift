@@ -11,7 +11,8 @@ struct SuperblockSearch {
     let epoch: UInt64
     private let device: any BlockDevice
 
-    /// Reads the whole device. Throws `.notAPool` where there is no zone of a pool, `.corrupt` where there is no catalog in it.
+    /// Reads the whole device. Throws `.notAPool` where there is no zone of a pool, `.corrupt` where there is no catalog in it, or
+    /// where another pool was on the device before and has left a zone's header.
     init(_ device: any BlockDevice, _ environment: Pool.Environment) throws(PoolError) {
         self.device = device
         guard let zone = try Self.firstZone(on: device, below: try device.size) else { throw .notAPool }
@@ -28,6 +29,8 @@ struct SuperblockSearch {
             end = next.end
         }
         told.size = end
+        // Of two that were made on one device nothing tells which was the last.
+        guard try Self.isOnlyPool(zone, on: device) else { throw .corrupt(.zoneHeader, position: zone.offset, .identity) }
         told.created = environment.now()
         told.written = told.created
         told.incarnation = environment.random()
@@ -35,17 +38,30 @@ struct SuperblockSearch {
         let headers = try OpenedPool.zones(of: told, on: device, isRepair: true).headers
         let map = ZoneMap(geometry: zone.geometry, headers: headers)
         let scan = CatalogScan(NodeReader(device: device, map: map, pool: zone.pool))
-        guard let root = scan.roots.first(where: {
-            told.catalogRoot = $0.pointer
-            told.catalogDepth = $0.level + 1
+        // One that was being written when power was lost may have its catalog whole and not all of its maps.
+        let whole = scan.roots.filter {
+            (told.catalogRoot, told.catalogDepth) = ($0.pointer, $0.level + 1)
             return OpenedPool.hasWholeCatalog(told, headers, device)
-        }) ?? scan.roots.first else { throw .corrupt(.superblock, position: 0, .missing) }
+        }
+        let reader = NodeReader(device: device, map: map, pool: zone.pool)
+        guard let root = whole.prefix(8).first(where: { root in
+            (try? scan.records(below: root, geometry: zone.geometry)).map { Self.hasWholeMaps($0, reader, zone.geometry) } ?? false
+        }) ?? whole.first ?? scan.roots.first else { throw .corrupt(.superblock, position: 0, .missing) }
         (told.catalogRoot, told.catalogDepth, epoch) = (root.pointer, root.level + 1, root.epoch)
         let records = try scan.records(below: root, geometry: zone.geometry)
-        told.nextID = (records.map(\.id).max() ?? 0) + 1
+        told.nextID = max(scan.id, records.map(\.id).max() ?? 0) + 1
         told.nextGeneration = max(scan.generation, records.map(\.generation).max() ?? 0) + 1
         told.epoch = max(scan.epoch, try Self.journalEpoch(told, on: device))
         superblock = told
+    }
+
+    /// Whether every node of every version can be read. What is deleted is not looked at.
+    private static func hasWholeMaps(_ records: [VersionRecord], _ reader: NodeReader, _ geometry: Geometry) -> Bool {
+        let survey = Survey(reader: reader, geometry: geometry)
+        for record in records where record.state != .hidden {
+            survey.walk(record.root, level: record.level, first: 0, family: record.family)
+        }
+        return survey.lost.isEmpty
     }
 
     /// Whether the device may be a pool without a superblock, by a zone's header where most pools have their first.
@@ -57,6 +73,7 @@ struct SuperblockSearch {
     // MARK: Zones
 
     private struct Zone {
+        var offset: UInt64
         var geometry: Geometry
         var pool: UInt64
         var index: Int
@@ -66,9 +83,9 @@ struct SuperblockSearch {
     /// All zones lie on a segment, which is never smaller.
     private static let step: UInt64 = 8192
 
-    private static func firstZone(on device: any BlockDevice, below limit: UInt64) throws(PoolError) -> Zone? {
+    private static func firstZone(on device: any BlockDevice, from first: UInt64 = 0, below limit: UInt64) throws(PoolError) -> Zone? {
         let chunk = AlignedBuffer(count: 1 << 20)
-        var start: UInt64 = 0
+        var start = first
         while start < limit {
             let count = Int(min(limit - start, UInt64(chunk.bytes.count)))
             try device.read(into: chunk.bytes.part(0..<count), at: start)
@@ -79,6 +96,18 @@ struct SuperblockSearch {
             start += UInt64(count)
         }
         return nil
+    }
+
+    /// True if all headers of zones that there are, looked for everywhere, are of that zone's pool.
+    private static func isOnlyPool(_ zone: Zone, on device: any BlockDevice) throws(PoolError) -> Bool {
+        let size = try device.size
+        var start: UInt64 = 0
+        while start < size {
+            guard let next = try firstZone(on: device, from: start, below: size) else { return true }
+            if next.pool != zone.pool { return false }
+            start = next.offset + step
+        }
+        return true
     }
 
     /// The zone whose header is whole and says that it lies there.
@@ -98,7 +127,7 @@ struct SuperblockSearch {
         let segments: UInt64 = bytes.integer(at: 40), data: UInt64 = bytes.integer(at: 56)
         guard segments > 0, data > offset, data < size, segments <= (size - data) / UInt64(geometry.segmentSize) else { return nil }
         return Zone(
-            geometry: geometry, pool: bytes.integer(at: 8), index: Int(bytes.integer(at: 16, as: UInt32.self)),
+            offset: offset, geometry: geometry, pool: bytes.integer(at: 8), index: Int(bytes.integer(at: 16, as: UInt32.self)),
             end: data + segments * UInt64(geometry.segmentSize))
     }
 
@@ -118,22 +147,24 @@ struct SuperblockSearch {
 
 /// Every block of a pool read once: the catalog's roots, and the largest numbers that any node has.
 private struct CatalogScan {
-    struct Root {
+    struct Root: Hashable {
         var pointer: NodePointer
         var level: Int
         var epoch: UInt64
     }
-    /// Newest first; of one checkpoint the node that all others of the catalog are below.
+    /// Newest first; those that may have all others of a checkpoint's catalog below them.
     private(set) var roots: [Root] = []
     private(set) var epoch: UInt64 = 0
     private(set) var generation: UInt32 = 0
+    private(set) var id: UInt64 = 0
     private let reader: NodeReader
 
     init(_ reader: NodeReader) {
         self.reader = reader
         let geometry = reader.map.geometry
         let segment = AlignedBuffer(count: geometry.segmentSize)
-        var places: [BlockAddress: BlockAddress] = [:], found: [BlockAddress: Root] = [:]
+        // Of one address there may be an old node's copy, and what is there now.
+        var places: [Root: BlockAddress] = [:], found: Set<Root> = []
         for start in stride(from: 0, to: reader.map.blockCount, by: geometry.segmentBlocks) {
             let first = reader.map.address(of: start)
             guard (try? reader.device.read(into: segment.bytes, at: reader.map.offset(of: first))) != nil else { continue }
@@ -142,19 +173,23 @@ private struct CatalogScan {
                 guard let identity = identity(block) else { continue }
                 epoch = max(epoch, identity.epoch)
                 generation = max(generation, identity.generation)
+                if identity.tree == .volume { id = max(id, identity.family, identity.writer) }
                 guard identity.tree == .catalog, identity.first == 0, identity.level < 24 else { continue }
                 let place = first.advanced(by: index)
-                if place != identity.address { places[identity.address] = place }
                 let pointer = NodePointer(address: identity.address, generation: 0, checksum: crc32c(block))
-                found[identity.address] = Root(pointer: pointer, level: identity.level, epoch: identity.epoch)
+                let root = Root(pointer: pointer, level: identity.level, epoch: identity.epoch)
+                found.insert(root)
+                if place != identity.address { places[root] = place }
             }
         }
-        for (address, copy) in places {
-            let distance = Int(copy.value) - Int(address.value)
-            if abs(distance) <= NodePointer.maximumDistance { found[address]?.pointer.distance = distance }
-        }
-        let sorted = found.values.sorted { ($0.epoch, $0.level) > ($1.epoch, $1.level) }
-        for root in sorted where root.epoch != roots.last?.epoch { roots.append(root) }
+        // Of two checkpoints of one number, one was never completed.
+        let top = Dictionary(grouping: found, by: \.epoch).mapValues { $0.map(\.level).max() }
+        roots = found.filter { $0.level == top[$0.epoch] }.map { root in
+            var root = root
+            let distance = places[root].map { Int($0.value) - Int(root.pointer.address.value) } ?? 0
+            if abs(distance) <= NodePointer.maximumDistance { root.pointer.distance = distance }
+            return root
+        }.sorted { ($0.epoch, $0.pointer.address) > ($1.epoch, $1.pointer.address) }
     }
 
     /// What a whole node of this pool says it is.

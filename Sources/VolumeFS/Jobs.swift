@@ -69,9 +69,11 @@ public final class Jobs: Sendable {
     /// Cancels it if it runs, and waits for that. Its report is gone on return.
     func remove(_ kind: Kind) throws(PoolError) {
         if kind == .freeing { throw .refused(.freesByItself) }
-        try job(kind).control.cancel()
-        while (try? job(kind).phase) == .running { options.pause(10) }
-        jobs.withLock { $0[kind] = nil }
+        let control = try job(kind).control
+        control.cancel()
+        // Another one may have begun behind it.
+        while jobs.withLock({ $0[kind]?.control === control && $0[kind]?.phase == .running }) { options.pause(10) }
+        jobs.withLock { jobs in if jobs[kind]?.control === control { jobs[kind] = nil } }
     }
 
     /// Does the work in the caller's thread. It is a job as long as it lasts, and leaves no report: the caller has the result.

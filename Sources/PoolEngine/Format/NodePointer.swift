@@ -5,7 +5,7 @@ internal import BlockStorage
 ///
 /// Interior nodes and the catalog's have two copies, byte for byte the same: what one of them loses would be a large part
 /// of a volume, or of the pool.
-struct NodePointer: Equatable, Sendable {
+struct NodePointer: Hashable, Sendable {
     var address: BlockAddress
     var generation: UInt32
     var checksum: UInt32
