@@ -14,7 +14,7 @@ public final class ThreadBuffer: @unchecked Sendable {
         precondition(result == 0, "a process has few of these")
     }
 
-    /// What other threads still have is freed with them, and not reachable any more.
+    /// No thread frees what it has after this, so that it stays until the process ends: the threads that use it should end first.
     deinit { pthread_key_delete(key) }
 
     /// This thread's memory. What is in it is of no meaning, and overwritten by the next user.
