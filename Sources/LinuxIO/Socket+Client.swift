@@ -77,4 +77,22 @@ extension Socket {
 
     /// Tells the peer that no more is sent to it.
     public func endSending() { _ = shutdown(raw, Int32(SHUT_WR)) }
+
+    /// Whether closing, also by the end of the process, drops what the peer's machine has not received, instead of going on to send
+    /// it. On a Unix socket there is no such thing: what was sent is with the peer.
+    public func setDropsUnsent(_ drops: Bool) {
+        var value = linger(l_onoff: drops ? 1 : 0, l_linger: 0)
+        _ = setsockopt(raw, SOL_SOCKET, SO_LINGER, &value, socklen_t(MemoryLayout<linger>.size))
+    }
+
+    /// Ends the connection at once. What the peer's machine has not received by now never reaches it; what it has, the peer can still
+    /// read. The descriptor stays, as other threads may be using it; sending and receiving find the connection closed.
+    public func reset() {
+        setDropsUnsent(true)
+        var nowhere = sockaddr()
+        nowhere.sa_family = sa_family_t(AF_UNSPEC)
+        // Of TCP this resets the connection and empties its buffer. A Unix socket refuses, and has nothing to drop.
+        _ = connect(raw, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
+        shutDown()
+    }
 }
