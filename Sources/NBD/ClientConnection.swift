@@ -27,6 +27,8 @@ final class ClientConnection: Sendable {
         channel = negotiation.channel
         input = negotiation.input
         alarm = try WakeEvent()
+        // If the process is killed, what it had to send must not come behind what the next one sends.
+        plain.socket.setDropsUnsent(true)
     }
 
     // MARK: Sending
@@ -77,20 +79,27 @@ final class ClientConnection: Sendable {
     /// It is of no more use: the thread that receives is told so, and settles it.
     func giveUp() { alarm.wake() }
 
+    /// Ends it where nothing is under way. The receiving thread only.
+    func leave() {
+        plain.socket.setDropsUnsent(false)
+        plain.socket.shutDown()
+    }
+
     /// Ends it. Waits until `deadline` for the server to end it, too: what was under way there can then no longer come behind what
-    /// is sent on another connection. The receiving thread only, which throws away what it gets.
+    /// is sent on another connection. After that what the server's machine has not received is dropped; what it has received the
+    /// server may still do. The receiving thread only, which throws away what it gets.
     func settle(until deadline: UInt64) {
         plain.socket.endSending()
         input.drop(input.count)
         let waste = input.room()
-        while monotonicClock() < deadline {
+        wait: while monotonicClock() < deadline {
             switch plain.socket.receive(into: waste) {
-            case .closed: return plain.socket.shutDown()
+            case .closed: break wait
             case .count: continue
             case .wouldBlock: _ = plain.socket.waitToReceive(until: deadline)
             }
         }
-        plain.socket.shutDown()
+        plain.socket.reset()
     }
 
     // MARK: Receiving: one thread

@@ -14,13 +14,14 @@ extension ClientCore {
         var connection = first
         while true {
             let why = receive(connection)
-            let (isStopping, isLost) = state.withLock { state in
+            let (isStopping, isLost, isClean) = state.withLock { state in
                 defer { state.isAskingAnew = false }
                 state.connection = nil
                 for request in state.pending.values { request.startOver() }
-                return (state.isStopping, !state.isAskingAnew)
+                return (state.isStopping, !state.isAskingAnew, state.changesFailure == nil)
             }
-            connection.settle(until: isStopping ? 0 : monotonicClock() + min(Self.settling, timeout))
+            // Who stops waits for nothing any more, but for a change that was given up.
+            if isStopping && isClean { connection.leave() } else { settle(connection) }
             if isStopping { return }
             if isLost { notice(.lost(isSilent: why == .silent)) }
             guard location.reconnect > 0 || !isLost else { return end(.remote(.hungUp)) }
@@ -28,6 +29,8 @@ extension ClientCore {
             connection = next
         }
     }
+
+    private func settle(_ connection: ClientConnection) { connection.settle(until: monotonicClock() + min(Self.settling, timeout)) }
 
     private func end(_ failure: PoolError) {
         for request in state.withLock({ $0.end(failure) }) { request.gate.open() }
@@ -107,12 +110,15 @@ extension ClientCore {
     }
 
     private func didReceive(_ request: ClientRequest, _ part: ReplyPart, isWhole: Bool) throws(ClientConnection.Failure) {
-        let isWanted = try state.withLock { state throws(ClientConnection.Failure) in
+        let (isWanted, failure) = state.withLock { state -> (Bool, ClientConnection.Failure?) in
+            var failure: ClientConnection.Failure?
             request.isReceiving = false
-            if isWhole && part.isDone { try Self.finish(request, &state) }
-            return request.outcome != nil || request.wantsOut
+            if isWhole && part.isDone { do throws(ClientConnection.Failure) { try Self.finish(request, &state) } catch { failure = error } }
+            return (request.outcome != nil || request.wantsOut, failure)
         }
+        // Also when the reply is no use: who has waited for its bytes only may leave now.
         if isWanted { request.gate.open() }
+        if let failure { throw failure }
     }
 
     // MARK: Connecting again
@@ -125,7 +131,7 @@ extension ClientCore {
             do throws(PoolError) {
                 let connection = try ClientNegotiation.connect(
                     to: location, security, number: number, best: best, deadline: monotonicClock() + timeout, words: { _ in })
-                let count = try resume(connection)
+                guard let count = try resume(connection) else { return nil }
                 if isLost { notice(.back(rewritten: count)) }
                 return connection
             } catch {
@@ -143,8 +149,8 @@ extension ClientCore {
     }
 
     /// Goes on where the connection before ended: what the server may have lost is written again, in its order, before anything
-    /// else is asked. Returns how many changes that were.
-    private func resume(_ connection: ClientConnection) throws(PoolError) -> Int {
+    /// else is asked. Returns how many changes that were; nil when it is to end.
+    private func resume(_ connection: ClientConnection) throws(PoolError) -> Int? {
         let count: Int
         do throws(PoolError) {
             let (known, witness) = state.withLock { ($0.export, $0.witness) }
@@ -152,13 +158,22 @@ extension ClientCore {
             if let witness { try look(for: witness, on: connection) }
             count = try replay(on: connection)
         } catch {
-            connection.settle(until: 0)
+            // A part of the replay may be under way, and it is written once more on the next connection.
+            settle(connection)
             throw error
         }
-        let waiting = state.withLock { state in
+        let waiting = state.withLock { state -> [ClientRequest]? in
+            // `stop` has found no connection to give up, so that this one would be kept for ever.
+            if state.isStopping { return nil }
             state.connection = connection
             state.export = connection.export
-            return Array(state.pending.values)
+            let waiting = Array(state.pending.values)
+            state.failChanges()
+            return waiting
+        }
+        guard let waiting else {
+            settle(connection)
+            return nil
         }
         for request in waiting { request.gate.open() }
         return count

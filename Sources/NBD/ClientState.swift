@@ -33,6 +33,8 @@ struct ClientState: Sendable {
 
     /// Takes a request in. Its thread sends it.
     mutating func begin(_ request: ClientRequest) throws(PoolError) {
+        // What was reserved for it is in the log from here on, or free again.
+        if let change = request.change { log.release(change.size) }
         if let failure { throw failure }
         if let changesFailure, request.command != .read { throw changesFailure }
         request.cookie = nextCookie()
@@ -59,6 +61,8 @@ struct ClientState: Sendable {
         if let change = request.change { if error == 0 { log.didAnswer(change) } else { log.remove(change) } }
         guard request.command == .flush else { return }
         if error == 0 {
+            // Another flush has failed, or a change was given up: what this one should cover may be gone.
+            if let changesFailure { request.outcome = .failure(changesFailure) }
             if let last = log.didFlush(upTo: request.covers) { witness = Witness(offset: last.offset, bytes: Array(last.bytes.prefix(4096))) }
         } else {
             // What it should have made durable may be gone from the server's memory: to try again would prove nothing.
@@ -71,6 +75,16 @@ struct ClientState: Sendable {
         pending[request.cookie] = nil
         request.outcome = .failure(failure)
         if request.command != .read { stopChanging(failure) }
+    }
+
+    /// Once nothing can be changed any more, what waits to be sent on a new connection has failed: changes must not follow one that
+    /// was given up, and a flush there says nothing of what is no longer in the log. The caller opens their gates.
+    mutating func failChanges() {
+        guard let changesFailure else { return }
+        for request in pending.values.filter({ $0.command != .read }) {
+            pending[request.cookie] = nil
+            request.outcome = .failure(changesFailure)
+        }
     }
 
     private mutating func stopChanging(_ failure: PoolError) {

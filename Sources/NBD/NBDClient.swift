@@ -18,6 +18,8 @@ public final class NBDClient: WaitingDevice {
     /// Unflushed bytes that are kept at most; from half of that on they are flushed.
     public static let unflushedLimit = 64 << 20
     private let isTrimming = Atomic(false)
+    /// Bytes that are kept now.
+    package var unflushedBytes: Int { core.state.withLock { $0.log.total } }
 
     /// What happens without being asked for. Told on a thread of the client's.
     public enum Notice: Sendable {
@@ -150,10 +152,11 @@ public final class NBDClient: WaitingDevice {
     }
 
     private func change(_ command: Command, at offset: UInt64, _ length: UInt64, _ data: UnsafeRawBufferPointer) throws(PoolError) {
-        while core.state.withLock({ $0.log.size }) + data.count > Self.unflushedLimit { try core.flush() }
+        // Before the bytes are copied, and for this thread alone.
+        while !core.state.withLock({ $0.log.reserve(data.count, limit: Self.unflushedLimit) }) { try core.flush() }
         try core.change(command, at: offset, length, data)
         // Early, by one thread, while the others go on. Which of them it is only the flag says: relaxed order is enough.
-        guard core.state.withLock({ $0.log.size }) > Self.unflushedLimit / 2, !isTrimming.exchange(true, ordering: .relaxed) else { return }
+        guard core.state.withLock({ $0.log.total }) > Self.unflushedLimit / 2, !isTrimming.exchange(true, ordering: .relaxed) else { return }
         defer { isTrimming.store(false, ordering: .relaxed) }
         try core.flush()
     }

@@ -3,12 +3,14 @@ internal import NBDProtocol
 
 /// One change that a server may still lose: its bytes are kept until a flush has covered it.
 final class UnflushedChange: @unchecked Sendable {
-    // Sendable: the memory does not change after `init`; `answered` is used under the client's lock.
+    // Sendable: the memory does not change after `init`; the numbers are used under the client's lock.
     let command: Command
     let offset: UInt64
     let length: UInt64
     /// What is written; empty for zeroes and trims.
     let bytes: UnsafeRawBufferPointer
+    /// Which change it was, counted from 1.
+    var number: UInt64 = 0
     /// Which answer it was, counted from 1; 0 while there is none.
     var answered: UInt64 = 0
 
@@ -31,19 +33,40 @@ final class UnflushedChange: @unchecked Sendable {
     func overlaps(_ other: UnflushedChange) -> Bool { offset < other.offset + other.length && other.offset < offset + length }
 
     /// Bytes of memory, about.
-    var size: Int { bytes.count + 160 }
+    var size: Int { Self.size(of: bytes.count) }
+    static func size(of count: Int) -> Int { count + 160 }
 }
 
 /// What was changed since the last flush, in the order in which it was asked for.
 struct UnflushedLog: Sendable {
     private(set) var changes: [UnflushedChange] = []
-    private(set) var size = 0
+    private var size = 0
+    private var reserved = 0
+    private var numbers: UInt64 = 0
     private var answers: UInt64 = 0
+    /// Where changes have failed that may be made in part, and the last change that had begun by then.
+    private var doubts: [(range: Range<UInt64>, number: UInt64)] = []
+    private static let mostDoubts = 64
 
     /// The last answer there was: a flush that is sent now covers all up to it.
     var lastAnswer: UInt64 { answers }
 
+    /// Bytes that are kept, with those of changes that are about to come.
+    var total: Int { size + reserved }
+
+    /// Sets memory aside for a change of `count` bytes, if there is as much: false if it would be more than `limit`.
+    mutating func reserve(_ count: Int, limit: Int) -> Bool {
+        let size = UnflushedChange.size(of: count)
+        guard total + size <= limit else { return false }
+        reserved += size
+        return true
+    }
+
+    mutating func release(_ size: Int) { reserved -= size }
+
     mutating func append(_ change: UnflushedChange) {
+        numbers += 1
+        change.number = numbers
         changes.append(change)
         size += change.size
     }
@@ -51,19 +74,30 @@ struct UnflushedLog: Sendable {
     mutating func didAnswer(_ change: UnflushedChange) {
         answers += 1
         change.answered = answers
+        guard change.command != .trim else { return }
+        doubts.removeAll { $0.number < change.number && change.offset <= $0.range.lowerBound && $0.range.upperBound <= change.offset + change.length }
     }
 
-    /// Takes out one that has failed: nobody counts on it.
+    /// Takes out one that has failed: nobody counts on it. What is there now nobody knows, until it is overwritten.
     mutating func remove(_ change: UnflushedChange) {
+        var range = change.offset..<change.offset + change.length
+        // Too much doubt costs a witness at most, too little a pool.
+        if doubts.count == Self.mostDoubts, let last = doubts.popLast()?.range {
+            range = min(range.lowerBound, last.lowerBound)..<max(range.upperBound, last.upperBound)
+        }
+        doubts.append((range, numbers))
         guard let index = changes.lastIndex(where: { $0 === change }) else { return }
         changes.remove(at: index)
         size -= change.size
     }
 
-    /// A flush has succeeded. Returns the last write it covered, if nothing else in the log has touched the same bytes.
+    /// A flush has succeeded. Returns the last write it covered, if nothing else in the log has touched the same bytes, nor a change
+    /// that has failed.
     mutating func didFlush(upTo answer: UInt64) -> UnflushedChange? {
         let last = changes.last { $0.command == .write && $0.answered != 0 && $0.answered <= answer }
-        let isAlone = last.map { last in !changes.contains { $0 !== last && $0.overlaps(last) } } ?? false
+        let isAlone = last.map { last in
+            !changes.contains { $0 !== last && $0.overlaps(last) } && !doubts.contains { $0.range.overlaps(last.offset..<last.offset + last.length) }
+        } ?? false
         changes.removeAll { $0.answered != 0 && $0.answered <= answer }
         size = changes.reduce(0) { $0 + $1.size }
         return isAlone ? last : nil

@@ -17,6 +17,9 @@ final class MemoryExports: ExportProvider, Export {
         /// Flushes wait as long as this is set.
         var isFlushHeld = false
         var flushesWaiting = 0
+        /// Writes wait as long as this is set.
+        var isWriteHeld = false
+        var writesWaiting = 0
         var isReadOnly = false
     }
 
@@ -51,7 +54,10 @@ final class MemoryExports: ExportProvider, Export {
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError) {
         if let failure = state.withLock({ $0.writeFailure }) { throw failure }
+        state.withLock { $0.writesWaiting += 1 }
+        while state.withLock({ $0.isWriteHeld }) { rest() }
         state.withLock { state in
+            state.writesWaiting -= 1
             state.bytes.withUnsafeMutableBytes { $0.part(Int(offset)..<Int(offset) + bytes.count).copyMemory(from: bytes) }
         }
     }

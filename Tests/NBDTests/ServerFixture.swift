@@ -36,7 +36,7 @@ final class ServerFixture: Sendable {
     }
 
     deinit {
-        exports.state.withLock { $0.isFlushHeld = false }
+        exports.state.withLock { ($0.isFlushHeld, $0.isWriteHeld) = (false, false) }
         server.stop()
     }
 }
