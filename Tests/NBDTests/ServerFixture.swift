@@ -29,10 +29,16 @@ final class ServerFixture: Sendable {
         #expect(server.connectionCount == 0 && exports.state.withLock { $0.users } == 0, sourceLocation: location)
     }
 
-    /// Sockets that this process has open; other tests, which run beside these, have none.
-    static func sockets() -> Int {
-        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
-        return all.count { (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)"))?.hasPrefix("socket:") == true }
+    /// Sockets that the server has open: the one it listens on, and an end of each connection, all of which bear its path.
+    func sockets() -> Int {
+        let table = (try? String(contentsOfFile: "/proc/net/unix", encoding: .utf8)) ?? ""
+        return table.split(separator: "\n").count { $0.hasSuffix(" \(path)") }
+    }
+
+    /// Waits until nothing is left but the socket that the server listens on: a descriptor goes with the last thread that used it.
+    func expectOneSocket(_ location: SourceLocation = #_sourceLocation) {
+        for _ in 0..<20_000 where sockets() > 1 { rest() }
+        #expect(sockets() == 1, sourceLocation: location)
     }
 
     deinit {

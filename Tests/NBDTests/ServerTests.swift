@@ -99,7 +99,6 @@ extension NBDTests {
         /// NBD-18 and NBD-19: mistakes that end a connection, and connections that end by themselves.
         @Test func nbd18And19EndsOfConnections() throws {
             let fixture = try ServerFixture()
-            let before = ServerFixture.sockets()
             for bytes in [[0, 0, 0, 0], [0, 0, 0, 7], [0, 0, 0, 3] + Array("IHAVEOPQ".utf8) + [UInt8](repeating: 0, count: 8)] as [[UInt8]] {
                 let client = try fixture.client()
                 _ = try client.receive(18)
@@ -126,14 +125,12 @@ extension NBDTests {
             #expect(short.isClosed())
             #expect(fixture.exports.state.withLock { $0.bytes[0] } == 0)
             fixture.expectNoClients()
-            // Those of this function's own clients.
-            #expect(ServerFixture.sockets() <= before + 6)
+            fixture.expectOneSocket()
         }
 
         /// NBD-21: a connection that ends after each byte of a conversation in turn, and one that pauses there.
         @Test func nbd21FaultAtEveryByte() throws {
             let fixture = try ServerFixture()
-            let before = ServerFixture.sockets() + 1
             let conversation: [UInt8] =
                 [0, 0, 0, 3] + WireClient.option(.structuredReply) + WireClient.option(.list) + WireClient.go
                 + WireClient.bytes(Request(.write, cookie: 1, offset: 8, length: 40), .structured, [UInt8](repeating: 9, count: 40))
@@ -160,7 +157,7 @@ extension NBDTests {
                 #expect(last.firstRange(of: [UInt8](repeating: 9, count: 40) + [UInt8](repeating: 0, count: 16)) != nil, "cut at \(cut)")
             }
             fixture.expectNoClients()
-            #expect(ServerFixture.sockets() == before)
+            fixture.expectOneSocket()
         }
 
         /// A flush that waits keeps neither the requests behind it nor another connection waiting: replies come out of order.
