@@ -12,23 +12,12 @@ enum Spawn {
     /// under the number `handedDescriptor`: what else the caller had open, a script's lock for instance, is not kept
     /// open by a daemon. Nil and errno if it cannot be started.
     static func daemon(_ arguments: [String], handing descriptor: Int32) -> pid_t? {
-        var actions = posix_spawn_file_actions_t()
-        var attributes = posix_spawnattr_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawnattr_init(&attributes)
-        defer {
-            posix_spawn_file_actions_destroy(&actions)
-            posix_spawnattr_destroy(&attributes)
-        }
         closeOthersOnExec()
-        posix_spawn_file_actions_adddup2(&actions, descriptor, handedDescriptor)
-        posix_spawnattr_setflags(&attributes, newSession)
         // By its path where there is one, so that ps shows its name.
         let link = "/proc/self/exe", path = Path.absolute(link)
-        return withPointers([CommandLine.arguments.first ?? "volfs"] + arguments) { pointers in
-            var child = pid_t()
-            errno = posix_spawn(&child, access(path, X_OK) == 0 ? path : link, &actions, &attributes, pointers, environ)
-            return errno == 0 ? child : nil
+        let program = access(path, X_OK) == 0 ? path : link
+        return run([CommandLine.arguments.first ?? "volfs"] + arguments, newSession, descriptor, as: handedDescriptor) {
+            posix_spawn(&$0, program, &$1, &$2, $3, environ)
         }
     }
 
@@ -43,6 +32,16 @@ enum Spawn {
 
     /// Starts a program in a process group of its own, with `input` as standard input. Nil and errno if it cannot be started.
     static func start(_ words: [String], input: Int32) -> pid_t? {
+        run(words, Int16(POSIX_SPAWN_SETPGROUP), input, as: 0) { posix_spawnp(&$0, words[0], &$1, &$2, $3, environ) }
+    }
+
+    /// Calls `spawn` for a process that has `descriptor` under another number. Nil and errno if it cannot be started.
+    private static func run(
+        _ words: [String], _ flags: Int16, _ descriptor: Int32, as number: Int32,
+        _ spawn: (
+            inout pid_t, inout posix_spawn_file_actions_t, inout posix_spawnattr_t, UnsafePointer<UnsafeMutablePointer<CChar>?>
+        ) -> Int32
+    ) -> pid_t? {
         var actions = posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
         posix_spawn_file_actions_init(&actions)
@@ -51,11 +50,11 @@ enum Spawn {
             posix_spawn_file_actions_destroy(&actions)
             posix_spawnattr_destroy(&attributes)
         }
-        posix_spawn_file_actions_adddup2(&actions, input, 0)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        posix_spawn_file_actions_adddup2(&actions, descriptor, number)
+        posix_spawnattr_setflags(&attributes, flags)
         return withPointers(words) { pointers in
             var child = pid_t()
-            errno = posix_spawnp(&child, words[0], &actions, &attributes, pointers, environ)
+            errno = spawn(&child, &actions, &attributes, pointers)
             return errno == 0 ? child : nil
         }
     }

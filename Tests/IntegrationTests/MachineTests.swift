@@ -3,30 +3,35 @@ import Testing
 
 /// A machine that runs from a volume: qemu in software emulation, told what to do over its monitor.
 extension IntegrationTests {
+    /// Talks to a machine's monitor.
+    private static let monitor = """
+        cat > qmp.py <<'EOF'
+        # qmp.py SOCKET: commands of QMP, a JSON object a line on standard input; "wait EVENT" waits for one. Prints what is returned.
+        import json, socket, sys
+        s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(60); f = s.makefile("rw"); f.readline(); seen = []
+        def answer(line):
+            f.write(line + "\\n"); f.flush()
+            while True:
+                reply = json.loads(f.readline())
+                if "event" in reply: seen.append(reply["event"]); continue
+                return reply
+        answer('{"execute":"qmp_capabilities"}')
+        for line in sys.stdin:
+            line = line.strip()
+            if line.startswith("wait "):
+                while line[5:] not in seen: seen.append(json.loads(f.readline()).get("event"))
+                print(line[5:])
+            elif line: reply = answer(line); print(json.dumps(reply.get("return", reply.get("error", {}).get("desc"))))
+        EOF
+        qmp() { timeout 90 python3 "$T/qmp.py" "$T/qmp"; }
+
+        """
+
     /// A running qemu sees its disk grow, a second one is refused the image, and what it discards is free.
     @Test func diskOfARunningMachine() throws {
         try scenario(
-            """
+            Self.monitor + """
             pool 256M; truncate -s 512M "$M/disk"
-            cat > qmp.py <<'EOF'
-            # qmp.py SOCKET: commands of QMP, a JSON object a line on standard input; "wait EVENT" waits for one. Prints what is returned.
-            import json, socket, sys
-            s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(60); f = s.makefile("rw"); f.readline(); seen = []
-            def answer(line):
-                f.write(line + "\\n"); f.flush()
-                while True:
-                    reply = json.loads(f.readline())
-                    if "event" in reply: seen.append(reply["event"]); continue
-                    return reply
-            answer('{"execute":"qmp_capabilities"}')
-            for line in sys.stdin:
-                line = line.strip()
-                if line.startswith("wait "):
-                    while line[5:] not in seen: seen.append(json.loads(f.readline()).get("event"))
-                    print(line[5:])
-                elif line: reply = answer(line); print(json.dumps(reply.get("return", reply.get("error", {}).get("desc"))))
-            EOF
-            qmp() { timeout 90 python3 "$T/qmp.py" "$T/qmp"; }
             human() { printf '{"execute":"human-monitor-command","arguments":{"command-line":"%s"}}\\n' "$1" | qmp > /dev/null; grep -qi 'fail\\|error' "$T/machine" && fail "$1: $(cat "$T/machine")"; return 0; }
             qemu-system-x86_64 -accel tcg -m 64 -nodefaults -display none -qmp unix:"$T/qmp",server=on,wait=off \\
                 -drive file="$M/disk",format=raw,if=none,id=d,cache=none,aio=native,discard=unmap,detect-zeroes=unmap -device virtio-blk-pci,drive=d > "$T/machine" 2>&1 & machine=$!
@@ -49,27 +54,8 @@ extension IntegrationTests {
     /// A guest that fills the pool is paused and sees no error; with space made, it goes on, and all it wrote is there.
     @Test func fullPoolPausesTheMachine() throws {
         try scenario(
-            """
+            Self.monitor + """
             pool 64M; dd if=/dev/urandom of="$M/ballast" bs=1M count=$((($(json available) >> 20) - 3)) status=none; truncate -s 256M "$M/disk"
-            cat > qmp.py <<'EOF'
-            # qmp.py SOCKET: commands of QMP, a JSON object a line on standard input; "wait EVENT" waits for one. Prints what is returned.
-            import json, socket, sys
-            s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(60); f = s.makefile("rw"); f.readline(); seen = []
-            def answer(line):
-                f.write(line + "\\n"); f.flush()
-                while True:
-                    reply = json.loads(f.readline())
-                    if "event" in reply: seen.append(reply["event"]); continue
-                    return reply
-            answer('{"execute":"qmp_capabilities"}')
-            for line in sys.stdin:
-                line = line.strip()
-                if line.startswith("wait "):
-                    while line[5:] not in seen: seen.append(json.loads(f.readline()).get("event"))
-                    print(line[5:])
-                elif line: reply = answer(line); print(json.dumps(reply.get("return", reply.get("error", {}).get("desc"))))
-            EOF
-            qmp() { timeout 90 python3 "$T/qmp.py" "$T/qmp"; }
             python3 - "$M/disk" <<'EOF'
             # The guest is a boot sector: it writes 192 times 32 KiB of the letter Z from 32 KiB on, then ends the machine with status 33, or 65 after an error.
             import sys
