@@ -118,7 +118,8 @@ extension IntegrationTests {
         try scenario(
             """
             pool 256M; cd "$M"; truncate -s 1M v; mkdir .ctl/snap/v/s; same "$(cat .ctl/vol/v/users)" ""
-            sleep 60 <v & reader=$!; sleep 60 5<>v & writer=$!; sleep 0.3
+            sleep 60 <v & reader=$!; for _ in $(seq 100); do [ -n "$(cat .ctl/vol/v/users)" ] && break; sleep 0.1; done
+            sleep 60 5<>v & writer=$!; for _ in $(seq 100); do grep -q mode=rw .ctl/vol/v/users && break; sleep 0.1; done
             grep -Eq "^pid=[0-9]+ comm=bash mode=ro kind=fuse since=20[0-9-]*T[0-9:]*Z$" .ctl/vol/v/users || fail "$(cat .ctl/vol/v/users)"
             same "$(grep -c mode=rw .ctl/vol/v/users)" 1; same "$(cat .ctl/vol/v/prop/open)" 2
             python3 -c 'import json; i = json.load(open(".ctl/vol/v/info.json")); assert i["open"] == 2 and i["properties"] == {} and i["snapshots"] == 1, i'
