@@ -51,8 +51,8 @@ struct Allocator: ~Copyable {
     var freed = FreedSegments()
     /// By purpose: whether there may be a segment at least half free for it.
     var mayHaveRoom = [Bool](repeating: true, count: Purpose.allCases.count)
-    /// Segments that the host has storage for, which nodes fill next; and how many nodes are sure of a place in those and in the
-    /// segment being filled, as of the last look.
+    /// Segments that the host has storage for, which nodes fill next; and how many nodes are sure of a place in those, as of the
+    /// last look. The segment being filled is not counted.
     var ready: [Int] = []
     var backedCount = 0
     var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
