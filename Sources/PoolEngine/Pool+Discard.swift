@@ -6,8 +6,10 @@ extension Pool {
     /// power as for `write`. Costs by what is mapped there, not by the range's length.
     public func discard(_ volume: UInt64, at offset: UInt64, count: UInt64) throws(PoolError) {
         let size = try state.withLock { state throws(PoolError) in
+            let version = try state.writableVersion(of: volume)
             state.counters.discards += 1
-            return try state.writableVersion(of: volume).record.size
+            version.requests.discards += 1
+            return version.record.size
         }
         let (end, overflow) = offset.addingReportingOverflow(count)
         try discardRange(volume, from: offset, to: overflow ? size : min(end, size), size: size)
@@ -99,7 +101,9 @@ extension Pool {
                     version: version.id, generation: version.generation, first: block, count: step.end - block)
                 let appended = state.append([record], version: version)
                 version.record.modified = now
-                state.counters.discardedBytes += (before - version.record.referenced) * UInt64(state.geometry.blockSize)
+                let bytes = (before - version.record.referenced) * UInt64(state.geometry.blockSize)
+                state.counters.discardedBytes += bytes
+                version.requests.discardedBytes += bytes
                 return (step.end, end, appended)
             }
         }

@@ -109,7 +109,7 @@ extension Pool {
     ) throws(PoolError) -> Int {
         try withNodes { state, missing throws(PoolError) -> Int? in
             let version = try state.version(of: object)
-            try bounds.fix(size: version.record.size, &state.counters)
+            try bounds.fix(to: version, &state.counters)
             let count = bounds.blocks(first: first, most: entries.count, blockSize: state.geometry.blockSize)
             var done = 0
             while done < count {

@@ -115,8 +115,11 @@ extension Pool {
                 $0.commitWrite(version, content, runs: runs, size: request.isGrowing ? end : 0, time: now)
             }
             state.journal.endReservation(frames)
+            let bytes = UInt64(content.count * state.geometry.blockSize)
             state.counters.writes += 1
-            state.counters.writtenBytes += UInt64(content.count * state.geometry.blockSize)
+            state.counters.writtenBytes += bytes
+            version.requests.writes += 1
+            version.requests.writtenBytes += bytes
             return .done(lsn)
         }
         if case .done(let lsn) = result { return lsn }

@@ -143,6 +143,7 @@ extension PoolState {
         version.record.originVolume = head.record.originVolume
         version.record.originVersion = head.record.originVersion
         version.record.created = head.record.created
+        version.requests = head.requests
     }
 
     private mutating func swap(_ first: Version, _ second: Version, time: UInt64) {

@@ -25,14 +25,17 @@ struct ReadBounds: Sendable {
     }
 
     /// Compares with the object's size, and counts the read; both the first time only. Throws `.outOfRange`.
-    mutating func fix(size: UInt64, _ counters: inout PoolState.Counters) throws(PoolError) {
+    mutating func fix(to version: Version, _ counters: inout PoolState.Counters) throws(PoolError) {
         if isFixed { return }
+        let size = version.record.size
         let (end, overflow) = offset.addingReportingOverflow(UInt64(count))
         if isExact, overflow || end > size { throw .outOfRange(offset: offset, count: UInt64(count), size: size) }
         if overflow || end > size { count = offset < size ? Int(size - offset) : 0 }
         isFixed = true
         counters.reads += 1
         counters.readBytes += UInt64(count)
+        version.requests.reads += 1
+        version.requests.readBytes += UInt64(count)
     }
 
     /// Blocks from `first` on that are within the bounds, at most `most`.

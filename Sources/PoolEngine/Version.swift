@@ -24,6 +24,7 @@ final class Version: @unchecked Sendable {
     var needsRecount = false
     var promised: Int { promisedData + promisedNodes }
     var heldPromise: Int { isHidden ? 0 : max(0, promised - prepaid) + unsettled }
+    var requests = RequestCounts()
     /// LSN of the last record that changed it.
     var lastLSN: UInt64 = 0
 

@@ -33,12 +33,24 @@ extension VolumeFileSystem {
         add("volume_referenced_bytes", "gauge", volumes.map { ("{volume=\"\($0.name)\"}", "\($0.referenced)") })
         add("volume_open", "gauge", volumes.map { ("{volume=\"\($0.name)\"}", "\(openCount($0.id))") })
         add("volume_snapshots", "gauge", volumes.map { ("{volume=\"\($0.name)\"}", "\($0.snapshotCount)") })
+        addRequestCounts(volumes, add)
         add("job_progress_ratio", "gauge", jobs.kinds.compactMap { kind in
             guard let job = try? jobs.job(kind), job.phase == .running else { return nil }
             let (done, total) = job.progress ?? (job.control.progress.done, job.control.progress.total)
             return ("{job=\"\(kind.rawValue)\"}", total == 0 ? "0" : "\(Double(done) / Double(total))")
         })
         return text + histogramText()
+    }
+
+    private func addRequestCounts(_ volumes: [ObjectInfo], _ add: (String, String, [(labels: String, value: String)]) -> Void) {
+        let counts = pool.requestCounts()
+        let fields: [(String, KeyPath<RequestCounts, UInt64>)] = [
+            ("reads", \.reads), ("writes", \.writes), ("discards", \.discards), ("read_bytes", \.readBytes),
+            ("written_bytes", \.writtenBytes), ("discarded_bytes", \.discardedBytes),
+        ]
+        for (name, field) in fields {
+            add("volume_\(name)_total", "counter", volumes.map { ("{volume=\"\($0.name)\"}", "\(counts[$0.id]?[keyPath: field] ?? 0)") })
+        }
     }
 
     private func histogramText() -> String {
