@@ -95,7 +95,7 @@ extension CommandTable {
             name: "release", operands: "VOL@SNAP…", help: "let held snapshots be destroyed again", options: [json], count: 2...Int.max,
             kinds: [.snapshot], run: PropertyCommands.release),
         Command(
-            name: "get", operands: "NAME [PROPERTY…]", help: "print properties of a volume or a snapshot", options: [json], count: 2...Int.max,
+            name: "get", operands: "[NAME [PROPERTY…]]", help: "print properties of a volume or a snapshot, or of the pool (.)", options: [json], count: 1...Int.max,
             kinds: [.object, .property], run: PropertyCommands.get),
         Command(
             name: "set", operands: "NAME PROPERTY=VALUE…", help: "set properties; an empty value removes one", options: [json],

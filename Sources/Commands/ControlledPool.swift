@@ -153,8 +153,24 @@ final class ControlledPool: PoolAccess {
         return ObjectUsage(used: used, unique: unique, written: written)
     }
 
+    func freed(byDestroying objects: [ObjectLine]) throws(Failure) -> UInt64? {
+        let file = open("\(mountpoint)/.ctl/unique", O_RDWR | O_CLOEXEC)
+        guard file >= 0 else { throw Failure(errno: errno, object: mountpoint, reason: nil) }
+        defer { close(file) }
+        let names = objects.map(\.name).joined(separator: "\n")
+        guard write(file, names, names.utf8.count) == names.utf8.count else { return nil }
+        var answer = [UInt8](repeating: 0, count: 32)
+        let count = Glibc.read(file, &answer, answer.count)
+        return count > 0 ? UInt64(String(decoding: answer[..<(count - 1)], as: UTF8.self)) : nil
+    }
+
+    func poolProperties() throws(Failure) -> [(name: String, value: String)] { try properties(in: "prop", of: mountpoint) }
+
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)] {
-        let directory = propertyDirectory(name)
+        try properties(in: propertyDirectory(name), of: name)
+    }
+
+    private func properties(in directory: String, of name: String) throws(Failure) -> [(name: String, value: String)] {
         guard Glibc.access("\(mountpoint)/.ctl/\(directory)", F_OK) == 0 else { throw Failure(errno: errno, object: name, reason: nil) }
         var found: [(name: String, value: String)] = []
         for property in Directory.names(in: "\(mountpoint)/.ctl/\(directory)") {

@@ -8,13 +8,11 @@ enum DestroyCommand {
         let isDryRun = arguments.has("dry-run"), isConfirmed = arguments.has("yes")
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         var doomed = try select(try pool.list(), arguments)
-        if isDryRun { doomed = try pool.counted(doomed) }
-        if isDryRun && arguments.isJSON { say(json(doomed, isDryRun: true)) }
-        if !arguments.isJSON && (isDryRun || !isConfirmed || arguments.has("verbose")) {
-            let verb = isDryRun ? "would destroy" : "will destroy"
-            for object in doomed { say("\(verb) \(object.name) (\(cost(of: object)))") }
-            if isDryRun && doomed.count > 1 { say("each as if it alone went; together they may free more, or what two of them count but once") }
-        }
+        let isSaying = isDryRun || !isConfirmed || arguments.has("verbose")
+        if isSaying { doomed = try pool.counted(doomed) }
+        let freed = isSaying ? try pool.freed(byDestroying: doomed) : nil
+        if isDryRun && arguments.isJSON { say(json(doomed, freed: freed, isDryRun: true)) }
+        if !arguments.isJSON && isSaying { explain(doomed, freed: freed, isDryRun ? "would destroy" : "will destroy") }
         if isDryRun { return 0 }
         if !isConfirmed { try confirm() }
         var failures: [Failure] = []
@@ -28,8 +26,13 @@ enum DestroyCommand {
             }
         }
         try pool.finish()
-        if arguments.isJSON && !destroyed.isEmpty { say(json(destroyed, isDryRun: false)) }
+        if arguments.isJSON && !destroyed.isEmpty { say(json(destroyed, freed: nil, isDryRun: false)) }
         return try ChangeReport.conclude(failures, of: doomed.count, arguments)
+    }
+
+    private static func explain(_ doomed: [ObjectLine], freed: UInt64?, _ verb: String) {
+        for object in doomed { say("\(verb) \(object.name) (\(cost(of: object)))") }
+        if doomed.count > 1, let freed { say("which together frees \(Wording.size(freed))") }
     }
 
     /// What destroying one object costs whoever does it.
@@ -52,9 +55,10 @@ enum DestroyCommand {
         return lines.filter { $0.isSnapshot && doomed.contains($0.name) } + lines.filter { !$0.isSnapshot && doomed.contains($0.name) }
     }
 
-    private static func json(_ lines: [ObjectLine], isDryRun: Bool) -> String {
+    private static func json(_ lines: [ObjectLine], freed: UInt64?, isDryRun: Bool) -> String {
         JSON.object([
-            ("schema", .text("volfs.destroy/1")), ("dry_run", .bool(isDryRun)), ("objects", .array(lines.map(\.json))),
+            ("schema", .text("volfs.destroy/1")), ("dry_run", .bool(isDryRun)), ("frees", freed.map { .size($0) } ?? .null),
+            ("objects", .array(lines.map(\.json))),
         ])
     }
 

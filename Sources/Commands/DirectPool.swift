@@ -167,6 +167,10 @@ final class DirectPool: PoolAccess {
 
     func usage(_ object: ObjectLine) throws(Failure) -> ObjectUsage? { try? pool.usage(of: object.id) }
 
+    func freed(byDestroying objects: [ObjectLine]) throws(Failure) -> UInt64? { try? pool.freed(byDeleting: objects.map(\.id)) }
+
+    func poolProperties() throws(Failure) -> [(name: String, value: String)] { files.allPoolProperties }
+
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)] {
         try run(name) { () throws(PoolError) in try files.allProperties(find(name)) }
     }

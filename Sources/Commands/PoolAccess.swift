@@ -29,6 +29,10 @@ protocol PoolAccess: AnyObject {
     ) throws(Failure)
     /// What the object takes, counted now. Nil where that cannot be: its map is damaged, or is changing too fast.
     func usage(_ object: ObjectLine) throws(Failure) -> ObjectUsage?
+    /// Bytes that destroying all of them gives back. Nil as for `usage`.
+    func freed(byDestroying objects: [ObjectLine]) throws(Failure) -> UInt64?
+    /// Of the pool itself.
+    func poolProperties() throws(Failure) -> [(name: String, value: String)]
     /// What is set or computed of a volume or a snapshot.
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)]
     /// An empty value removes it.

@@ -51,16 +51,21 @@ final class PoolExports: ExportProvider {
         // What begins with a dot is aside, as in the trash.
         if name.hasPrefix(".") { throw OptionRefusal(.unknown, "no such volume or snapshot") }
         let parts = split(name)
+        var found: ObjectInfo
         do throws(PoolError) {
-            return try files.pool.info(files.pool.find(parts.volume, snapshot: parts.snapshot))
+            found = try files.pool.info(files.pool.find(parts.volume, snapshot: parts.snapshot))
         } catch {
             throw OptionRefusal(.unknown, "no such volume or snapshot")
         }
+        guard files.isExported(found.volume) else {
+            throw OptionRefusal(.policy, "the property nbd of \(found.volumeName) is off")
+        }
+        return found
     }
 
     /// There is no default among several: a guess would be a wrong disk for somebody.
     private func onlyVolume() throws(OptionRefusal) -> ObjectInfo {
-        let volumes = files.pool.volumes()
+        let volumes = files.exports().filter { !$0.isSnapshot }
         guard volumes.count == 1 else {
             throw OptionRefusal(.unknown, "there are \(volumes.count) volumes; name one")
         }
@@ -71,6 +76,7 @@ final class PoolExports: ExportProvider {
         let text = info.isSnapshot ? "snapshot of \(info.volumeName), \(Wording.size(info.size))" : "\(Wording.size(info.size)) volume"
         return ExportDescription(
             name: info.fullName, text: text, size: info.size, isReadOnly: isReadOnly || !files.isWritable(info),
+            canTrim: files.freesOnDiscard(info.volume),
             preferredBlockSize: UInt32(files.pool.geometry.blockSize))
     }
 }

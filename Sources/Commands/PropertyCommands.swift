@@ -2,11 +2,14 @@ internal import VolumeFS
 
 /// `volfs get`, `set`, `hold` and `release`.
 enum PropertyCommands {
+    /// What stands for the pool where a volume or a snapshot is named: no name begins with it.
+    private static let poolItself = "."
+
     static func get(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let name = arguments.operands[1], wanted = arguments.operands.dropFirst(2)
-        try NameRule.checkReference(name)
+        let name = arguments.operands.count > 1 ? arguments.operands[1] : Self.poolItself, wanted = arguments.operands.dropFirst(2)
+        if name != Self.poolItself { try NameRule.checkReference(name) }
         let pool = try access(toPool: arguments.operands[0], writing: false)
-        var found = try pool.properties(name)
+        var found = name == Self.poolItself ? try pool.poolProperties() : try pool.properties(name)
         for property in wanted where !found.contains(where: { $0.name == property }) {
             throw Failure(.notFound, "\(name) \(property)", "no such property is set; see: volfs get \(arguments.operands[0]) \(name)")
         }
@@ -23,6 +26,7 @@ enum PropertyCommands {
 
     static func set(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1]
+        if name == Self.poolItself { throw .usage(name, "the pool's own properties are computed; it is made larger by volfs grow, and by -o autogrow=SIZE") }
         if let cut = name.firstIndex(of: "=") {
             throw .usage(name, "the name comes before it: volfs set \(arguments.operands[0]) NAME \(name[..<cut])=VALUE")
         }

@@ -136,7 +136,8 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
             // The kernel leaves it to us to make writes of a file opened with O_SYNC or O_DSYNC durable.
             let isSynchronous = (info?.pointee.flags ?? 0) & (O_SYNC | O_DSYNC) != 0
             try files.write(
-                try inode(number), at: UInt64(offset), UnsafeRawBufferPointer(start: bytes, count: count),
+                try inode(number), handle: info?.pointee.fh ?? 0, at: UInt64(offset),
+                UnsafeRawBufferPointer(start: bytes, count: count),
                 isSynchronous: isSynchronous)
             fuse_reply_write(request, count)
         }

@@ -7,14 +7,17 @@ public struct ExportDescription: Equatable, Sendable {
     /// Bytes, at the moment it was looked up.
     public var size: UInt64
     public var isReadOnly: Bool
+    /// Whether a trim gives anything back.
+    public var canTrim: Bool
     /// A power of two of at least 512: requests of its multiples need no read before a write.
     public var preferredBlockSize: UInt32
 
-    public init(name: String, text: String, size: UInt64, isReadOnly: Bool, preferredBlockSize: UInt32) {
+    public init(name: String, text: String, size: UInt64, isReadOnly: Bool, canTrim: Bool = true, preferredBlockSize: UInt32) {
         self.name = name
         self.text = text
         self.size = size
         self.isReadOnly = isReadOnly
+        self.canTrim = canTrim
         self.preferredBlockSize = preferredBlockSize
     }
 }

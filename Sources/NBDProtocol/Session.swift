@@ -17,7 +17,8 @@ public struct Session: Sendable {
 
     static func flags(of export: ExportDescription, _ style: ReplyStyle) -> TransmissionFlags {
         var flags: TransmissionFlags = [.hasFlags, .flush, .fua, .multiConnection, .cache]
-        if export.isReadOnly { flags.insert(.readOnly) } else { flags.formUnion([.trim, .writeZeroes, .fastZero]) }
+        if export.isReadOnly { flags.insert(.readOnly) } else { flags.formUnion([.writeZeroes, .fastZero]) }
+        if !export.isReadOnly && export.canTrim { flags.insert(.trim) }
         if style != .simple { flags.insert(.dontFragment) }
         return flags
     }

@@ -12,7 +12,7 @@ extension Allocator {
         let wanted = warm == 0 ? 0 : freed.wanted(now: now), warm = max(warm, wanted)
         if wanted > 0 && emptyCount <= warm { return [] }
         var found: [Int] = []
-        let limitOfLook = min(segmentFree.count, max(suspectedLimit, (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks))
+        let limitOfLook = min(segmentFree.count, max(suspectedLimit, touchedSegments))
         while punchCursor < limitOfLook {
             if found.count == limit { return found }
             let segment = punchCursor
@@ -68,7 +68,7 @@ extension Allocator {
     /// A segment for nodes that the host may have no storage for, the first that they would go to; with `onlyTouched` one that
     /// was in use before, for which it may have. Nobody else takes from it while there is anything else. Nil if there is none.
     mutating func beginBacking(onlyTouched: Bool) -> Int? {
-        let touched = (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks, half = geometry.segmentBlocks / 2
+        let touched = touchedSegments, half = geometry.segmentBlocks / 2
         let mayHaveHalf = mayHaveRoom[Purpose.node.rawValue]
         var rotor = streams[Purpose.node.rawValue].rotor
         defer { streams[Purpose.node.rawValue].rotor = rotor }

@@ -220,6 +220,12 @@ struct Allocator: ~Copyable {
     }
 
     /// Number of regions that have ever held a block.
+    var touchedSegments: Int { (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks }
+    /// Percent of the free blocks that lie in segments with something in them.
+    var fragmentation: Int {
+        let whole = min(freeCount, (emptyCount + segmentFree.count - touchedSegments) * geometry.segmentBlocks)
+        return freeCount == 0 ? 0 : (freeCount - whole) * 100 / freeCount
+    }
     var touchedRegions: Int { touchedLimit == 0 ? 0 : map.pagePosition(of: touchedLimit - 1).region + 1 }
 
     // MARK: Recovery
@@ -348,7 +354,7 @@ struct Allocator: ~Copyable {
         }
         let use: Use = purpose == .node ? .node : .data
         let half = geometry.segmentBlocks / 2
-        let warm = (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks
+        let warm = touchedSegments
         stream.cursor = 0
         freed.noteOpened()
         if let found = takeFreed() {

@@ -66,6 +66,8 @@ public struct PoolStatistics: Equatable, Sendable {
     /// Of those, how many wait because two or more clones still share them.
     public var waiting: Int
     public var cachedNodes: Int, dirtyBlocks: Int
+    /// Percent of the free blocks that lie in segments with something in them.
+    public var fragmentation: Int
     public var journalUsedFrames: Int, journalFrames: Int
     /// Why the pool accepts nothing any more; nil as long as it does.
     public var suspension: PoolError?

@@ -87,7 +87,7 @@ extension Pool {
                 volumes: state.volumeNames.keys.count { !ObjectName.isAside($0) }, snapshots: state.objects.count - state.volumeNames.count,
                 hidden: state.hidden.count,
                 waiting: state.hidden.count { (state.versions[$0]?.children.count ?? 0) > 1 },
-                cachedNodes: state.cache.count, dirtyBlocks: state.dirtyBlocks, journalUsedFrames: state.journal.usedFrames + state.journal.reserved,
+                cachedNodes: state.cache.count, dirtyBlocks: state.dirtyBlocks, fragmentation: state.space.fragmentation, journalUsedFrames: state.journal.usedFrames + state.journal.reserved,
                 journalFrames: state.journal.frames, suspension: state.suspension, isStoring: state.isStoring, isReadOnly: state.isReadOnly)
         }
     }

@@ -29,8 +29,15 @@ extension PoolState {
     var versionStamp: UsagePlan.Stamp { UsagePlan.Stamp(nextID: nextID, versions: versions.count, hidden: hidden.count) }
 
     func usagePlan(of version: Version) -> UsagePlan {
-        let affected = affected(byDeleting: version)
-        let now = survivors(of: affected, without: nil), then = survivors(of: affected, without: version.id)
+        UsagePlan(
+            version: version.id, generation: version.generation, parentGeneration: version.parentGeneration,
+            children: version.children.sorted(), departures: departures(deleting: [version.id: version]))
+    }
+
+    /// What the reaper frees if all of them are deleted, and not otherwise.
+    func departures(deleting doomed: [UInt64: Version]) -> [UsagePlan.Departure] {
+        let affected = affected(byDeleting: doomed)
+        let now = survivors(of: affected, without: [:]), then = survivors(of: affected, without: doomed)
         var departures: [UsagePlan.Departure] = []
         for other in affected {
             let before = now[other.id].flatMap { $0 }, after = then[other.id].flatMap { $0 }
@@ -38,15 +45,13 @@ extension PoolState {
             let keeper = before == other.id ? nil : before
             departures.append(.init(version: other.id, parentGeneration: other.parentGeneration, survivor: after, keeper: keeper))
         }
-        return UsagePlan(
-            version: version.id, generation: version.generation, parentGeneration: version.parentGeneration,
-            children: version.children.sorted(), departures: departures)
+        return departures
     }
 
-    /// The version, and the hidden ones that hang together with it, descendants first.
-    private func affected(byDeleting version: Version) -> [Version] {
-        var found = [version.id: version]
-        var queue = [version]
+    /// The doomed versions, and the hidden ones that hang together with them, descendants first.
+    private func affected(byDeleting doomed: [UInt64: Version]) -> [Version] {
+        var found = doomed
+        var queue = Array(doomed.values)
         while let next = queue.popLast() {
             for id in next.children.union([next.record.parent]) {
                 guard found[id] == nil, let relative = versions[id], relative.isHidden else { continue }
@@ -59,10 +64,10 @@ extension PoolState {
     }
 
     /// Who is left of each version once the reaper is through: itself, the one descendant that inherits from it, or nobody.
-    private func survivors(of affected: [Version], without deleted: UInt64?) -> [UInt64: UInt64?] {
+    private func survivors(of affected: [Version], without doomed: [UInt64: Version]) -> [UInt64: UInt64?] {
         var found: [UInt64: UInt64?] = [:]
         for version in affected {
-            if !version.isHidden && version.id != deleted {
+            if !version.isHidden && doomed[version.id] == nil {
                 found.updateValue(version.id, forKey: version.id)
                 continue
             }

@@ -8,6 +8,7 @@ extension VolumeFileSystem {
         switch inode {
         case .readme: return Self.readme
         case .metrics: return metricsText()
+        case .poolProperty(let index): return poolPropertyText(index) + "\n"
         case .property(let pair): return try propertyText(pair >> 8, pair & 255)
         case .poolSize: return "\(pool.deviceSize)\n"
         case .state: return stateName + "\n"
@@ -50,6 +51,8 @@ extension VolumeFileSystem {
           mv .ctl/trash/VOL NEW               a removed volume back, if the pool is mounted with -o trash=TIME
           mkdir .ctl/job/scrub                verify everything; also check, check-data; rmdir cancels
           cat .ctl/job/scrub/state  .ctl/job/scrub/report
+          cat .ctl/prop/free                  the pool's own: capacity, allocated, available, dirty, fragmentation, errors …
+          exec 3<>.ctl/unique; echo VOL VOL@SNAP >&3; cat <&3    what deleting all of them would free
           cat .ctl/stats  .ctl/errors         space; why the last operations were refused
           cat .ctl/events                     what happens from now on, a line of JSON each
           cat .ctl/vol/VOL/info  .ctl/vol/VOL/users

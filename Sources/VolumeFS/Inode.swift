@@ -19,6 +19,8 @@ public enum Inode: Hashable, Sendable {
     case propertyDirectory(UInt64), property(UInt64)
     /// `.ctl/size`: bytes the pool has; a larger number written to it makes it grow.
     case poolSize, metrics
+    /// `.ctl/prop`, and in it the property of the pool with that number; `.ctl/unique`.
+    case poolPropertyDirectory, poolProperty(UInt64), unique
     /// `.ctl/diff`, `.ctl/diff/VOL`, and `A..B` and `A..B.json` in it: two ids of 28 bits each.
     case diffs, diffDirectory(UInt64), diff(UInt64), diffJSON(UInt64)
     /// `.ctl/snap/VOL`.
@@ -34,6 +36,7 @@ public enum Inode: Hashable, Sendable {
         .root, .control, .readme, .state, .statistics, .statisticsJSON, .errors, .list, .volumeDirectories,
         .snapshotDirectories, .clones, .jobs, .groups, .diffs, .poolSize, .metrics, .events, .trash,
     ] + Jobs.Kind.allCases.flatMap { [.job($0), .jobState($0), .jobProgress($0), .jobReport($0), .jobReportJSON($0)] }
+        + [.poolPropertyDirectory, .unique]
 
     public var number: UInt64 {
         switch self {
@@ -59,6 +62,7 @@ public enum Inode: Hashable, Sendable {
         case .groupSnapshots(let group): group << 8 | 20
         case .groupMember(let id): id << 8 | 21
         case .diffJSON(let pair): pair << 8 | 22
+        case .poolProperty(let index): (index + 1) << 8 | 23
         // The fixed ones have numbers from 1, the root's; an object's id is never 0.
         default: UInt64((Self.fixed.firstIndex(of: self) ?? 0) + 1)
         }
@@ -95,6 +99,7 @@ public enum Inode: Hashable, Sendable {
         case 20: self = .groupSnapshots(id)
         case 21: self = .groupMember(id)
         case 22: self = .diffJSON(id)
+        case 23: self = .poolProperty(id - 1)
         default: return nil
         }
     }
@@ -102,7 +107,7 @@ public enum Inode: Hashable, Sendable {
     /// A control file that is written to.
     var takesWords: Bool {
         switch self {
-        case .volumeRollback, .poolSize, .property: true
+        case .volumeRollback, .poolSize, .property, .unique: true
         default: false
         }
     }
@@ -126,7 +131,7 @@ public enum Inode: Hashable, Sendable {
         switch self {
         case .root, .control, .volumeDirectories, .snapshotDirectories, .clones, .volumeDirectory, .snapshotDirectory,
             .snapshot, .jobs, .job, .groups, .group, .groupMembers, .groupSnapshots, .groupSnapshot, .trash,
-            .diffs, .diffDirectory, .propertyDirectory:
+            .diffs, .diffDirectory, .propertyDirectory, .poolPropertyDirectory:
             .directory
         case .clone, .volumeOrigin, .groupMember: .link
         default: .file

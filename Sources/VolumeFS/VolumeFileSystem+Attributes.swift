@@ -15,6 +15,7 @@ extension VolumeFileSystem {
             result.modified = times[inode]
             switch inode {
             case .poolSize: result.mode = 0o644
+            case .unique: result.mode = 0o666
             // Whose volumes may join, and who may make a snapshot of all, is decided by the volumes' owners.
             case .groupMembers(let group), .groupSnapshots(let group):
                 try refuseUnlessGroup(group)

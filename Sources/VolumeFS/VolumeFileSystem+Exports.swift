@@ -5,12 +5,18 @@ internal import Synchronization
 /// Volumes and snapshots for a front end that has no files. It says `enter` and `leave`, which keeps them from being deleted or
 /// cut meanwhile.
 extension VolumeFileSystem {
-    /// Volumes, each with its snapshots behind it unless the mount hides those.
+    /// Volumes, each with its snapshots behind it unless the mount hides those. Not those whose property `nbd` is off.
     package func exports() -> [ObjectInfo] {
-        pool.volumes().flatMap { volume in
+        pool.volumes().filter { isExported($0.id) }.flatMap { volume in
             options.showsSnapshots && volume.snapshotCount > 0 ? [volume] + pool.snapshots(of: volume.id) : [volume]
         }
     }
+
+    /// What a volume's property `nbd` says of it and its snapshots.
+    package func isExported(_ volume: UInt64) -> Bool { (try? limits(of: volume).isExported) ?? true }
+
+    /// What a volume's property `discard` says.
+    package func freesOnDiscard(_ volume: UInt64) -> Bool { (try? limits(of: volume).freesOnDiscard) ?? true }
 
     /// Whether an object can be written to.
     package func isWritable(_ info: ObjectInfo) -> Bool {
@@ -22,8 +28,7 @@ extension VolumeFileSystem {
         defer { requests.noteActivity() }
         let limits = try limits(of: id)
         if limits.isReadOnly { throw .refused(.volumeIsReadOnly) }
-        try pool.discard(id, at: offset, count: count)
-        if limits.unreservesOnDiscard { try pool.unreserve(id, at: offset, count: count) }
+        try discard(id, limits, at: offset, count: count)
     }
 
     /// Makes a range within a volume zero; with `keepsSpace` it is reserved, as fallocate(2) does it, so that no later write to it

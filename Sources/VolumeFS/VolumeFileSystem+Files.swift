@@ -29,6 +29,7 @@ extension VolumeFileSystem {
 
     private func openText(_ inode: Inode, _ request: OpenRequest) throws(PoolError) -> OpenFile {
         if inode == .events { return try openEvents(request) }
+        if inode == .unique { return try openQuestion() }
         if case .property(let pair) = inode, request.writes, Settable(rawValue: Self.propertyName(pair & 255)) == nil {
             throw .refused(.computedProperty)
         }
@@ -64,6 +65,8 @@ extension VolumeFileSystem {
         open.withLock { table in
             if table.diffs.removeValue(forKey: handle) != nil {
                 table.textBytes -= DiffText.memory
+            } else if table.questions.removeValue(forKey: handle) != nil {
+                table.textBytes -= SpaceQuestion.limit
             } else {
                 guard let text = table.texts.removeValue(forKey: handle) else { return }
                 table.textBytes -= text.count
@@ -97,6 +100,7 @@ extension VolumeFileSystem {
     public func read(
         _ inode: Inode, handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) -> Int {
+        if inode == .unique { return try answer(handle, into: bytes) }
         guard case .file(let id) = inode else { return try readText(handle, at: offset, into: bytes) }
         return try pool.readAvailable(id, at: offset, into: bytes)
     }
@@ -113,8 +117,9 @@ extension VolumeFileSystem {
 
     /// Writes all of `bytes`; a write beyond the end makes the volume larger. With `isSynchronous` it is durable on return.
     public func write(
-        _ inode: Inode, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, isSynchronous: Bool = false
+        _ inode: Inode, handle: UInt64 = 0, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, isSynchronous: Bool = false
     ) throws(PoolError) {
+        if inode == .unique { return try ask(handle, bytes) }
         if inode.takesWords {
             if bytes.count > 4096 { throw .refused(.valueTooLarge(limit: 3072)) }
             guard let text = String(validating: bytes, as: UTF8.self) else { throw .invalid(.value) }
@@ -158,8 +163,29 @@ extension VolumeFileSystem {
             if try limits(of: id).isFixed { throw .refused(.fixed(size: size)) }
             try pool.resize(id, to: overflow ? .max : end, onlyLarger: true)
         }
+        try discard(id, try limits(of: id), at: offset, count: count)
+    }
+
+    /// As the volume's properties have it: with the space given back, or kept for the volume as far as there is enough, and what was
+    /// reserved before still so or not.
+    func discard(_ id: UInt64, _ limits: Limits, at offset: UInt64, count: UInt64) throws(PoolError) {
+        if !limits.freesOnDiscard { try reserveMapped(id, at: offset, count: count) }
         try pool.discard(id, at: offset, count: count)
-        if try limits(of: id).unreservesOnDiscard { try pool.unreserve(id, at: offset, count: count) }
+        if limits.unreservesOnDiscard { try pool.unreserve(id, at: offset, count: count) }
+    }
+
+    /// Reserves what is mapped in a range. A discard is never refused for want of space, so this ends where there is no more.
+    private func reserveMapped(_ id: UInt64, at offset: UInt64, count: UInt64) throws(PoolError) {
+        let (sum, overflow) = offset.addingReportingOverflow(count)
+        let end = min(overflow ? .max : sum, try pool.size(id).bytes)
+        var at = offset
+        do throws(PoolError) {
+            while at < end, let extent = try pool.extent(id, at: at, upTo: end) {
+                let next = min(extent.end, end)
+                if extent.isData { try pool.reserve(id, at: at, count: next - at) }
+                at = next
+            }
+        } catch .outOfSpace {}
     }
 
     /// Reserves a range, unless the mount is told to reserve nothing, and makes the volume as large as that.

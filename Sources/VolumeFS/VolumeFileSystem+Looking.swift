@@ -35,6 +35,9 @@ extension VolumeFileSystem {
         case .propertyDirectory(let id):
             guard try propertyNames(id).contains(name), let index = Self.propertyIndex(name) else { throw .notFound }
             return .property(id << 8 | index)
+        case .poolPropertyDirectory:
+            guard let index = Self.poolProperties.firstIndex(of: name) else { throw .notFound }
+            return .poolProperty(UInt64(index))
         case .diffDirectory(let id): return try diff(name, of: id)
         case .groups, .groupMembers, .groupSnapshots: return try lookupInGroup(parent, name)
         default:
@@ -54,6 +57,8 @@ extension VolumeFileSystem {
         switch directory {
         case .propertyDirectory(let id):
             return try propertyNames(id).map { DirectoryEntry(name: $0, inode: .property(id << 8 | (Self.propertyIndex($0) ?? 0))) }
+        case .poolPropertyDirectory:
+            return Self.poolProperties.enumerated().map { DirectoryEntry(name: $0.element, inode: .poolProperty(UInt64($0.offset))) }
         case .diffs: return pool.volumes().map { DirectoryEntry(name: $0.name, inode: .diffDirectory($0.id)) }
         // Any two can be compared: they are looked up, not listed.
         case .diffDirectory(let id):
@@ -92,7 +97,7 @@ extension VolumeFileSystem {
         .init(name: "errors", inode: .errors), .init(name: "list", inode: .list),
         .init(name: "vol", inode: .volumeDirectories), .init(name: "snap", inode: .snapshotDirectories),
         .init(name: "clone", inode: .clones), .init(name: "diff", inode: .diffs), .init(name: "size", inode: .poolSize),
-        .init(name: "metrics", inode: .metrics),
+        .init(name: "prop", inode: .poolPropertyDirectory), .init(name: "unique", inode: .unique), .init(name: "metrics", inode: .metrics),
         .init(name: "group", inode: .groups), .init(name: "job", inode: .jobs), .init(name: "trash", inode: .trash),
     ]
 
@@ -188,6 +193,7 @@ extension VolumeFileSystem {
             let isSnapshot = (try? pool.info(id))?.isSnapshot == true
             return path(of: isSnapshot ? .snapshot(id) : .volumeDirectory(id)) + "/prop"
         case .property(let pair): return "\(path(of: .propertyDirectory(pair >> 8)))/\(Self.propertyName(pair & 255))"
+        case .poolProperty(let index): return ".ctl/prop/" + (index < UInt64(Self.poolProperties.count) ? Self.poolProperties[Int(index)] : "?")
         case .diffDirectory(let id): return ".ctl/diff/\(name(id))"
         case .diff(let pair), .diffJSON(let pair): return ".ctl/diff/#\(pair >> 28)..#\(pair & (1 << 28 - 1))"
         case .group(let group): return ".ctl/group/\(groupName(group))"

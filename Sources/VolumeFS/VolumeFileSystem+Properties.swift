@@ -11,6 +11,7 @@ extension VolumeFileSystem {
     enum Settable: String, CaseIterable {
         case comment, fixed, shrink, snapshotLimit = "snapshot_limit", quota, hold, readonly, group, reservation
         case unreserveOnDiscard = "unreserve-on-discard"
+        case discard, nbd
 
         static let prefix = "user.volfs."
 
@@ -18,7 +19,7 @@ extension VolumeFileSystem {
             switch self {
             case .comment: true
             case .hold: isSnapshot
-            case .fixed, .shrink, .readonly, .unreserveOnDiscard: !isSnapshot && ["on", "off"].contains(text)
+            case .fixed, .shrink, .readonly, .unreserveOnDiscard, .discard, .nbd: !isSnapshot && ["on", "off"].contains(text)
             case .snapshotLimit, .quota, .reservation: !isSnapshot && UInt64(text) != nil
             case .group: !isSnapshot && VolumeFileSystem.parseGroups(text) != nil
             }
@@ -29,7 +30,7 @@ extension VolumeFileSystem {
             switch Settable(rawValue: name) {
             case .comment?: "comment takes any text, in UTF-8"
             case .hold?: "hold takes any text, of a snapshot only; an empty line releases it"
-            case .fixed?, .shrink?, .readonly?, .unreserveOnDiscard?: "\(name) is on or off, of a volume only"
+            case .fixed?, .shrink?, .readonly?, .unreserveOnDiscard?, .discard?, .nbd?: "\(name) is on or off, of a volume only"
             case .snapshotLimit?: "\(name) is a number, of a volume only; an empty line removes the limit"
             case .quota?: "quota is a number of bytes, of a volume only; an empty line removes it"
             case .reservation?: "reservation is a number of bytes from the volume's start, of a volume only; 0 or an empty line releases it"
@@ -56,6 +57,9 @@ extension VolumeFileSystem {
 
     /// Throws `.noProperty`.
     public func attribute(_ inode: Inode, _ name: String) throws(PoolError) -> [UInt8] {
+        if inode == .root, name.hasPrefix(Settable.prefix), let index = Self.poolProperties.firstIndex(of: String(name.dropFirst(Settable.prefix.count))) {
+            return Array(poolPropertyText(UInt64(index)).utf8)
+        }
         guard case .file(let id) = inode else { throw .noProperty }
         if name.hasPrefix(Settable.prefix), let text = try computedValue(String(name.dropFirst(Settable.prefix.count)), id) {
             return Array(text.utf8)
@@ -202,6 +206,8 @@ extension VolumeFileSystem {
         var quota = UInt64.max
         var isHeld = false
         var unreservesOnDiscard = false
+        var freesOnDiscard = true
+        var isExported = true
         var groups: [String] = []
     }
 
@@ -231,6 +237,8 @@ extension VolumeFileSystem {
         found.snapshots = text(.snapshotLimit).flatMap { UInt64($0) } ?? .max
         found.quota = text(.quota).flatMap { UInt64($0) } ?? .max
         found.unreservesOnDiscard = text(.unreserveOnDiscard) == "on"
+        found.freesOnDiscard = text(.discard) != "off"
+        found.isExported = text(.nbd) != "off"
         found.isHeld = text(.hold)?.isEmpty == false
         found.groups = text(.group).flatMap { Self.parseGroups($0) } ?? []
         let result = found

@@ -94,6 +94,7 @@ public final class VolumeFileSystem: Sendable {
         var texts: [UInt64: [UInt8]] = [:]
         /// Open differences.
         var diffs: [UInt64: DiffText] = [:]
+        var questions: [UInt64: SpaceQuestion] = [:]
         /// All of those, in bytes; and handles of either kind.
         var textBytes = 0
         var handles = 0

@@ -38,9 +38,45 @@ extension IntegrationTests {
             echo 2000000 > $P1/quota; fails 1 dd if=/dev/urandom of="$M/v" bs=1M seek=1 count=2 conv=notrunc; says 'No space'
             dd if=/dev/urandom of="$M/v" bs=1M count=1 conv=notrunc status=none; echo > $P1/quota
             dd if=/dev/urandom of="$M/v" bs=1M seek=1 count=2 conv=notrunc status=none
-            same "$(ls $P1 | tr '\n' ' ')" "$(echo comment created fixed generation group guid open quota readonly referenced reservation reserved shrink size snapshot_limit snapshots unique unreserve-on-discard used written '')"
+            same "$(ls $P1 | tr '\n' ' ')" "$(echo comment created discard fixed generation group guid nbd open quota readonly referenced reservation reserved shrink size snapshot_limit snapshots unique unreserve-on-discard used written '')"
             unmount_pool; clean; "$V" dump "$P" > d; "$V" restore "$P" d --force; mount_pool; same "$(x get "$M/c" user.note)" hello
             unmount_pool; clean
+            """)
+    }
+
+    /// What several deletions free together, asked before, is what the pool has more after them: mounted and not.
+    @Test func whatSeveralDeletionsFree() throws {
+        try scenario(
+            """
+            pool 512M; head -c 8M /dev/urandom > "$M/v"; for s in a b c; do mkdir "$M/.ctl/snap/v/$s"; head -c 4M /dev/urandom | dd of="$M/v" bs=1M conv=notrunc status=none; done
+            # a and b alone free only what one of them has: 4 MiB of the first writes are in b and c too, but for the first four.
+            exec 3<>"$M/.ctl/unique"; echo "v@a v@b" >&3; asked=$(cat <&3); printf 'v@a\nv@b' >&3; same "$(cat <&3)" "$asked" 'asked again'; exec 3>&-
+            exec 3<>"$M/.ctl/unique"; echo "v@a v@none" >&3; fails 1 cat <&3; says 'No such file'; exec 3>&-; same "$(cat "$M/.ctl/unique")" ''
+            alone=$(($(cat "$M/.ctl/snap/v/a/prop/unique") + $(cat "$M/.ctl/snap/v/b/prop/unique"))); [ $asked -ge $((8 << 20)) ] && [ $asked -ge $alone ] || fail "$asked, alone $alone"
+            "$V" destroy "$P" v@a v@b -n > out; grep -q 'together frees 8' out || fail "$(cat out)"; same "$("$V" destroy "$P" v@a v@b -n --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["frees"])')" $asked
+            before=$(cat "$M/.ctl/prop/allocated"); same "$before" "$("$V" get "$P" . allocated)"; same "$before" "$(python3 -c 'import os,sys; print(os.getxattr(sys.argv[1], "user.volfs.allocated").decode())' "$M")"
+            unmount_pool; same "$("$V" destroy "$P" v@a v@b -n --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["frees"])')" $asked 'not mounted'
+            before=$("$V" get "$P" . allocated); "$V" destroy "$P" v@a v@b -y; mount_pool; "$V" wait "$P"; after=$(cat "$M/.ctl/prop/allocated")
+            # Blocks of the catalog come and go besides.
+            [ $((before - after - asked)) -lt 100000 ] && [ $((asked - before + after)) -lt 100000 ] || fail "$before - $after, asked $asked"
+            ls "$M/.ctl/prop" | tr '\n' ' ' | grep -qx 'allocated autogrow available block_size capacity dirty errors fragmentation free guid ' || fail "$(ls "$M/.ctl/prop")"
+            fails 1 bash -c "echo 5 > '$M/.ctl/prop/free'"; says 'not permitted'; fails 2 "$V" set "$P" . free=5; says computed
+            unmount_pool; clean
+            """)
+    }
+
+    /// With the property discard off what is punched reads as zero and stays the volume's; with nbd off no client finds it.
+    @Test func discardAndExportCanBeTurnedOff() throws {
+        try scenario(
+            """
+            pool 512M; head -c 64M /dev/urandom > "$M/v"; mkdir "$M/.ctl/snap/v/s"; rmdir "$M/.ctl/snap/v/s"; echo off > "$M/.ctl/vol/v/prop/discard"
+            fallocate -p -o 1M -l 32M "$M/v"; same "$(cat "$M/.ctl/vol/v/prop/reserved")" $((32 << 20)); cmp -n $((32 << 20)) -i $((1 << 20)):0 "$M/v" /dev/zero
+            fallocate -p -o 63M -l 32M "$M/v"; same "$(cat "$M/.ctl/vol/v/prop/reserved")" $((33 << 20)) 'only what was mapped'
+            unmount_pool; mount_pool -o nbd=unix:$T/s
+            U="nbd+unix:///v?socket=$T/s"; nbdinfo --can trim "$U" && fail 'offers a trim'; nbdinfo --can zero "$U"; nbdinfo --list "nbd+unix:///?socket=$T/s" | grep -q 'export="v"'
+            echo on > "$M/.ctl/vol/v/prop/discard"; nbdinfo --can trim "$U"
+            echo off > "$M/.ctl/vol/v/prop/nbd"; fails 1 qemu-img info "$U"; says 'the property nbd of v is off'; nbdinfo --list "nbd+unix:///?socket=$T/s" 2>&1 | grep -q 'export="v"' && fail 'listed'
+            echo > "$M/.ctl/vol/v/prop/nbd"; nbdinfo "$U" > /dev/null; unmount_pool; clean
             """)
     }
 
@@ -67,6 +103,7 @@ extension IntegrationTests {
             assert values['volfs_pool_state{state="ready"}'] == 1 and values["volfs_snapshots"] == 1 and values["volfs_written_bytes_total"] >= 1 << 20, values
             assert values['volfs_volume_size_bytes{volume="v"}'] == 1 << 20 and values['volfs_volume_referenced_bytes{volume="v"}'] == 1 << 20 and values['volfs_volume_open{volume="v"}'] == 0, values
             assert any(name.startswith("volfs_build_info{version=") for name in values) and values['volfs_errors_total{errno="2"}'] > 0, values
+            assert values['volfs_volume_written_bytes_total{volume="v"}'] == 1 << 20 and values['volfs_volume_writes_total{volume="v"}'] > 0 and values['volfs_volume_reads_total{volume="v"}'] == 0, values
             writes = [values[name] for name in values if name.startswith('volfs_request_seconds_bucket{op="write"')]
             assert writes == sorted(writes) and writes[-1] == values['volfs_request_seconds_count{op="write"}'] > 0 and values['volfs_request_seconds_sum{op="write"}'] > 0, writes
             END

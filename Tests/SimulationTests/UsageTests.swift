@@ -27,7 +27,8 @@ import Testing
                     compared += try compare(pool)
                     let objects = objects(pool).filter { $0.isSnapshot || $0.snapshotCount == 0 }
                     guard let object = objects.randomElement(using: &random) else { return }
-                    try compareWithDeleting(object, pool, SimulatedDisk(image: disk.image), seed)
+                    try compareWithDeleting([object], pool, SimulatedDisk(image: disk.image), seed)
+                    try compareWithDeleting(several(pool, &random), pool, SimulatedDisk(image: disk.image), seed)
                     deleted += 1
                 }
             } catch {
@@ -64,16 +65,23 @@ import Testing
         return objects(pool).count
     }
 
+    /// Some of the objects, and the snapshots of a volume among them, snapshots first.
+    private func several(_ pool: Pool, _ random: inout SeededRandom) -> [ObjectInfo] {
+        let all = objects(pool), chosen = Set((0..<3).compactMap { _ in all.randomElement(using: &random)?.id })
+        let doomed = all.filter { chosen.contains($0.id) || chosen.contains($0.volume) }
+        return doomed.filter(\.isSnapshot) + doomed.filter { !$0.isSnapshot }
+    }
+
     /// On a copy of the disk. Blocks of catalog, properties and the table of shared blocks are nobody's.
-    private func compareWithDeleting(_ object: ObjectInfo, _ pool: Pool, _ disk: SimulatedDisk, _ seed: UInt64) throws {
-        let unique = try pool.usage(of: object.id).unique
+    private func compareWithDeleting(_ objects: [ObjectInfo], _ pool: Pool, _ disk: SimulatedDisk, _ seed: UInt64) throws {
+        let unique = objects.count == 1 ? try pool.usage(of: objects[0].id).unique : try pool.freed(byDeleting: objects.map(\.id))
         let copy = try Pool.openTiny(disk, seed: seed)
         let before = try mapped(copy)
-        try copy.delete(object.id)
+        for object in objects { try copy.delete(object.id) }
         try copy.finishReaping()
         try copy.close()
         let freed = try before - mapped(copy)
-        if freed != unique { throw Wrong(text: "deleting \(object.fullName) frees \(freed), \(unique) was promised") }
+        if freed != unique { throw Wrong(text: "deleting \(objects.map(\.fullName)) frees \(freed), \(unique) was promised") }
     }
 
     private func mapped(_ pool: Pool) throws -> UInt64 {
