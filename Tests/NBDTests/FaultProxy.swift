@@ -102,30 +102,43 @@ final class FaultProxy: Sendable {
 
     private func pump(_ from: Int32, _ to: Int32, isForClient: Bool) {
         var buffer = [UInt8](repeating: 0, count: 65_536)
-        loop: while true {
+        var isOver = false
+        while true {
             let count = recv(from, &buffer, buffer.count, 0)
             guard count > 0 else { break }
-            if state.withLock({ $0.isSilent }) { continue }
-            var allowed = count, isLast = false
-            if isForClient {
-                state.withLock { state in
-                    if let rest = state.rest {
-                        allowed = min(count, rest)
-                        isLast = rest <= count
-                        state.rest = isLast ? nil : rest - count
-                    }
-                    state.passed += allowed
-                }
-            }
-            var done = 0
-            while done < allowed {
-                let sent = buffer[done..<allowed].withUnsafeBytes { send(to, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-                guard sent > 0 else { break loop }
-                done += sent
-            }
-            if isLast { break }
+            if isOver || state.withLock({ $0.isSilent }) { continue }
+            let (allowed, isLast) = isForClient ? allow(count) : (count, false)
+            isOver = !pass(buffer[..<allowed], to) || isLast
+            // As when a connection breaks: the server finds its end, does what it had received, and only then does the client hear of it.
+            // Told at once it would send everything again while the server is still at it, and nobody could say which came last.
+            if isOver && isForClient { shutdown(from, Int32(SHUT_WR)) }
+        }
+        guard isForClient else {
+            shutdown(to, Int32(SHUT_WR))
+            return
         }
         shutdown(from, Int32(SHUT_RDWR))
         shutdown(to, Int32(SHUT_RDWR))
+    }
+
+    /// How much of `count` bytes for the client go through, and whether they are the last.
+    private func allow(_ count: Int) -> (Int, isLast: Bool) {
+        state.withLock { state in
+            let allowed = min(count, state.rest ?? count)
+            let isLast = state.rest.map { $0 <= count } ?? false
+            state.rest = isLast ? nil : state.rest.map { $0 - count }
+            state.passed += allowed
+            return (allowed, isLast)
+        }
+    }
+
+    private func pass(_ bytes: ArraySlice<UInt8>, _ to: Int32) -> Bool {
+        var rest = bytes
+        while !rest.isEmpty {
+            let sent = rest.withUnsafeBytes { send(to, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            guard sent > 0 else { return false }
+            rest = rest.dropFirst(sent)
+        }
+        return true
     }
 }

@@ -86,6 +86,9 @@ final class ForeignServer {
         }
     }
 
+    /// It has not ended by itself.
+    var isAlive: Bool { daemon.map { kill($0, 0) == 0 } ?? process.isRunning }
+
     private static func run(_ words: [String]) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")

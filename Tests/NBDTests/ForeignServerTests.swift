@@ -12,7 +12,7 @@ import Testing
     }
 
     /// Connections that break in the middle of what the server says, again and again, under sixteen threads.
-    @Test(arguments: [ForeignServer.Kind.qemuRaw, .qemuQcow2, .nbdServer]) func brokenConnections(kind: ForeignServer.Kind) throws {
+    @Test(arguments: [ForeignServer.Kind.nbdkit, .qemuRaw, .qemuQcow2, .nbdServer]) func brokenConnections(kind: ForeignServer.Kind) throws {
         guard let server = try ForeignServer.start(kind) else { return }
         let proxy = try FaultProxy(to: server.path)
         let client = try NBDClient(connecting: ClientFixture.location(proxy.path), mode: .readWrite)
@@ -22,5 +22,6 @@ import Testing
             try DeviceConformance.readsWhatOtherThreadsWrote.check(client)
         }
         #expect(proxy.connections > 2)
+        #expect(server.isAlive)
     }
 }
