@@ -15,11 +15,18 @@ struct Journal: ~Copyable {
     /// Records up to it survive loss of power.
     private(set) var durableLSN: UInt64
     var durableEpoch: UInt64
-    private var current: [UInt8]
+    /// The frame being filled: its block, whose records begin behind the header, and how long they are.
+    private var current: AlignedBufferBox
+    private var currentLength = 0
     private var currentSequence: UInt64
     private var currentFirstLSN: UInt64
     private var currentCount = 0
-    private var sealed: [(sequence: UInt64, lastLSN: UInt64, bytes: [UInt8])] = []
+    /// Length of the record that was appended last, in bytes.
+    private(set) var lastRecordSize = 0
+    private var sealed: [SealedFrame] = []
+    /// Blocks of frames that are written, to be filled again.
+    private var spare: [AlignedBufferBox] = []
+    private static let mostSpare = 16
     /// Frames promised to requests that have not appended yet.
     private(set) var reserved = 0
 
@@ -37,8 +44,22 @@ struct Journal: ~Copyable {
         self.durableEpoch = durableEpoch
         currentSequence = tail
         currentFirstLSN = nextLSN
-        current = [UInt8](repeating: 0, count: JournalFrame.headerSize)
-        current.reserveCapacity(blockSize)
+        current = AlignedBufferBox(count: blockSize)
+    }
+
+    /// A frame that gets no more records. Its block is complete but for the header.
+    struct SealedFrame: Sendable {
+        var header: JournalFrame
+        var lastLSN: UInt64
+        var block: AlignedBufferBox
+    }
+
+    /// What has to be written for the records up to an LSN to be out: `sealed` first, oldest first, then the frame that is not
+    /// sealed, if it has records that are not out.
+    struct Unwritten: Sendable {
+        var sealed: [SealedFrame]
+        var current: JournalFrame?
+        var upTo: UInt64
     }
 
     var payloadSize: Int { blockSize - JournalFrame.headerSize }
@@ -55,23 +76,36 @@ struct Journal: ~Copyable {
     mutating func reserve(_ count: Int) { reserved += count }
     mutating func endReservation(_ count: Int) { reserved -= count }
 
-    /// Appends one encoded record and returns its LSN. The caller has reserved room.
-    mutating func append(_ record: [UInt8]) -> UInt64 {
-        precondition(record.count <= payloadSize, "a record fits into one frame")
-        if current.count + record.count > blockSize { seal() }
+    /// Appends one record, which `encode` writes, perhaps twice, and returns its LSN. The caller has reserved room.
+    mutating func append(_ encode: (inout RecordWriter) -> Void) -> UInt64 {
+        if !fill(encode) {
+            seal()
+            let fits = fill(encode)
+            precondition(fits, "a record fits into one frame")
+        }
         precondition(usedFrames <= frames, "the journal ring is full: its room was not reserved")
-        current += record
         currentCount += 1
         defer { nextLSN += 1 }
         return nextLSN
     }
 
+    /// Puts a record behind those of the frame. False if there is no room for it.
+    private mutating func fill(_ encode: (inout RecordWriter) -> Void) -> Bool {
+        var writer = RecordWriter(current.buffer.bytes.part(JournalFrame.headerSize + currentLength..<blockSize))
+        encode(&writer)
+        guard let length = writer.finish() else { return false }
+        currentLength += length
+        lastRecordSize = length
+        return true
+    }
+
     /// As a broken rule R2 would: exchanges the last two records of the frame.
     mutating func swapLastRecords(_ last: Int, _ previous: Int) {
-        guard currentCount >= 2 else { return }
-        let end = current.count, middle = end - last, start = middle - previous
-        guard start >= JournalFrame.headerSize else { return }
-        current = Array(current[..<start]) + current[middle..<end] + current[start..<middle]
+        guard currentCount >= 2, last + previous <= currentLength else { return }
+        let end = JournalFrame.headerSize + currentLength
+        let both = current.buffer.bytes.part(end - last - previous..<end)
+        let bytes = Array(both)
+        both.copyBytes(from: bytes[previous...] + bytes[..<previous])
     }
 
     /// Ends the frame being filled, so that what is in it is never rewritten. Returns the last LSN in it or before.
@@ -79,28 +113,44 @@ struct Journal: ~Copyable {
     mutating func seal() -> UInt64 {
         if currentCount > 0 {
             // Written with all its records already: then it must not be written again (rule R3).
-            if writtenLSN < nextLSN - 1 { sealed.append((currentSequence, nextLSN - 1, finished())) }
+            if writtenLSN < nextLSN - 1 {
+                current.buffer.bytes.part(JournalFrame.headerSize + currentLength..<blockSize).clear()
+                sealed.append(SealedFrame(header: header, lastLSN: nextLSN - 1, block: current))
+                current = spare.popLast() ?? AlignedBufferBox(count: blockSize)
+            }
             currentSequence += 1
             currentFirstLSN = nextLSN
             currentCount = 0
-            current.removeAll(keepingCapacity: true)
-            current.append(contentsOf: repeatElement(0, count: JournalFrame.headerSize))
+            currentLength = 0
         }
         return nextLSN - 1
     }
 
-    /// The frames that still have to be written for `lastLSN` to be out, oldest first, and that LSN.
-    mutating func unwritten() -> (frames: [(sequence: UInt64, bytes: [UInt8])], upTo: UInt64) {
-        var result = sealed.map { (sequence: $0.sequence, bytes: $0.bytes) }
-        sealed.removeAll(keepingCapacity: true)
-        if currentCount > 0 && writtenLSN < lastLSN { result.append((currentSequence, finished())) }
-        return (result, lastLSN)
+    /// What still has to be written for `lastLSN` to be out. The frame being filled is copied into `block`, as it goes on being
+    /// filled. The sealed frames are the caller's until it says that they are written.
+    mutating func takeUnwritten(copyingCurrentTo block: UnsafeMutableRawBufferPointer) -> Unwritten {
+        var result = Unwritten(sealed: [], upTo: lastLSN)
+        swap(&result.sealed, &sealed)
+        if currentCount > 0 && writtenLSN < lastLSN {
+            let end = JournalFrame.headerSize + currentLength
+            block.copyMemory(from: UnsafeRawBufferPointer(current.buffer.bytes.part(0..<end)))
+            block.part(end..<blockSize).clear()
+            result.current = header
+        }
+        return result
     }
 
     /// Frames that were sealed while their last records were being written are not written a second time (rule R3).
-    mutating func didWrite(upTo lsn: UInt64) {
-        writtenLSN = max(writtenLSN, lsn)
-        sealed.removeAll { $0.lastLSN <= lsn }
+    mutating func didWrite(_ written: Unwritten) {
+        writtenLSN = max(writtenLSN, written.upTo)
+        for frame in written.sealed { reuse(frame.block) }
+        if sealed.isEmpty { return }
+        for frame in sealed where frame.lastLSN <= written.upTo { reuse(frame.block) }
+        sealed.removeAll { $0.lastLSN <= written.upTo }
+    }
+
+    private mutating func reuse(_ block: AlignedBufferBox) {
+        if spare.count < Self.mostSpare { spare.append(block) }
     }
 
     mutating func didFlush(upTo lsn: UInt64) { durableLSN = max(durableLSN, lsn) }
@@ -114,13 +164,9 @@ struct Journal: ~Copyable {
     /// Called when a checkpoint that covers everything before `sequence` is durable.
     mutating func moveTail(to sequence: UInt64) { tail = sequence }
 
-    private func finished() -> [UInt8] {
-        var block = current
-        block.append(contentsOf: repeatElement(0, count: blockSize - block.count))
-        let header = JournalFrame(
+    private var header: JournalFrame {
+        JournalFrame(
             incarnation: incarnation, sequence: currentSequence, firstLSN: currentFirstLSN, durableLSN: durableLSN,
-            durableEpoch: durableEpoch, count: currentCount, length: current.count - JournalFrame.headerSize)
-        block.withUnsafeMutableBytes { header.seal($0, pool: pool) }
-        return block
+            durableEpoch: durableEpoch, count: currentCount, length: currentLength)
     }
 }

@@ -7,30 +7,24 @@ extension Pool {
     /// thread writes for all that wait.
     func writeJournal(upTo lsn: UInt64) throws(PoolError) {
         try journalLock.withLock { page throws(PoolError) in
-            let work = try state.withLock { state throws(PoolError) -> JournalWork? in
+            let block = page.bytes
+            let work = try state.withLock { state throws(PoolError) -> Journal.Unwritten? in
                 if state.journal.writtenLSN >= lsn { return nil }
                 if state.isSuspended { throw .suspended }
-                let (frames, upTo) = state.journal.unwritten()
-                return JournalWork(frames: frames, upTo: upTo)
+                return state.journal.takeUnwritten(copyingCurrentTo: block)
             }
             guard let work else { return }
-            for frame in work.frames { try orSuspend { () throws(PoolError) in try write(frame, from: page.bytes) } }
-            state.withLock { $0.journal.didWrite(upTo: work.upTo) }
+            for frame in work.sealed { try write(frame.header, in: frame.block.buffer.bytes) }
+            if let header = work.current { try write(header, in: block) }
+            state.withLock { $0.journal.didWrite(work) }
         }
     }
 
-    private struct JournalWork: Sendable {
-        var frames: [(sequence: UInt64, bytes: [UInt8])]
-        var upTo: UInt64
-    }
-
-    private func write(
-        _ frame: (sequence: UInt64, bytes: [UInt8]), from page: UnsafeMutableRawBufferPointer
-    ) throws(PoolError) {
-        let slot = frame.sequence % UInt64(geometry.journalFrames)
-        let offset = geometry.journalOffset + slot * UInt64(geometry.blockSize)
-        page.copyBytes(from: frame.bytes)
-        try device.write(UnsafeRawBufferPointer(page), at: offset)
+    /// Completes a frame's block and writes it to its place.
+    private func write(_ header: JournalFrame, in block: UnsafeMutableRawBufferPointer) throws(PoolError) {
+        header.seal(block, pool: poolID)
+        let offset = geometry.journalOffset + header.sequence % UInt64(geometry.journalFrames) * UInt64(geometry.blockSize)
+        try orSuspend { () throws(PoolError) in try device.write(UnsafeRawBufferPointer(block), at: offset) }
     }
 
     /// Returns when everything written to `object` before the call is durable; everything else that was written then is

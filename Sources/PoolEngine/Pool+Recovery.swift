@@ -165,7 +165,7 @@ extension Pool {
                 }
                 for run in runs { try state.space.claim(run) }
                 state.raiseLevel(version, toCover: end)
-                state.applyWrite(version, first: first, runs: runs, checksums: checksums)
+                state.applyWrite(version, first: first, runs: runs[...], checksums: checksums[...])
                 return true
             }
         case .share(let id, let generation, let first, let runs, let checksums):

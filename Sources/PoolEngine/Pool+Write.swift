@@ -10,7 +10,7 @@ extension Pool {
     ) throws(PoolError) {
         guard bytes.count > 0 else { return }
         var request = try WriteRequest(object: object, offset: offset, bytes: bytes, isGrowing: growing, geometry: geometry)
-        if breaks(.spaceFirst), request.groups.count > 1 { return try writeGroupByGroup(request) }
+        if breaks(.spaceFirst), request.groupCount > 1 { return try writeGroupByGroup(request) }
         do throws(PoolError) {
             try admitAndPerform(&request)
         } catch {
@@ -35,7 +35,9 @@ extension Pool {
 
     /// As a broken rule R12 would: a full pool may refuse the second half of what it has begun.
     private func writeGroupByGroup(_ request: WriteRequest) throws(PoolError) {
-        for group in request.groups {
+        var block = request.firstBlock
+        while let group = request.group(from: block) {
+            block = group.upperBound
             let from = max(request.offset, group.lowerBound * UInt64(geometry.blockSize))
             let to = min(request.end, group.upperBound * UInt64(geometry.blockSize))
             let part = request.bytes.part(Int(from - request.offset)..<Int(to - request.offset))
@@ -45,39 +47,43 @@ extension Pool {
 
     /// Makes a write whose blocks have been promised, and takes them out of `promise`.
     func perform(_ request: WriteRequest, promise: inout Int) throws(PoolError) {
-        var lsn: UInt64 = 0
-        for group in request.groups { lsn = max(lsn, try write(group, of: request, promise: &promise)) }
+        var content = spareContents.withLock { $0.popLast() } ?? GroupContent()
+        defer { spareContents.withLock { $0.append(content) } }
+        var lsn: UInt64 = 0, block = request.firstBlock
+        while let group = request.group(from: block) {
+            lsn = max(lsn, try write(group, of: request, with: &content, promise: &promise))
+            block = group.upperBound
+        }
         if lsn > 0 { try writeJournal(upTo: lsn) }
     }
 
     /// Writes one atomic group of at most four leaves. Returns the LSN of its last record, 0 if there was none to make.
     private func write(
-        _ group: Range<UInt64>, of request: WriteRequest, promise: inout Int
+        _ group: Range<UInt64>, of request: WriteRequest, with content: inout GroupContent, promise: inout Int
     ) throws(PoolError) -> UInt64 {
         while true {
-            let content = try GroupContent(group, of: request, pool: self)
+            try content.take(group, of: request, pool: self)
             let needed = content.dataCount
             let frames = try reserveJournal(bytes: content.recordBytesBound)
-            var runs: [BlockRun] = []
             state.withLock { state in
                 // Taken out of what was promised, so that it is not counted twice.
                 let taken = min(needed, promise)
                 promise -= taken
                 state.reservedBlocks -= taken
-                if needed > 0 { state.space.allocate(needed, for: .data, into: &runs) }
+                if needed > 0 { state.space.allocate(needed, for: .data, into: &content.runs) }
             }
             do throws(PoolError) {
-                if !breaks(.dataBeforeRecord) { try content.writeData(to: runs, pool: self) }
-                let lsn = try commit(content, runs: runs, of: request, frames: frames)
-                if breaks(.dataBeforeRecord), lsn != nil { try content.writeData(to: runs, pool: self) }
+                if !breaks(.dataBeforeRecord) { try content.writeData(of: request, pool: self) }
+                let lsn = try commit(&content, of: request, frames: frames)
+                if breaks(.dataBeforeRecord), lsn != nil { try content.writeData(of: request, pool: self) }
                 if let lsn { return lsn }
             } catch {
-                giveUp(runs, frames: frames, promise: &promise)
+                giveUp(content.runs, frames: frames, promise: &promise)
                 if error.isHostFull { state.withLock { $0.isHostFull = true } }
                 throw error
             }
             // A partly written block changed since its other part was read: once more, with the new contents.
-            giveUp(runs, frames: frames, promise: &promise)
+            giveUp(content.runs, frames: frames, promise: &promise)
         }
     }
 
@@ -94,7 +100,7 @@ extension Pool {
     /// Enters a written group into map and journal, in one critical section (rules R1, R2, R10). Nil if a block that
     /// was completed from its old contents has changed meanwhile.
     private func commit(
-        _ content: GroupContent, runs: [BlockRun], of request: WriteRequest, frames: Int
+        _ content: inout GroupContent, of request: WriteRequest, frames: Int
     ) throws(PoolError) -> UInt64? {
         let now = environment.now()
         let result = try withNodes { state, missing throws(PoolError) -> CommitResult? in
@@ -112,7 +118,7 @@ extension Pool {
             }
             let end = min(request.end, content.end * UInt64(state.geometry.blockSize))
             let lsn = state.paying(request.ticket) {
-                $0.commitWrite(version, content, runs: runs, size: request.isGrowing ? end : 0, time: now)
+                $0.commitWrite(version, &content, size: request.isGrowing ? end : 0, time: now)
             }
             state.journal.endReservation(frames)
             let bytes = UInt64(content.count * state.geometry.blockSize)
@@ -134,7 +140,7 @@ extension Pool {
     /// it is given out of its volume's own promise.
     private func admit(_ request: WriteRequest) throws(PoolError) -> (blocks: Int, ticket: UInt64) {
         let data = request.dataCount(blockSize: geometry.blockSize)
-        let touchesHoles = data == 0, groups = request.groups.count
+        let touchesHoles = data == 0, groups = request.groupCount
         var ticket: UInt64 = 0, isPromised = false
         do throws(PoolError) {
             let blocks = try admit(request.object, persists: { isPromised }, isForData: !touchesHoles) { state, missing throws(PoolError) -> Int? in
@@ -275,59 +281,63 @@ extension PoolState {
     /// True if a checkpoint would make blocks free.
     var canGainSpace: Bool { space.quarantinedCount > 0 || dirtyBlocks > 0 || undurableBlocks > 0 }
 
-    /// Appends the records of a group and applies them. The nodes are in memory. Returns the last LSN.
-    mutating func commitWrite(
-        _ version: Version, _ content: GroupContent, runs: [BlockRun], size: UInt64, time: UInt64
-    ) -> UInt64 {
-        space.commitInFlight(runs)
-        let grows = size > version.record.size
-        let generation = content.brokenGeneration ?? version.generation
-        var records: [JournalRecord] = []
-        var source = RunCursor(runs: runs)
-        var block = content.first
-        while block < content.end {
-            let leafEnd = min(content.end, (block & ~(span(0) - 1)) + span(0))
-            let isZero = content.isZero(block)
-            var end = block + 1
-            while end < leafEnd, content.isZero(end) == isZero { end += 1 }
-            if isZero {
-                // Zeros over a hole change nothing.
-                var missing: [MissingNode] = []
-                if let found = nextLeaf(version, from: block, end: end, missing: &missing), found < end {
-                    records.append(
-                        .hole(version: version.id, generation: generation, first: block, count: end - block))
-                }
-            } else {
-                records.append(
-                    .write(
-                        version: version.id, generation: generation, first: block,
-                        runs: source.take(Int(end - block)), checksums: content.checksums(block..<end)))
-            }
-            block = end
+    /// Appends the records of a group and applies them. The nodes are in memory. Returns the last LSN, 0 if there was none to make.
+    mutating func commitWrite(_ version: Version, _ content: inout GroupContent, size: UInt64, time: UInt64) -> UInt64 {
+        space.commitInFlight(content.runs)
+        content.divideRuns()
+        for (index, piece) in content.pieces.enumerated() where piece.isZero {
+            // Zeros over a hole change nothing.
+            var missing: [MissingNode] = []
+            let found = nextLeaf(version, from: piece.blocks.lowerBound, end: piece.blocks.upperBound, missing: &missing)
+            if found.map({ $0 >= piece.blocks.upperBound }) ?? true { content.drop(index) }
         }
-        if grows { records.append(.resize(version: version.id, size: size, time: time)) }
-        if records.isEmpty { return 0 }
+        let grows = size > version.record.size
+        guard let last = content.pieces.lastIndex(where: { $0.isNeeded }) ?? (grows ? -1 : nil) else { return 0 }
         version.record.modified = time
-        return append(records, version: version)
+        let generation = content.brokenGeneration ?? version.generation
+        var lsn: UInt64 = 0
+        for (index, piece) in content.pieces.enumerated() where piece.isNeeded {
+            let first = piece.blocks.lowerBound, continues = index < last || grows
+            if piece.isZero {
+                let count = UInt64(piece.blocks.count)
+                lsn = append(.hole(version: version.id, generation: generation, first: first, count: count), continues: continues)
+                continue
+            }
+            let runs = content.runs[piece.runs], checksums = content.checksums(of: piece)
+            lsn = append {
+                JournalRecord.encodeWrite(
+                    version: version.id, generation: generation, first: first, runs: runs, checksums: checksums, continues: continues,
+                    into: &$0)
+            }
+            raiseLevel(version, toCover: piece.blocks.upperBound)
+            applyWrite(version, first: first, runs: runs, checksums: checksums)
+        }
+        if grows { lsn = append(.resize(version: version.id, size: size, time: time), continues: false) }
+        version.lastLSN = lsn
+        return lsn
     }
 
     /// Appends records as one atomic group and applies each.
     mutating func append(_ records: [JournalRecord], version: Version?) -> UInt64 {
-        var bytes: [UInt8] = []
         var lsn: UInt64 = 0
-        for (index, record) in records.enumerated() {
-            record.encode(continues: index + 1 < records.count, into: &bytes)
-            lsn = journal.append(bytes)
-            if brokenRule == .recordOrder { swapWithPrevious(bytes.count) }
-            apply(record)
-        }
+        for (index, record) in records.enumerated() { lsn = append(record, continues: index + 1 < records.count) }
         version?.lastLSN = lsn
         return lsn
     }
 
-    private mutating func swapWithPrevious(_ length: Int) {
-        journal.swapLastRecords(length, previousRecord)
-        previousRecord = length
+    private mutating func append(_ record: JournalRecord, continues: Bool) -> UInt64 {
+        let lsn = append { record.encode(continues: continues, into: &$0) }
+        apply(record)
+        return lsn
+    }
+
+    private mutating func append(_ encode: (inout RecordWriter) -> Void) -> UInt64 {
+        let lsn = journal.append(encode)
+        if brokenRule == .recordOrder {
+            journal.swapLastRecords(journal.lastRecordSize, previousRecord)
+            previousRecord = journal.lastRecordSize
+        }
+        return lsn
     }
 
     private mutating func apply(_ record: JournalRecord) {
@@ -335,7 +345,7 @@ extension PoolState {
         case .write(let id, _, let first, let runs, let checksums):
             guard let version = versions[id] else { preconditionFailure("a record of a version that is not there") }
             raiseLevel(version, toCover: first + UInt64(checksums.count))
-            applyWrite(version, first: first, runs: runs, checksums: checksums)
+            applyWrite(version, first: first, runs: runs[...], checksums: checksums[...])
         case .share(let id, _, let first, let runs, let checksums):
             guard let version = versions[id] else { preconditionFailure("a record of a version that is not there") }
             raiseLevel(version, toCover: first + UInt64(checksums.count))
@@ -354,31 +364,5 @@ extension PoolState {
                 preconditionFailure("a record of a version that is not there")
             }
         }
-    }
-}
-
-/// Hands out the blocks of some runs in order.
-private struct RunCursor {
-    private let runs: [BlockRun]
-    private var index = 0
-    private var used = 0
-
-    init(runs: [BlockRun]) { self.runs = runs }
-
-    mutating func take(_ count: Int) -> [BlockRun] {
-        var taken: [BlockRun] = []
-        var left = count
-        while left > 0 {
-            let run = runs[index]
-            let part = min(left, run.count - used)
-            taken.append(BlockRun(start: run.start.advanced(by: used), count: part))
-            used += part
-            left -= part
-            if used == run.count {
-                index += 1
-                used = 0
-            }
-        }
-        return taken
     }
 }

@@ -24,9 +24,11 @@ public final class Pool: Sendable {
     let flushLock = Mutex<Void>(())
     /// Frames are written from one aligned page. From memory that a page fault could split, a process that is killed in
     /// the middle would leave half a frame.
-    let journalLock: Mutex<AlignedBuffer>
+    let journalLock: BusyMutex<AlignedBuffer>
     let barrierLock = Mutex<Void>(())
     let state: BusyMutex<PoolState>
+    /// What requests that are done have used, for the next. Taken alone.
+    let spareContents = BusyMutex<[GroupContent]>([])
 
     /// What a caller can choose about an open pool. Sizes in bytes.
     public struct Configuration: Sendable {
@@ -99,7 +101,7 @@ public final class Pool: Sendable {
         geometry = opened.superblock.geometry
         map = opened.map
         poolID = opened.superblock.uuid.low
-        journalLock = Mutex(AlignedBuffer(count: opened.superblock.geometry.blockSize))
+        journalLock = BusyMutex(AlignedBuffer(count: opened.superblock.geometry.blockSize))
         checkpointLock = Mutex(CheckpointBuffers(geometry: opened.superblock.geometry))
         state.brokenRule = configuration.brokenRule
         self.state = BusyMutex(state)

@@ -187,7 +187,7 @@ extension PoolState {
     }
 
     /// Applies a write whose data is in `runs`. The leaves are in memory, or holes.
-    mutating func applyWrite(_ version: Version, first: UInt64, runs: [BlockRun], checksums: [UInt32]) {
+    mutating func applyWrite(_ version: Version, first: UInt64, runs: ArraySlice<BlockRun>, checksums: ArraySlice<UInt32>) {
         var block = first
         var leaf: Node?
         for run in runs {
@@ -195,7 +195,7 @@ extension PoolState {
                 if leaf == nil || slot(block, 0) == 0 { leaf = writable(version, level: 0, block: block) }
                 let entry = Entry(
                     address: run.start.advanced(by: index), generation: version.generation,
-                    checksum: checksums[Int(block - first)], descriptor: .data)
+                    checksum: checksums[checksums.startIndex + Int(block - first)], descriptor: .data)
                 replace(entry, in: leaf!, version, block: block)  // set in the line above
                 block += 1
             }
@@ -206,7 +206,7 @@ extension PoolState {
     /// Applies a share. The references are counted before any is released: a block that the range held already stays.
     mutating func applyShare(_ version: Version, first: UInt64, runs: [BlockRun], checksums: [UInt32]) {
         for run in runs { for index in 0..<run.count { shares.add(run.start.advanced(by: index)) } }
-        applyWrite(version, first: first, runs: runs, checksums: checksums)
+        applyWrite(version, first: first, runs: runs[...], checksums: checksums[...])
     }
 
     /// True if the entry is data that `version` itself owns, so that overwriting it gives a block back.

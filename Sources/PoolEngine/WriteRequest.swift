@@ -34,16 +34,11 @@ struct WriteRequest: @unchecked Sendable {
     var firstBlock: UInt64 { offset / blockSize }
     var endBlock: UInt64 { (end + blockSize - 1) / blockSize }
 
-    /// Ranges of blocks, each within four leaves.
-    var groups: [Range<UInt64>] {
-        var groups: [Range<UInt64>] = []
-        var block = firstBlock
-        while block < endBlock {
-            let next = min(endBlock, block / groupBlocks * groupBlocks + groupBlocks)
-            groups.append(block..<next)
-            block = next
-        }
-        return groups
+    var groupCount: Int { Int((endBlock - 1) / groupBlocks - firstBlock / groupBlocks) + 1 }
+
+    /// The group that begins with `block`, within four leaves; nil behind the last.
+    func group(from block: UInt64) -> Range<UInt64>? {
+        block < endBlock ? block..<min(endBlock, (block / groupBlocks + 1) * groupBlocks) : nil
     }
 
     /// Blocks that need a place, at the most: those that are not wholly zero.
@@ -61,102 +56,6 @@ struct WriteRequest: @unchecked Sendable {
         let from = max(block * blockSize, offset), to = min((block + 1) * blockSize, end)
         return bytes.part(Int(from - offset)..<Int(to - offset))
     }
-}
-
-/// The final contents of one group's blocks: the request's own bytes, with blocks it has only parts of completed from
-/// what the volume has now.
-final class GroupContent: @unchecked Sendable {
-    // Sendable: used by the one thread that makes the request; a class so that its buffers have one owner.
-    let first: UInt64
-    let end: UInt64
-    /// What partly written blocks were completed from.
-    let oldEntries: [(block: UInt64, entry: Entry)]
-    /// The generation as it was before the data was written, for a test that breaks rule R10.
-    let brokenGeneration: UInt32?
-    private let request: WriteRequest
-    private let blockSize: Int
-    private var completed: [UInt64: AlignedBufferBox] = [:]
-    private var crcs: [UInt32] = []
-    private var zeros: [Bool] = []
-
-    init(_ group: Range<UInt64>, of request: WriteRequest, pool: Pool) throws(PoolError) {
-        first = group.lowerBound
-        end = group.upperBound
-        self.request = request
-        brokenGeneration = pool.breaks(.oneCriticalSection) ? pool.generation(of: request.object) : nil
-        blockSize = pool.geometry.blockSize
-        var old: [(UInt64, Entry)] = []
-        for block in Set([group.lowerBound, group.upperBound - 1]).sorted() where !request.isWhole(block) {
-            let box = AlignedBufferBox(count: pool.geometry.blockSize)
-            let entry = try pool.readForUpdate(request.object, block, into: box.buffer.bytes)
-            let within = block == request.firstBlock ? Int(request.offset % UInt64(blockSize)) : 0
-            let part = request.part(of: block)
-            box.buffer.bytes.part(within..<within + part.count).copyMemory(from: part)
-            completed[block] = box
-            old.append((block, entry))
-        }
-        oldEntries = old
-        crcs.reserveCapacity(count)
-        zeros.reserveCapacity(count)
-        for block in group {
-            let bytes = bytes(of: block)
-            let isZero = BlockStorage.isZero(bytes)
-            zeros.append(isZero)
-            crcs.append(isZero ? 0 : crc32c(bytes))
-        }
-    }
-
-    var count: Int { Int(end - first) }
-    var dataCount: Int { zeros.reduce(0) { $0 + ($1 ? 0 : 1) } }
-    func isZero(_ block: UInt64) -> Bool { zeros[Int(block - first)] }
-
-    func checksums(_ blocks: Range<UInt64>) -> [UInt32] {
-        Array(crcs[Int(blocks.lowerBound - first)..<Int(blocks.upperBound - first)])
-    }
-
-    /// Bytes of journal that the group's records take at the most.
-    var recordBytesBound: Int {
-        var pieces = 4
-        for index in 1..<max(1, count) where zeros[index] != zeros[index - 1] { pieces += 1 }
-        return pieces * (JournalRecord.writeHeaderSize + 8) + dataCount * 12 + 64
-    }
-
-    /// Writes the blocks that are not zero to `runs`, in as few writes as memory and runs allow.
-    func writeData(to runs: [BlockRun], pool: Pool) throws(PoolError) {
-        var block = first
-        for run in runs {
-            var done = 0
-            while done < run.count {
-                while isZero(block) { block += 1 }
-                var length = 1
-                if completed[block] == nil {
-                    while done + length < run.count, block + UInt64(length) < end, !isZero(block + UInt64(length)),
-                        completed[block + UInt64(length)] == nil
-                    { length += 1 }
-                }
-                let bytes = length == 1 ? bytes(of: block) : contiguous(block, length)
-                try pool.device.write(bytes, at: pool.map.offset(of: run.start.advanced(by: done)))
-                done += length
-                block += UInt64(length)
-            }
-        }
-    }
-
-    private func bytes(of block: UInt64) -> UnsafeRawBufferPointer {
-        if let box = completed[block] { return UnsafeRawBufferPointer(box.buffer.bytes) }
-        return request.part(of: block)
-    }
-
-    private func contiguous(_ block: UInt64, _ count: Int) -> UnsafeRawBufferPointer {
-        let start = Int(block * UInt64(blockSize) - request.offset)
-        return request.bytes.part(start..<start + count * blockSize)
-    }
-}
-
-/// An `AlignedBuffer` that a dictionary can hold.
-final class AlignedBufferBox {
-    let buffer: AlignedBuffer
-    init(count: Int) { buffer = AlignedBuffer(count: count) }
 }
 
 extension Pool {

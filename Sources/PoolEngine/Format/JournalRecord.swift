@@ -52,6 +52,7 @@ enum JournalRecord: Equatable, Sendable {
     }
 
     static let headerSize = 8
+    static let lengthOffset = 4
     static let continues: UInt8 = 1
     static let layout: UInt8 = 1
     /// No record that makes a version is longer.
@@ -66,21 +67,36 @@ enum JournalRecord: Equatable, Sendable {
     /// Bytes a write record of that many runs and blocks takes.
     static func writeSize(runs: Int, blocks: Int) -> Int { (writeHeaderSize + 8 * runs + 4 * blocks + 7) & ~7 }
 
-    /// Appends the record's bytes to `bytes`, which is cleared first.
-    func encode(continues: Bool, into bytes: inout [UInt8]) {
-        var out = RecordWriter(bytes: bytes)
+    /// As `encode` of a `write`, whose arrays need not be made for it.
+    static func encodeWrite(
+        version: UInt64, generation: UInt32, first: UInt64, runs: ArraySlice<BlockRun>, checksums: ArraySlice<UInt32>,
+        continues: Bool, into out: inout RecordWriter
+    ) {
+        out.begin(Kind.write.rawValue, flags: continues ? Self.continues : 0)
+        put(version, generation, first, runs, checksums, into: &out)
+    }
+
+    private static func put(
+        _ version: UInt64, _ generation: UInt32, _ first: UInt64, _ runs: ArraySlice<BlockRun>, _ checksums: ArraySlice<UInt32>,
+        into out: inout RecordWriter
+    ) {
+        out.put(version)
+        out.put(generation)
+        out.put(UInt16(runs.count))
+        out.put(UInt16(checksums.count))
+        out.put(first)
+        out.put(UInt64(0))
+        for run in runs { out.put(run.packed()) }
+        for checksum in checksums { out.put(checksum) }
+    }
+
+    /// Puts the record's bytes into `out`, all but its length.
+    func encode(continues: Bool, into out: inout RecordWriter) {
         out.begin(kind.rawValue, flags: continues ? Self.continues : 0)
         switch self {
         case .write(let version, let generation, let first, let runs, let checksums),
             .share(let version, let generation, let first, let runs, let checksums):
-            out.put(version)
-            out.put(generation)
-            out.put(UInt16(runs.count))
-            out.put(UInt16(checksums.count))
-            out.put(first)
-            out.put(UInt64(0))
-            for run in runs { out.put(run.packed()) }
-            for checksum in checksums { out.put(checksum) }
+            Self.put(version, generation, first, runs[...], checksums[...], into: &out)
         case .hole(let version, let generation, let first, let count):
             out.put(version)
             out.put(UInt64(generation))
@@ -129,7 +145,6 @@ enum JournalRecord: Equatable, Sendable {
             out.put(modified)
             out.put(changed)
         }
-        bytes = out.finish()
     }
 
     /// The record at the start of `bytes`, its flags and its length; nil if it is not one this format knows.
@@ -224,57 +239,6 @@ enum JournalRecord: Equatable, Sendable {
         case .attributes: .attributes
         case .forgetOrigin: .forgetOrigin
         }
-    }
-}
-
-/// Puts a record's fields behind one another.
-private struct RecordWriter {
-    private var bytes: [UInt8]
-
-    init(bytes: [UInt8]) {
-        self.bytes = bytes
-        self.bytes.removeAll(keepingCapacity: true)
-    }
-
-    mutating func begin(_ kind: UInt8, flags: UInt8) {
-        bytes += [kind, JournalRecord.layout, flags, 0, 0, 0, 0, 0]
-    }
-
-    mutating func put<T: FixedWidthInteger>(_ value: T) {
-        withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
-    }
-
-    mutating func put(_ value: [UInt8]) { bytes += value }
-
-    mutating func put(_ name: String) {
-        put(UInt64(name.utf8.count))
-        bytes.append(contentsOf: name.utf8)
-    }
-
-    mutating func put(_ attributes: Attributes) {
-        put(attributes.mode)
-        put(attributes.uid)
-        put(attributes.gid)
-        put(UInt32(0))
-    }
-
-    mutating func put(_ creation: JournalRecord.Creation) {
-        put(creation.id)
-        put(UInt64(creation.generation))
-        put(creation.time)
-        put(creation.uuid.high)
-        put(creation.uuid.low)
-        put(creation.attributes)
-        put(creation.name)
-    }
-
-    /// Pads to eight bytes and fills in the length.
-    consuming func finish() -> [UInt8] {
-        while bytes.count % 8 != 0 { bytes.append(0) }
-        precondition(bytes.count < 1 << 16, "a record's length has 16 bits")
-        bytes[4] = UInt8(bytes.count & 255)
-        bytes[5] = UInt8(bytes.count >> 8)
-        return bytes
     }
 }
 
