@@ -11,6 +11,8 @@ public struct CheckReport: Equatable, Sendable {
     public var checkedBlocks = 0
     /// Blocks that a repair marked as lost: reading them fails. In each version that has them, but once in shared nodes.
     public var lostBlocks = 0
+    /// What the versions in `problems` are called: `VOLUME` or `VOLUME@SNAPSHOT`. Deleted ones have no name.
+    public var names: [UInt64: String] = [:]
 
     public var isClean: Bool { problems.isEmpty && leakedBlocks == 0 }
 }
@@ -30,6 +32,16 @@ public enum CheckProblem: Equatable, Sendable, CustomStringConvertible {
     case data(version: UInt64, block: UInt64)
     /// One of a node's two copies is damaged. Nothing is lost; a scrub makes it whole again.
     case copy(version: UInt64, first: UInt64, position: UInt64)
+
+    /// The version it was met in.
+    var version: UInt64? {
+        switch self {
+        case .node(let version, _, _), .generation(let version, _), .shared(_, let version, _), .counter(let version, _, _),
+            .data(let version, _), .copy(let version, _, _):
+            version
+        case .free, .references: nil
+        }
+    }
 
     public var description: String {
         switch self {
@@ -56,6 +68,7 @@ extension Pool {
         try checker.walk()
         checker.compareReferences()
         checker.compare(with: state.withLock { $0.space.liveWords() })
+        checker.report.names = state.withLock { $0.names(of: checker.report.problems.compactMap(\.version)) }
         return checker.report
     }
 }

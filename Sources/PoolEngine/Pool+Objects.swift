@@ -357,6 +357,13 @@ extension PoolState {
             origin: origin(of: record), snapshotCount: isSnapshot ? 0 : snapshotNames[record.volume]?.count ?? 0)
     }
 
+    /// What versions are called; those without a name are left out.
+    func names(of versions: [UInt64]) -> [UInt64: String] {
+        var names: [UInt64: String] = [:]
+        for id in versions { if let version = self.versions[id], !version.isHidden { names[id] = info(version).fullName } }
+        return names
+    }
+
     private func origin(of record: VersionRecord) -> String? {
         guard record.state == .volume, record.originVolume != 0, let volume = objects[record.originVolume],
             !ObjectName.isAside(volume.record.name)

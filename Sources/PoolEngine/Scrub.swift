@@ -19,6 +19,13 @@ private final class Scrub {
     private let block: AlignedBuffer
     private var report = ScrubReport()
     private var seen: [UInt64]
+    /// Blocks that cannot be read, for those who are found to have them too.
+    private var damaged: [DamagedBlock: PoolError] = [:]
+
+    private struct DamagedBlock: Hashable {
+        var address: BlockAddress
+        var checksum: UInt32
+    }
 
     init(pool: Pool, control: JobControl) {
         self.pool = pool
@@ -117,13 +124,23 @@ private final class Scrub {
                 try heal(node.pointer, .tree(node, version: leaf.version))
             } else if node.level == 0, !isReadable(node.pointer), pool.state.withLock({ $0.has(node, in: leaf.version) }) {
                 // Still in use, and in memory perhaps, but the next reader will not find it.
-                lose(object, node.first, pool.geometry.span(level: 0), .corrupt(.node, position: pool.map.offset(of: node.pointer.address), .checksum))
+                let problem = PoolError.corrupt(.node, position: pool.map.offset(of: node.pointer.address), .checksum)
+                damaged[DamagedBlock(address: node.pointer.address, checksum: node.pointer.checksum)] = problem
             }
+        }
+        for node in leaf.nodes where node.level == 0 {
+            guard let problem = damaged[DamagedBlock(address: node.pointer.address, checksum: node.pointer.checksum)] else { continue }
+            lose(object, node.first, pool.geometry.span(level: 0), problem)
         }
         let unit = UInt64(pool.geometry.blockSize)
         for (slot, entry) in leaf.entries.enumerated() {
             if entry.isPoisoned { lose(object, leaf.first + UInt64(slot), 1, .corrupt(.data, position: 0, .missing)) }
-            guard entry.address != .none, isNew(entry.address) else { continue }
+            guard entry.address != .none else { continue }
+            if let problem = damaged[DamagedBlock(address: entry.address, checksum: entry.checksum)] {
+                lose(object, leaf.first + UInt64(slot), 1, problem)
+                continue
+            }
+            guard isNew(entry.address) else { continue }
             report.checkedBlocks += 1
             control.advance(unit)
             do throws(PoolError) {
@@ -131,6 +148,7 @@ private final class Scrub {
                 try pool.readBlocks(object.id, first: leaf.first + UInt64(slot), into: block.bytes)
             } catch {
                 if case .notFound = error { throw error }
+                damaged[DamagedBlock(address: entry.address, checksum: entry.checksum)] = error
                 lose(object, leaf.first + UInt64(slot), 1, error)
             }
         }

@@ -7,14 +7,14 @@ package enum ReportText {
         let lost = report.lostBlocks == 0 ? "" : ", \(report.lostBlocks) blocks lost earlier"
         let counted = "\(report.checkedNodes) nodes, \(report.checkedBlocks) blocks\(lost)"
         if report.isClean { return "clean: \(counted)" }
-        let problems = report.problems.map { "error: \(sentence($0))\n" }.joined()
+        let problems = report.problems.map { "error: \(sentence($0, report.names))\n" }.joined()
         return "\(problems)\(report.problems.count) errors, \(report.leakedBlocks) leaked blocks, in \(counted)"
     }
 
     package static func json(_ report: CheckReport) -> String {
         JSON.object([
             ("schema", .text("volfs.check/1")), ("clean", .bool(report.isClean)),
-            ("errors", .array(report.problems.map { .text(sentence($0)) })), ("leaked_blocks", .number(Int64(report.leakedBlocks))),
+            ("errors", .array(report.problems.map { .text(sentence($0, report.names)) })), ("leaked_blocks", .number(Int64(report.leakedBlocks))),
             ("lost_blocks", .number(Int64(report.lostBlocks))), ("nodes", .number(Int64(report.checkedNodes))),
             ("blocks", .number(Int64(report.checkedBlocks))),
         ])
@@ -66,17 +66,18 @@ package enum ReportText {
         ])
     }
 
-    private static func sentence(_ problem: CheckProblem) -> String {
-        switch problem {
-        case .node(let version, let first, let error): "version \(version): the node above block \(first) cannot be read: \(reason(for: error))"
-        case .generation(let version, let first): "version \(version): the entry at block \(first) is younger than what refers to it"
+    private static func sentence(_ problem: CheckProblem, _ names: [UInt64: String]) -> String {
+        func name(_ version: UInt64) -> String { names[version] ?? "version \(version)" }
+        return switch problem {
+        case .node(let version, let first, let error): "\(name(version)): the node above block \(first) cannot be read: \(reason(for: error))"
+        case .generation(let version, let first): "\(name(version)): the entry at block \(first) is younger than what refers to it"
         case .free(let address): "block \(address) of the pool is in use but counted as free; unmount, and run volfs repair before anything is written"
-        case .shared(let address, let version, let block): "block \(address) of the pool holds two things, one of them block \(block) of version \(version)"
+        case .shared(let address, let version, let block): "block \(address) of the pool holds two things, one of them block \(block) of \(name(version))"
         case .references(let address, let stored, let found): "block \(address) of the pool is counted as shared \(stored) times, and is \(found) times; volfs repair counts anew"
-        case .counter(let version, let stored, let found): "version \(version): \(stored) mapped blocks are counted, \(found) are there"
-        case .data(let version, let block): "version \(version): the contents of block \(block) do not match their checksum; volfs scrub tells of which volumes"
+        case .counter(let version, let stored, let found): "\(name(version)): \(stored) mapped blocks are counted, \(found) are there"
+        case .data(let version, let block): "\(name(version)): the contents of block \(block) do not match their checksum; volfs scrub names all that share it"
         case .copy(let version, let first, let position):
-            "version \(version): the node above block \(first) has one damaged copy, at byte \(position) of the pool's file; nothing is lost, volfs scrub mends it"
+            "\(name(version)): the node above block \(first) has one damaged copy, at byte \(position) of the pool's file; nothing is lost, volfs scrub mends it"
         }
     }
 
