@@ -42,6 +42,10 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Bytes that the layer below still has for ranges without storage, and bytes of the device that have storage. Nil where that
     /// is not a question.
     var storage: (free: UInt64, allocated: UInt64)? { get }
+
+    /// Where the bytes can be copied from as long as this process lives, if nothing names them any more: they end with it. Nil as
+    /// long as something does.
+    var lastRefuge: String? { get }
 }
 
 extension BlockDevice {
@@ -50,4 +54,5 @@ extension BlockDevice {
     public var room: UInt64 { get throws(PoolError) { 0 } }
     public func allocate(at offset: UInt64, count: UInt64) throws(PoolError) {}
     public var storage: (free: UInt64, allocated: UInt64)? { nil }
+    public var lastRefuge: String? { nil }
 }

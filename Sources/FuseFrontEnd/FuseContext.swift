@@ -16,6 +16,8 @@ final class FuseContext: Sendable {
     private let small = ThreadBuffer(count: smallSize)
     private let large = Mutex<[ReplyBuffer]>([])
     private let keptLarge: Int
+    /// Where libfuse's session is, once it is: set before the first request.
+    private let session = Atomic<UInt>(0)
     private static let smallSize = 16 << 10
     /// The largest request we accept: what the kernel offers at most.
     static let maximumTransfer = 1 << 20
@@ -25,6 +27,15 @@ final class FuseContext: Sendable {
         log = options.log
         maximumRead = options.maximumRead
         keptLarge = max(options.threads, 8)
+    }
+
+    func begin(_ session: OpaquePointer) { self.session.store(UInt(bitPattern: session), ordering: .releasing) }
+
+    /// Tells the kernel that what it knows of the inodes' owners and modes is old. What it has of their contents stays.
+    func forgetAttributes(_ inodes: [Inode]) {
+        guard let session = OpaquePointer(bitPattern: session.load(ordering: .acquiring)) else { return }
+        // A negative offset: the attributes alone. It fails for an inode that the kernel does not have.
+        for inode in inodes { fuse_lowlevel_notify_inval_inode(session, fuse_ino_t(inode.number), -1, 0) }
     }
 
     /// Lends a buffer of at least `count` bytes, at most `maximumTransfer`, to `body`. What is in it is of no meaning.

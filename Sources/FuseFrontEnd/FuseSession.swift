@@ -38,6 +38,7 @@ final class FuseSession: @unchecked Sendable {
             throw .system(.mount, errno: EINVAL)
         }
         session = created
+        context.takeUnretainedValue().begin(created)
         guard fuse_session_mount(session, options.mountpoint) == 0 else {
             let problem = errno
             fuse_session_destroy(session)

@@ -30,7 +30,7 @@ package final class Maintenance: Sendable {
     }
 
     package func run() {
-        var hasSaid = false
+        var hasSaid = false, hasWarned = false
         while !flag.load(ordering: .relaxed) {
             var hasMore = false, hasFailed = false
             do throws(PoolError) {
@@ -41,10 +41,18 @@ package final class Maintenance: Sendable {
             }
             files.tend()
             if !hasSaid { hasSaid = saySuspended() }
+            if !hasWarned { hasWarned = warn() }
             if !hasMore { sleep(hasFailed: hasFailed) }
         }
         // It may have ended before there was another look.
         if !hasSaid { _ = saySuspended() }
+        if !hasWarned { _ = warn() }
+    }
+
+    private func warn() -> Bool {
+        guard let text = files.refugeText else { return false }
+        log.write(.error, text)
+        return true
     }
 
     private func sleep(hasFailed: Bool) {

@@ -83,6 +83,10 @@ public enum MountedPool {
             log.write(.error, "the pool could not be closed; the next mount recovers it", ["reason": "\(error)"])
             return 3
         }
+        if pool.device.lastRefuge != nil {
+            log.write(.error, "stopped; the pool's file had been removed, and is gone")
+            return 3
+        }
         log.write(.info, "stopped")
         return 0
     }

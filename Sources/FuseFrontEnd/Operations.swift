@@ -14,7 +14,12 @@ func makeOperations() -> fuse_lowlevel_ops {
     operations.`init` = { userdata, connection in configure(connection, userdata) }
     operations.lookup = { request, parent, name in
         serve(request, "lookup", name, kind: .lookup, logs: false) { files, _ throws(PoolError) in
-            replyEntry(request, try files.attributes(try files.lookup(try inode(parent), string(name))))
+            // Who found an inode by its number, as an NFS server does, looks up these two.
+            switch string(name) {
+            case ".": replyEntry(request, try files.attributes(try inode(parent)))
+            case "..": replyEntry(request, try files.attributes(try files.parent(of: try inode(parent))))
+            case let name: replyEntry(request, try files.attributes(try files.lookup(try inode(parent), name)))
+            }
         }
     }
     operations.getattr = { request, number, _ in
@@ -25,7 +30,10 @@ func makeOperations() -> fuse_lowlevel_ops {
     operations.setattr = { request, number, wanted, valid, info in
         serve(request, "setattr", nil, number) { files, _ throws(PoolError) in
             let changes = attributeChanges(wanted, valid, now: { wallClock() })
-            replyAttributes(request, try files.setAttributes(try inode(number), changes, hasHandle: info != nil))
+            let inode = try inode(number)
+            let attributes = try files.setAttributes(inode, changes, hasHandle: info != nil)
+            if changes.mode != nil || changes.uid != nil || changes.gid != nil { context(request).forgetAttributes(files.snapshots(of: inode)) }
+            replyAttributes(request, attributes)
         }
     }
     operations.readlink = { request, number in
@@ -71,7 +79,7 @@ private func addNameOperations(_ operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.rename = { request, parent, name, newParent, newName, flags in
-        serve(request, "rename", name, parent, other: newName) { files, _ throws(PoolError) in
+        serve(request, "rename", name, parent, other: newName) { files, caller throws(PoolError) in
             // RENAME_NOREPLACE is what we always do.
             let exchange: UInt32 = 2
             if flags & ~(exchange | 1) != 0 { throw .invalid(.destination) }
@@ -81,7 +89,7 @@ private func addNameOperations(_ operations: inout fuse_lowlevel_ops) {
                 return
             }
             try files.rename(
-                try inode(parent), string(name), to: try inode(newParent), string(newName), replaces: flags & 1 == 0)
+                try inode(parent), string(name), to: try inode(newParent), string(newName), by: caller)
             fuse_reply_err(request, 0)
         }
     }
@@ -122,7 +130,7 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
     }
     operations.read = { request, number, count, offset, info in
         if UInt64(number) == eventsNumber { return readEvents(request, count, info) }
-        serve(request, "read", nil, number, kind: .read) { files, _ throws(PoolError) in
+        serve(request, "read", nil, number, kind: .read, range: range(offset, count)) { files, _ throws(PoolError) in
             let handle = info?.pointee.fh ?? 0
             try context(request).withBuffer(count) { buffer throws(PoolError) in
                 let wanted = buffer.part(0..<min(count, buffer.count))
@@ -132,7 +140,7 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.write = { request, number, bytes, count, offset, info in
-        serve(request, "write", nil, number, kind: .write) { files, _ throws(PoolError) in
+        serve(request, "write", nil, number, kind: .write, range: range(offset, count)) { files, _ throws(PoolError) in
             // The kernel leaves it to us to make writes of a file opened with O_SYNC or O_DSYNC durable.
             let isSynchronous = (info?.pointee.flags ?? 0) & (O_SYNC | O_DSYNC) != 0
             try files.write(
@@ -301,7 +309,7 @@ private func context(_ request: fuse_req_t?) -> FuseContext {
 /// noted under the name it was asked for.
 private func serve(
     _ request: fuse_req_t?, _ operation: StaticString, _ name: UnsafePointer<CChar>?, _ number: fuse_ino_t = 0,
-    other: UnsafePointer<CChar>? = nil, kind: RequestMetrics.Kind = .change, logs: Bool = true, _ body: (VolumeFileSystem, Caller) throws(PoolError) -> Void
+    other: UnsafePointer<CChar>? = nil, kind: RequestMetrics.Kind = .change, range: Range<UInt64>? = nil, logs: Bool = true, _ body: (VolumeFileSystem, Caller) throws(PoolError) -> Void
 ) {
     let files = context(request).files
     let who = fuse_req_ctx(request)
@@ -314,7 +322,7 @@ private func serve(
         files.requests.refused(errno: error.errno)
         if logs {
             let what = RefusedRequest(
-                operation, Inode(number: UInt64(number)), name.map { String(cString: $0) }, other: other.map { String(cString: $0) })
+                operation, Inode(number: UInt64(number)), name.map { String(cString: $0) }, other: other.map { String(cString: $0) }, range: range)
             let (object, line) = files.refused(what, by: caller, error)
             let log = context(request).log
             log.write(.debug, "refused", ["operation": "\(operation)", "object": object, "reason": line])
@@ -324,6 +332,8 @@ private func serve(
         fuse_reply_err(request, error.errno)
     }
 }
+
+private func range(_ offset: off_t, _ count: Int) -> Range<UInt64> { UInt64(offset)..<UInt64(offset) + UInt64(count) }
 
 private func inode(_ number: fuse_ino_t) throws(PoolError) -> Inode {
     guard let inode = Inode(number: UInt64(number)) else { throw .notFound }
@@ -374,7 +384,8 @@ private func replyAttributes(_ request: fuse_req_t?, _ attributes: FileAttribute
 }
 
 /// Seconds for which the kernel need not ask for attributes. A snapshot's are fixed, but for the time of its renaming, which the
-/// next look at its name brings: so reading what is in the page cache asks us nothing.
+/// next look at its name brings, and for its volume's owner and mode, of which the kernel is told: so reading what is in the page
+/// cache asks us nothing.
 private func attributeTime(_ attributes: FileAttributes) -> Double { attributes.isImmutable ? 3600 : 0 }
 
 private func status(_ attributes: FileAttributes) -> stat {
@@ -462,6 +473,8 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>?, _ us
     connection.pointee.max_write = UInt32(FuseContext.maximumTransfer)
     connection.pointee.max_background = 64
     connection.pointee.congestion_threshold = 48
+    // Numbers of inodes mean the same for ever, so they can be looked up by who was given them.
+    connection.pointee.want |= connection.pointee.capable & UInt32(FUSE_CAP_EXPORT_SUPPORT)
     // The bytes are needed in memory for their checksums: splicing would only add system calls.
     connection.pointee.want &= ~UInt32(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE)
 }

@@ -104,6 +104,12 @@ public final class FileDevice: WaitingDevice {
         return (UInt64(status.f_bavail) * UInt64(status.f_frsize), allocated)
     }
 
+    public var lastRefuge: String? {
+        var status = stat()
+        guard !isBlockDevice, fstat(descriptor.raw, &status) == 0, status.st_nlink == 0 else { return nil }
+        return "/proc/\(getpid())/fd/\(descriptor.raw)"
+    }
+
     public func allocate(at offset: UInt64, count: UInt64) throws(PoolError) {
         let raw = descriptor.raw
         if isBlockDevice { return }

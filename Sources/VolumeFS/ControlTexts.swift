@@ -69,7 +69,7 @@ extension VolumeFileSystem {
         let statistics = pool.statistics()
         if !options.isMounted { return "unmounted" }
         if open.withLock({ $0.isStopping }) { return "stopping" }
-        if statistics.isSuspended { return "degraded" }
+        if statistics.isSuspended || statistics.checksumErrors > 0 || lastRefuge != nil { return "degraded" }
         if statistics.isReadOnly || options.isReadOnly { return "read-only" }
         // A lone number: whoever refuses next stores another.
         let available = pool.usage().available
@@ -89,7 +89,7 @@ extension VolumeFileSystem {
             ("shared by clones", "\(statistics.waiting)"), ("checkpoints", "\(statistics.checkpoints)"),
             ("cached nodes", "\(statistics.cachedNodes)"), ("dirty blocks", "\(statistics.dirtyBlocks)"), ("copies used", "\(statistics.nodesFromCopy)"),
             ("checksum errors", "\(statistics.checksumErrors)"),
-        ]
+        ] + (refugeText.map { [("warning", $0)] } ?? [])
         return lines.map { name, value in name + String(repeating: " ", count: 18 - name.count) + value + "\n" }.joined()
     }
 
@@ -97,6 +97,7 @@ extension VolumeFileSystem {
         let fields: [(String, JSON)] = [
             ("schema", .text("volfs.pool/1")), ("uuid", .text(pool.uuid.text)), ("source", .text(options.source)),
             ("pid", .number(Int64(options.process))), ("state", .text(stateName)),
+            ("warning", refugeText.map { .text($0) } ?? .null),
         ]
         return JSON.object(fields + statisticsNumbers.map { ($0.0, .size($0.1)) }) + "\n"
     }
@@ -129,7 +130,7 @@ extension VolumeFileSystem {
     }
 
     private func listLine(_ info: ObjectInfo) -> String {
-        let a = info.attributes
+        let a = attributes(of: info)
         let fields = [
             info.isSnapshot ? "snapshot" : "volume", info.fullName, "\(info.id)", "\(info.size)", "\(info.referenced)",
             "\(info.created)", info.uuid.text, info.origin ?? "-", "\(info.snapshotCount)", String(a.mode, radix: 8),

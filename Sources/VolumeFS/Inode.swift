@@ -27,6 +27,8 @@ public enum Inode: Hashable, Sendable {
     case snapshotDirectory(UInt64)
     /// `.ctl/snap/VOL/SNAP`, and what is in it.
     case snapshot(UInt64), snapshotInfo(UInt64), snapshotInfoJSON(UInt64)
+    /// `.ctl/snap/VOL@SNAP` and `prop` in it: directories of their own, as the kernel knows a directory by one name only.
+    case snapshotAlias(UInt64), aliasPropertyDirectory(UInt64)
     /// `.ctl/clone/NAME`.
     case clone(UInt64)
     /// `.ctl/job`, `.ctl/job/KIND`, and what is in it.
@@ -63,6 +65,8 @@ public enum Inode: Hashable, Sendable {
         case .groupMember(let id): id << 8 | 21
         case .diffJSON(let pair): pair << 8 | 22
         case .poolProperty(let index): (index + 1) << 8 | 23
+        case .snapshotAlias(let id): id << 8 | 24
+        case .aliasPropertyDirectory(let id): id << 8 | 25
         // The fixed ones have numbers from 1, the root's; an object's id is never 0.
         default: UInt64((Self.fixed.firstIndex(of: self) ?? 0) + 1)
         }
@@ -100,6 +104,8 @@ public enum Inode: Hashable, Sendable {
         case 21: self = .groupMember(id)
         case 22: self = .diffJSON(id)
         case 23: self = .poolProperty(id - 1)
+        case 24: self = .snapshotAlias(id)
+        case 25: self = .aliasPropertyDirectory(id)
         default: return nil
         }
     }
@@ -116,8 +122,8 @@ public enum Inode: Hashable, Sendable {
     var object: UInt64? {
         switch self {
         case .file(let id), .volumeDirectory(let id), .volumeInfo(let id), .volumeInfoJSON(let id), .volumeOrigin(let id),
-            .volumeUsers(let id), .volumeRollback(let id), .snapshotDirectory(let id), .snapshot(let id), .snapshotInfo(let id),
-            .snapshotInfoJSON(let id), .clone(let id), .propertyDirectory(let id), .diffDirectory(let id), .groupMember(let id):
+            .volumeUsers(let id), .volumeRollback(let id), .snapshotDirectory(let id), .snapshot(let id), .snapshotAlias(let id), .snapshotInfo(let id),
+            .snapshotInfoJSON(let id), .clone(let id), .propertyDirectory(let id), .aliasPropertyDirectory(let id), .diffDirectory(let id), .groupMember(let id):
             id
         case .property(let pair): pair >> 8
         case .groupSnapshot(let pair): pair & (1 << 28 - 1)
@@ -131,7 +137,7 @@ public enum Inode: Hashable, Sendable {
         switch self {
         case .root, .control, .volumeDirectories, .snapshotDirectories, .clones, .volumeDirectory, .snapshotDirectory,
             .snapshot, .jobs, .job, .groups, .group, .groupMembers, .groupSnapshots, .groupSnapshot, .trash,
-            .diffs, .diffDirectory, .propertyDirectory, .poolPropertyDirectory:
+            .diffs, .diffDirectory, .propertyDirectory, .poolPropertyDirectory, .snapshotAlias, .aliasPropertyDirectory:
             .directory
         case .clone, .volumeOrigin, .groupMember: .link
         default: .file

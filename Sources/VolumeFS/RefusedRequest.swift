@@ -6,11 +6,14 @@ public struct RefusedRequest: Sendable {
     public var name: String?
     /// What else was given: a link's target, or a new name.
     public var other: String?
+    /// Bytes of the file that were to be read or written.
+    public var range: Range<UInt64>?
 
-    public init(_ operation: StaticString, _ inode: Inode?, _ name: String? = nil, other: String? = nil) {
+    public init(_ operation: StaticString, _ inode: Inode?, _ name: String? = nil, other: String? = nil, range: Range<UInt64>? = nil) {
         self.operation = "\(operation)"
         self.inode = inode
         self.name = name
         self.other = other
+        self.range = range
     }
 }

@@ -40,22 +40,38 @@ extension VolumeFileSystem {
         }
     }
 
+    /// A snapshot belongs to whom its volume belongs to, and may be read by whom that may be: else what was to be private later
+    /// would stay open to all in every snapshot.
+    func attributes(of info: ObjectInfo) -> Attributes {
+        guard info.isSnapshot, let volume = try? pool.info(info.volume) else { return info.attributes }
+        var attributes = volume.attributes
+        attributes.mode &= 0o555
+        return attributes
+    }
+
+    /// Files whose owner and mode follow from those of `inode`.
+    public func snapshots(of inode: Inode) -> [Inode] {
+        guard case .file(let id) = inode else { return [] }
+        return pool.snapshots(of: id).map { .file($0.id) }
+    }
+
     private func describe(_ inode: Inode, _ info: ObjectInfo, _ result: inout FileAttributes) throws(PoolError) {
-        result.uid = info.attributes.uid
-        result.gid = info.attributes.gid
+        let attributes = attributes(of: info)
+        result.uid = attributes.uid
+        result.gid = attributes.gid
         // Renaming, chmod(1) and properties.
         result.modified = info.changed
         result.changed = info.changed
         switch inode {
         case .file:
-            result.mode = info.attributes.mode
+            result.mode = attributes.mode
             result.size = info.size
             result.allocated = info.referenced
             result.modified = info.isSnapshot ? info.created : info.modified
             result.isImmutable = info.isSnapshot
         case .property(let pair): result.mode = Settable(rawValue: Self.propertyName(pair & 255)) == nil ? 0o444 : 0o644
         case .volumeRollback: result.mode = 0o200
-        case .snapshot, .groupSnapshot, .clone:
+        case .snapshot, .snapshotAlias, .groupSnapshot, .clone:
             // ls --time=ctime shows when it was made.
             result.modified = info.created
             result.changed = info.created

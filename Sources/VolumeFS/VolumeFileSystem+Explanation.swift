@@ -58,13 +58,19 @@ extension VolumeFileSystem {
         case .outOfSpace:
             let trash = trashSize, promised = pool.usage().promised
             if promised > 0 && trash == 0 {
-                return "\(reason(for: error)); \(promised) bytes are kept for reserved ranges: echo 0 > .ctl/vol/VOL/prop/reservation releases a volume's"
+                let names = pool.volumes().filter { $0.reserved > 0 }.sorted { $0.reserved > $1.reserved }.map(\.name)
+                let some = names.prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
+                return "\(reason(for: error)); \(promised) bytes are kept for reserved ranges of \(some): echo 0 > .ctl/vol/\(names.first ?? "VOL")/prop/reservation releases a volume's"
             }
             if trash > 0 { return "\(reason(for: error)); the trash holds \(trash) bytes: rm .ctl/trash/*" }
         case .hasSnapshots(let count): return "\(name) has \(count) snapshots; remove them first: rmdir .ctl/snap/\(name)/*"
         case .held:
             let directory = object.map { ".ctl/snap/\($0.volumeName)/\($0.name)" } ?? ".ctl/snap/VOL/SNAP"
             return "\(name) is held\(object.map { holdText($0.id) } ?? ""); release it first: echo > \(directory)/prop/hold"
+        case .corrupt(.data, let position, let problem):
+            guard let range = request.range, !range.isEmpty else { break }
+            return "damaged data in the bytes \(range.lowerBound) to \(range.upperBound - 1) of \(name), at byte \(position) of the pool's file (\(problem)); "
+                + "volfs scrub names all that have it; overwrite it, or restore it from a copy"
         case .tooMany(let limit) where request.inode == .groups: return "there are \(limit) groups without members; remove some: rmdir .ctl/group/GROUP"
         case .tooMany(let limit): return tooMany(object.map { (try? pool.info($0.volume))?.name ?? name } ?? name, limit)
         case .noProperty where request.operation.hasSuffix("xattr"):
@@ -86,7 +92,7 @@ extension VolumeFileSystem {
         case .shrinkIsOff: return "the property shrink of \(name) is off; first: echo on > \(properties)/shrink"
         case .volumeIsReadOnly: return "the property readonly of \(name) is on; first: echo off > \(properties)/readonly"
         case .isOpen(let id): return whoHasItOpen(id)
-        case .computedProperty: return "that property of \(name) is computed and can only be read; those that can be set: \(Self.settableNames.joined(separator: ", "))"
+        case .computedProperty: return "that property of \(name) is computed and can only be read; those that can be set: \(Self.settableNames(isSnapshot: object?.isSnapshot == true).joined(separator: ", "))"
         case .unknownProperty: return "\(name) has no such property; see: ls \(properties)"
         case .notOwner(let volume): return "\(called(volume)) belongs to somebody else; ask its owner or root"
         case .mayNotRead: return "\(request.other ?? "it") may not be read by you, so not cloned; ask its owner for: chmod +r"

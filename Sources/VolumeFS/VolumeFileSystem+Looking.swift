@@ -24,7 +24,7 @@ extension VolumeFileSystem {
         case .volumeDirectories: return .volumeDirectory(try pool.find(name))
         case .snapshotDirectories:
             // `root@v1` is an alias of `root/v1`, for typing.
-            if name.contains("@") { return .snapshot(try find(name)) }
+            if name.contains("@") { return .snapshotAlias(try find(name)) }
             return .snapshotDirectory(try pool.find(name))
         case .clones:
             let id = try pool.find(name)
@@ -32,7 +32,7 @@ extension VolumeFileSystem {
             return .clone(id)
         case .snapshotDirectory(let id): return .snapshot(try pool.find(snapshot: name, of: id))
         case .diffs: return .diffDirectory(try pool.find(name))
-        case .propertyDirectory(let id):
+        case .propertyDirectory(let id), .aliasPropertyDirectory(let id):
             guard try propertyNames(id).contains(name), let index = Self.propertyIndex(name) else { throw .notFound }
             return .property(id << 8 | index)
         case .poolPropertyDirectory:
@@ -55,7 +55,7 @@ extension VolumeFileSystem {
     /// Everything a directory lists, without `.` and `..`.
     public func list(_ directory: Inode) throws(PoolError) -> [DirectoryEntry] {
         switch directory {
-        case .propertyDirectory(let id):
+        case .propertyDirectory(let id), .aliasPropertyDirectory(let id):
             return try propertyNames(id).map { DirectoryEntry(name: $0, inode: .property(id << 8 | (Self.propertyIndex($0) ?? 0))) }
         case .poolPropertyDirectory:
             return Self.poolProperties.enumerated().map { DirectoryEntry(name: $0.element, inode: .poolProperty(UInt64($0.offset))) }
@@ -86,7 +86,10 @@ extension VolumeFileSystem {
             return pool.snapshots(of: id).sorted { $0.name < $1.name }.map { DirectoryEntry(name: $0.name, inode: .snapshot($0.id)) }
         case .snapshot(let id):
             _ = try pool.info(id)
-            return snapshotMembers(id)
+            return snapshotMembers(id, properties: .propertyDirectory(id))
+        case .snapshotAlias(let id):
+            _ = try pool.info(id)
+            return snapshotMembers(id, properties: .aliasPropertyDirectory(id))
         default: throw .notFound
         }
     }
@@ -142,16 +145,36 @@ extension VolumeFileSystem {
         return entries
     }
 
-    private func snapshotMembers(_ id: UInt64) -> [DirectoryEntry] {
+    private func snapshotMembers(_ id: UInt64, properties: Inode) -> [DirectoryEntry] {
         [
             .init(name: "info", inode: .snapshotInfo(id)), .init(name: "info.json", inode: .snapshotInfoJSON(id)),
-            .init(name: "data", inode: .file(id)), .init(name: "prop", inode: .propertyDirectory(id)),
+            .init(name: "data", inode: .file(id)), .init(name: "prop", inode: properties),
         ]
     }
 
     func member(_ name: String, of entries: [DirectoryEntry]) throws(PoolError) -> Inode {
         guard let entry = entries.first(where: { $0.name == name }) else { throw .notFound }
         return entry.inode
+    }
+
+    /// The directory that a directory is in; the top is in itself. Throws `.notFound` for anything else.
+    public func parent(of directory: Inode) throws(PoolError) -> Inode {
+        switch directory {
+        case .root, .control: return .root
+        case .volumeDirectory: return .volumeDirectories
+        case .snapshotDirectory, .snapshotAlias: return .snapshotDirectories
+        case .snapshot(let id): return .snapshotDirectory(try pool.info(id).volume)
+        case .propertyDirectory(let id): return try pool.info(id).isSnapshot ? .snapshot(id) : .volumeDirectory(id)
+        case .aliasPropertyDirectory(let id): return .snapshotAlias(id)
+        case .diffDirectory: return .diffs
+        case .job: return .jobs
+        case .group: return .groups
+        case .groupMembers(let group), .groupSnapshots(let group): return .group(group)
+        case .groupSnapshot(let pair): return .groupSnapshots(pair >> 28)
+        default:
+            guard directory.kind == .directory else { throw .notFound }
+            return .control
+        }
     }
 
     /// Where a link points.
@@ -186,6 +209,8 @@ extension VolumeFileSystem {
         case .volumeRollback(let id): return ".ctl/vol/\(name(id))/rollback"
         case .snapshotDirectory(let id): return ".ctl/snap/\(name(id))"
         case .snapshot(let id): return ".ctl/snap/\(name(id).replacing("@", with: "/"))"
+        case .snapshotAlias(let id): return ".ctl/snap/\(name(id))"
+        case .aliasPropertyDirectory(let id): return ".ctl/snap/\(name(id))/prop"
         case .snapshotInfo(let id): return path(of: .snapshot(id)) + "/info"
         case .snapshotInfoJSON(let id): return path(of: .snapshot(id)) + "/info.json"
         case .clone(let id): return ".ctl/clone/\(name(id))"

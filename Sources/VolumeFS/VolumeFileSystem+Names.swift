@@ -15,7 +15,7 @@ extension VolumeFileSystem {
             try jobs.start(kind)
             times.touch([.jobs], options.now())
             return .job(kind)
-        case .snapshotDirectory(let id): return try makeSnapshot(name, of: id)
+        case .snapshotDirectory(let id): return .snapshot(try makeSnapshot(name, of: id))
         case .snapshotDirectories:
             let parts = name.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
             if parts.count == 2, parts[0].contains(",") { return try makeSnapshots(parts[0].split(separator: ","), String(parts[1]), by: caller) }
@@ -24,17 +24,17 @@ extension VolumeFileSystem {
             guard parts.count == 2 else { throw .exists }
             // `.ctl/snap` is nobody's, so its alias checks what the volume's own directory would.
             try requireOwner(of: try pool.info(volume), caller)
-            return try makeSnapshot(String(parts[1]), of: volume)
+            return .snapshotAlias(try makeSnapshot(String(parts[1]), of: volume))
         default: throw .notPermitted
         }
     }
 
-    private func makeSnapshot(_ name: String, of volume: UInt64) throws(PoolError) -> Inode {
+    private func makeSnapshot(_ name: String, of volume: UInt64) throws(PoolError) -> UInt64 {
         try refuseSnapshotByLimits(volume)
         let id = try pool.createSnapshot(name, of: volume)
         touchSnapshots(of: volume, snapshot: id)
         noteSnapshot("snapshot-created", id)
-        return .snapshot(id)
+        return id
     }
 
     /// `mkdir .ctl/snap/VOL,VOL@SNAP`: a snapshot of each, at one moment. The directory is that of the first.
@@ -52,7 +52,7 @@ extension VolumeFileSystem {
             noteSnapshot("snapshot-created", try pool.find(snapshot: snapshot, of: volume))
         }
         guard let first = volumes.first else { throw .notFound }
-        return .snapshot(try pool.find(snapshot: snapshot, of: first))
+        return .snapshotAlias(try pool.find(snapshot: snapshot, of: first))
     }
 
     /// `rmdir .ctl/snap/VOL/SNAP`: the snapshot is gone, durably; its space follows in the background.
@@ -68,7 +68,7 @@ extension VolumeFileSystem {
         case (.groupSnapshots(let group), _):
             try refuseIfReadOnly()
             try removeGroupSnapshot(group, name, by: caller)
-        case (_, .snapshot(let id)):
+        case (_, .snapshot(let id)), (_, .snapshotAlias(let id)):
             try refuseIfReadOnly()
             try refuseDeletionByLimits(id)
             let info = try pool.info(id)
@@ -94,7 +94,7 @@ extension VolumeFileSystem {
         let source = try source(of: target)
         let info = try pool.info(source)
         guard mayRead(info, caller) else { throw .refused(.mayNotRead) }
-        let mode = info.attributes.mode & 0o777 | 0o600
+        let mode = attributes(of: info).mode & 0o777 | 0o600
         let id = try pool.createClone(name, of: source, attributes: newAttributes(mode, caller))
         touchVolumes(try pool.info(id))
         events.publish("volume-cloned", name, [("origin", .text(info.fullName))])
@@ -157,10 +157,10 @@ extension VolumeFileSystem {
         events.publish(options.trashSeconds == 0 ? "volume-deleted" : "volume-trashed", info.name)
     }
 
-    /// `mv` of a volume at the top, of a snapshot within its directory, or of a volume out of the trash. Never replaces
-    /// anything.
+    /// `mv` of a volume at the top, of a snapshot within its directory or under its alias, or of a volume out of the trash. Never
+    /// replaces anything.
     public func rename(
-        _ parent: Inode, _ name: String, to newParent: Inode, _ newName: String, replaces: Bool
+        _ parent: Inode, _ name: String, to newParent: Inode, _ newName: String, by caller: Caller
     ) throws(PoolError) {
         let inode = try lookup(parent, name)
         if parent == .trash, newParent == .root {
@@ -169,15 +169,21 @@ extension VolumeFileSystem {
         }
         guard parent == newParent else { throw .invalid(.destination) }
         let id: UInt64
+        var newName = newName
         switch (parent, inode) {
         case (.root, .file(let found)), (.snapshotDirectory, .snapshot(let found)): id = found
-        case (.snapshotDirectories, .snapshot), (.trash, _): throw .invalid(.destination)
+        case (.snapshotDirectories, .snapshotAlias(let found)):
+            let info = try pool.info(found)
+            guard newName.hasPrefix(info.volumeName + "@") else { throw .invalid(.destination) }
+            try requireOwner(of: try pool.info(info.volume), caller)
+            (id, newName) = (found, String(newName.dropFirst(info.volumeName.utf8.count + 1)))
+        case (.trash, _): throw .invalid(.destination)
         default: throw .notPermitted
         }
         try refuseIfReadOnly()
         let info = try pool.info(id)
         if (info.isSnapshot && parent == .root) || (!info.isSnapshot && newName.contains("@")) { throw .invalid(.destination) }
-        if name == newName { return }
+        if info.name == newName { return }
         try pool.rename(id, to: newName)
         if info.isSnapshot { touchSnapshots(of: info.volume, snapshot: id) } else { touchVolumes(info) }
         events.publish(
@@ -214,10 +220,10 @@ extension VolumeFileSystem {
 
     private func mayRead(_ info: ObjectInfo, _ caller: Caller) -> Bool {
         if caller.uid == 0 { return true }
-        let mode = info.attributes.mode
-        if caller.uid == info.attributes.uid { return mode & 0o400 != 0 }
-        if caller.gid == info.attributes.gid { return mode & 0o040 != 0 }
-        return mode & 0o004 != 0
+        let attributes = attributes(of: info)
+        if caller.uid == attributes.uid { return attributes.mode & 0o400 != 0 }
+        if caller.gid == attributes.gid { return attributes.mode & 0o040 != 0 }
+        return attributes.mode & 0o004 != 0
     }
 }
 

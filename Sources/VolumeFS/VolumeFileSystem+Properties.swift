@@ -150,7 +150,11 @@ extension VolumeFileSystem {
         for name in Self.computed {
             if Self.counted.contains(name) { names.append(name) } else if try computedValue(name, id) != nil { names.append(name) }
         }
-        return names + Settable.allCases.filter { isSnapshot ? [.comment, .hold].contains($0) : $0 != .hold }.map(\.rawValue)
+        return names + Self.settableNames(isSnapshot: isSnapshot)
+    }
+
+    static func settableNames(isSnapshot: Bool) -> [String] {
+        Settable.allCases.filter { isSnapshot ? [.comment, .hold].contains($0) : $0 != .hold }.map(\.rawValue)
     }
 
     func propertyText(_ id: UInt64, _ index: UInt64) throws(PoolError) -> String {

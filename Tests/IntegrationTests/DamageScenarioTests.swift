@@ -29,6 +29,32 @@ extension IntegrationTests {
 
         """
 
+    /// One block that a volume, two snapshots and a clone share: all four are named, with the place in them.
+    @Test func damageNamesAllThatHaveIt() throws {
+        try scenario(
+            Self.damage + """
+            pool 64M; head -c 1M /dev/urandom > "$M/d"; python3 -c 'print("MARKED" + "x" * 4089)' | dd of="$M/d" bs=4096 seek=7 conv=notrunc status=none
+            mkdir "$M/.ctl/snap/d/s1" "$M/.ctl/snap/d/s2"; ln -s d@s1 "$M/.ctl/clone/e"; unmount_pool; damage data; mount_pool
+            same "$(cat "$M/.ctl/state")" ready; fails 1 cat "$M/e"; says 'Input/output error'; same "$(cat "$M/.ctl/state")" degraded
+            grep 'read e ' "$M/.ctl/errors" | grep -q 'damaged data in the bytes [0-9]* to [0-9]* of e,' || fail "$(tail -1 "$M/.ctl/errors")"
+            fails 4 "$V" scrub "$P"; for name in d d@s1 d@s2 e; do grep -q "^lost: $name: 4096 bytes at 28672" out || grep -q "^lost: $name: 4096 bytes at 28672" err || fail "$name: $(cat out err)"; done
+            fails 4 "$V" check "$P" --data; grep -q "error: [de][@s12]*: the contents of block 7" out err || fail "$(cat out err)"
+            unmount_pool; fails 4 "$V" check "$P" --data
+            """)
+    }
+
+    /// A pool's file that is removed under its mount: said at once, not lost by an unmount, and copied.
+    @Test func removedPoolFileIsNoticed() throws {
+        try scenario(
+            """
+            pool 64M; head -c 1M /dev/urandom > "$M/v"; sum=$(md5sum < "$M/v"); rm "$P"; echo more > "$M/w"; same "$(cat "$M/.ctl/state")" degraded
+            grep -q "^warning *the pool's file was removed" "$M/.ctl/stats" || fail "$(cat "$M/.ctl/stats")"
+            fails 1 "$V" umount "$M"; says 'the pool.s file was removed'; from=$(grep -o '/proc/[0-9]*/fd/[0-9]*' "$M/.ctl/stats")
+            sync -f "$M/v"; cp --sparse=always "$from" "$T/copy"; "$V" umount --force "$M" --json | grep -q volfs.umount/1; [ ! -e "$P" ]
+            "$V" "$T/copy" "$M"; same "$(md5sum < "$M/v")" "$sum"; same "$(cat "$M/w")" more; same "$(cat "$M/.ctl/state")" ready; unmount_pool; "$V" check "$T/copy"
+            """)
+    }
+
     /// Each kind of damage: what check and repair say and return, what is lost, and that everything else is there.
     @Test func damageIsNamedAndRepaired() throws {
         try scenario(

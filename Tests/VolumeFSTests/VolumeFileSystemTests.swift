@@ -39,7 +39,7 @@ import Testing
         let directory = try files.lookup(volumes, "root")
         let snapshot = try files.makeDirectory(directory, "v1", by: root)
         #expect(try files.lookup(.root, "root@v1") == files.lookup(snapshot, "data"))
-        #expect(try files.lookup(volumes, "root@v1") == snapshot)
+        #expect(try files.lookup(volumes, "root@v1") == snapshot.object.map { .snapshotAlias($0) })
         for target in ["root@v1", "../../root@v1", "/mnt/vols/root@v1", "root"] {
             let name = "c\(target.count)"
             let link = try files.makeLink(.clones, name, target: target, by: root)
@@ -47,7 +47,7 @@ import Testing
             #expect(try files.attributes(files.lookup(.root, name)).size == 3000)
         }
         #expect(try files.list(.root).map(\.name) == ["c13", "c17", "c4", "c7", "root", "root@v1"])
-        try files.rename(directory, "v1", to: directory, "v2", replaces: true)
+        try files.rename(directory, "v1", to: directory, "v2", by: root)
         #expect(try files.readLink(files.lookup(.clones, "c7")) == "../../root@v2")
         #expect(throws: PoolError.hasSnapshots(count: 1)) { try files.unlink(.root, "root", by: root) }
         try files.removeDirectory(directory, "v2", by: root)
@@ -79,7 +79,7 @@ import Testing
         #expect(errno { () throws(PoolError) in _ = try files.makeLink(.clones, "x", target: "/etc/passwd", by: root) } == 22)
         let stranger = Caller(process: 2, uid: 1000, gid: 1000)
         #expect(errno { () throws(PoolError) in _ = try files.makeLink(.clones, "x", target: "v@s", by: stranger) } == 13)
-        #expect(errno { () throws(PoolError) in try files.rename(.root, "v", to: directory, "t", replaces: true) } == 22)
+        #expect(errno { () throws(PoolError) in try files.rename(.root, "v", to: directory, "t", by: root) } == 22)
         try files.removeDirectory(directory, "s", by: root)
         #expect(errno { () throws(PoolError) in try files.unlink(.root, "v", by: root) } == 16)
         files.refused(RefusedRequest("unlink", .root, "v"), by: root, .refused(.isOpen(object: made.inode.number >> 8)))
