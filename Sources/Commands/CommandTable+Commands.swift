@@ -20,7 +20,7 @@ extension CommandTable {
                 .taking("FILE", "config", "read options, pool and mountpoint from FILE"), .flag("foreground", letter: "f", "stay in the foreground"),
                 .flag("background", "go to the background, also below a service manager"),
                 .flag("debug", letter: "d", "foreground, and print every request"),
-                .flag("dry-run", letter: "n", "only find out whether it could be mounted"),
+                .flag("dry-run", letter: "n", "only find out whether it could be mounted"), json,
             ], count: 0...2, kinds: [.directory], run: MountCommand.run),
         Command(
             name: "umount", aliases: ["unmount"], operands: "", help: "unmount, and wait until everything is stored",
@@ -28,12 +28,13 @@ extension CommandTable {
                 .flag("lazy", letter: "l", "detach now; what is open is served until it is closed"),
                 .taking("FILE", "config", "unmount what FILE says"),
                 .taking("SEC", "wait", "how long to wait for the daemon (default: until it ends)"),
+                .flag("force", "also if the pool's file was removed, and all in it ends with the mount"), json,
             ], count: 0...1, run: UnmountCommand.run),
         Command(
             name: "list", aliases: ["ls"], operands: "[NAME…]", help: "list volumes and snapshots",
             options: [
                 .taking("TYPE,…", "type", letter: "t", "volume, snapshot, clone or all (default)", choices: ListCommand.types),
-                .taking("COL,…", "columns", letter: "o", ObjectLine.columns.joined(separator: ", "), choices: ObjectLine.columns),
+                .taking("COL,…", "columns", letter: "o", ObjectLine.columns.joined(separator: ", ") + ", or all", choices: ["all"] + ObjectLine.columns),
                 .taking("COL", "sort", letter: "s", "sort by a column", choices: ObjectLine.columns),
                 .taking("COL", "reverse", letter: "S", "sort by a column, largest first", choices: ObjectLine.columns),
                 .flag("recursive", letter: "r", "the snapshots of each NAME too"),
@@ -130,7 +131,7 @@ extension CommandTable {
         Command(
             name: "top", operands: "", help: "show who uses which volume",
             options: [
-                .taking("N", "count", letter: "n", "end after N times"), .taking("SEC", "delay", letter: "d", "time between two (default 2)"),
+                .taking("N", "count", letter: "n", "end after N times"), .taking("SEC", "delay", letter: "d", "time between two (default 2)"), json,
             ], count: 1...1, run: TopCommand.run),
         Command(
             name: "events", operands: "", help: "print what happens to a mounted pool, as it happens",

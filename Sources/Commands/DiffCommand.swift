@@ -4,12 +4,14 @@ internal import VolumeFS
 enum DiffCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let (volume, from) = split(arguments.operands[1]), (other, to) = split(arguments.operands[2])
+        var progress = Progress("diff", try Progress.mode(arguments))
+        let pool = try access(toPool: arguments.operands[0], writing: false)
+        let (compared, failures) = ListCommand.found(try pool.list(), names: Array(arguments.operands[1...2]), arguments)
+        if let failure = failures.first { throw failure }
         guard volume == other, let from else {
             throw .usage(arguments.operands[1], "compare VOLUME@SNAPSHOT with a later snapshot of it, or with VOLUME")
         }
-        var progress = Progress("diff", try Progress.mode(arguments))
-        let pool = try access(toPool: arguments.operands[0], writing: false)
-        let sizes = try pool.list().filter { $0.name == "\(volume)@\(from)" || $0.name == arguments.operands[2] }.map(\.size)
+        let sizes = compared.map(\.size)
         let total = sizes.max()
         var ranges: [JSON] = []
         try pool.differences(volume, from: from, to: to) { offset, count, isHole throws(Failure) in

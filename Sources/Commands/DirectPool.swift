@@ -105,6 +105,9 @@ final class DirectPool: PoolAccess {
     }
 
     func destroy(_ object: ObjectLine) throws(Failure) {
+        if let reason = try properties(object.name).first(where: { $0.name == "hold" })?.value {
+            throw Failure(.busy, object.name, "it is held (\(reason)); first: volfs release \(path) \(object.name)", errno: EBUSY)
+        }
         try run(object.name) { () throws(PoolError) in
             try files.refuseDeletionByLimits(object.id)
             try pool.delete(object.id)

@@ -10,13 +10,15 @@ enum InfoCommand {
             say(arguments.isJSON ? summary.json.description : text(summary))
             return 0
         }
-        let lines = try pool.counted(try ListCommand.select(try pool.list(), names: names))
+        let (found, failures) = ListCommand.found(try pool.list(), names: names, arguments)
+        if failures.count == names.count { return try ChangeReport.conclude(failures, of: names.count, arguments) }
+        let lines = try pool.counted(found)
         if arguments.isJSON {
-            say(lines.count == 1 ? lines[0].json.description : ListCommand.json(lines))
+            say(names.count == 1 ? lines[0].json.description : ListCommand.json(lines))
         } else {
             say(lines.map(text).joined(separator: "\n\n"))
         }
-        return 0
+        return try ChangeReport.conclude(failures, of: names.count, arguments)
     }
 
     private static func text(_ summary: PoolSummary) -> String {

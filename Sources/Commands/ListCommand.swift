@@ -5,7 +5,8 @@ enum ListCommand {
     static let types = ["all", "volume", "snapshot", "clone"]
 
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let columns = (arguments["columns"] ?? "name,type,size,referenced,created,origin").split(separator: ",").map(String.init)
+        var columns = (arguments["columns"] ?? "name,type,size,referenced,created,origin").split(separator: ",").map(String.init)
+        if columns == ["all"] { columns = ObjectLine.columns }
         for column in columns { try checkColumn(column, "-o") }
         let sort = arguments["reverse"] ?? arguments["sort"], isReverse = arguments.has("reverse")
         if let sort { try checkColumn(sort, isReverse ? "-S" : "-s") }
@@ -15,7 +16,9 @@ enum ListCommand {
         }
         let pool = try access(toPool: arguments.operands[0], writing: false)
         let names = Array(arguments.operands.dropFirst())
-        var lines = try select(try pool.list(), names: names, isRecursive: arguments.has("recursive")).filter { line in
+        let (chosen, failures) = found(try pool.list(), names: names, isRecursive: arguments.has("recursive"), arguments)
+        if !failures.isEmpty && failures.count == names.count { return try ChangeReport.conclude(failures, of: names.count, arguments) }
+        var lines = chosen.filter { line in
             wanted.contains("all") || wanted.contains(line.isSnapshot ? "snapshot" : "volume") || (wanted.contains("clone") && line.origin != nil)
         }
         // A walk for each object, so only if that was asked for.
@@ -26,7 +29,23 @@ enum ListCommand {
         } else {
             say(table(lines, columns, arguments), end: "")
         }
-        return 0
+        return try ChangeReport.conclude(failures, of: names.count, arguments)
+    }
+
+    /// The objects of these names, or all, and what there is to say of the others.
+    static func found(
+        _ lines: [ObjectLine], names: [String], isRecursive: Bool = false, _ arguments: Arguments
+    ) -> (lines: [ObjectLine], failures: [Failure]) {
+        if names.isEmpty { return (lines, []) }
+        var found: [ObjectLine] = [], failures: [Failure] = []
+        for name in names {
+            do throws(Failure) {
+                found += try select(lines, names: [name], isRecursive: isRecursive)
+            } catch {
+                failures.append(Failure(.notFound, name, "no such volume or snapshot; see: volfs list \(arguments.operands[0])", errno: 2))
+            }
+        }
+        return (found, failures)
     }
 
     static func json(_ lines: [ObjectLine]) -> String {

@@ -5,6 +5,7 @@ internal import Glibc
 internal import LinuxIO
 internal import NBD
 internal import PoolEngine
+internal import VolumeFS
 
 /// `volfs POOL MOUNTPOINT`: starts the daemon, and returns when the root of the mount answers.
 enum MountCommand {
@@ -23,7 +24,12 @@ enum MountCommand {
         do throws(Failure) {
             if arguments.has("dry-run") { return try tryOut(arguments) }
             if isForeground { return try serve(arguments, readyOn: nil) }
-            return try startDaemon(try MountRequest(arguments).checked())
+            let settings = try MountRequest(arguments).checked(), status = try startDaemon(settings)
+            if status == 0 && arguments.isJSON {
+                let fields = [("schema", "volfs.mount/1"), ("pool", settings.options.source), ("mountpoint", settings.options.mountpoint)]
+                say(JSON.object(fields.map { ($0.0, .text($0.1)) }))
+            }
+            return status
         } catch {
             if error.status == .usage { throw error }
             // mount(8) has its own numbers; a service manager wants to know that it was the start that failed.

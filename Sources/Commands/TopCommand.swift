@@ -13,12 +13,32 @@ enum TopCommand {
         let pool = ControlledPool(mount)
         for round in 0..<count {
             if round > 0 { pause(milliseconds: delay * 1000) }
+            if arguments.isJSON {
+                say(try line(pool))
+                fflush(nil)
+                continue
+            }
             let text = try screen(pool)
             // On a terminal over what was there; elsewhere one behind the other.
             say((isatty(1) == 1 && count > 1 ? "\u{1b}[H\u{1b}[2J" : round > 0 ? "\n" : "") + text, end: "")
             fflush(nil)
         }
         return 0
+    }
+
+    /// One of a stream.
+    private static func line(_ pool: ControlledPool) throws(Failure) -> String {
+        let summary = PoolSummary(try pool.counters())
+        let users: [JSON] = try pool.users().map { user in
+            .fields([
+                ("object", .text(user.object)), ("pid", .number(Int64(user.process))), ("command", .text(user.command)), ("mode", .text(user.mode)),
+                ("kind", .text(user.kind)), ("since", user.since.isEmpty ? .null : .text(user.since)),
+            ])
+        }
+        return JSON.object([
+            ("schema", .text("volfs.top/1")), ("time", .text(Wording.time(wallClock()))), ("state", .text(summary.state)),
+            ("allocated", .size(summary.allocated)), ("capacity", .size(summary.capacity)), ("users", .array(users)),
+        ])
     }
 
     private static func screen(_ pool: ControlledPool) throws(Failure) -> String {

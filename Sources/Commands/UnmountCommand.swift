@@ -1,6 +1,7 @@
 internal import BlockStorage
 internal import Glibc
 internal import LinuxIO
+internal import VolumeFS
 
 /// `volfs umount`: unlike umount(8), returns when the daemon has stored everything and released the pool.
 enum UnmountCommand {
@@ -15,11 +16,17 @@ enum UnmountCommand {
         if !isLazy, let users = stillOpen(mount), !users.isEmpty {
             throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: ", ")); close them, or use --lazy", errno: EBUSY)
         }
+        if !isLazy, !arguments.has("force"), let warning = try? ControlledPool(mount).counters()["warning"], warning.hasPrefix("the pool") {
+            throw Failure(.failed, mount.mountpoint, "\(warning); to give it up: volfs umount --force \(mount.mountpoint)")
+        }
         // Who holds the pool until everything is stored.
         let served = (try? ControlledPool(mount).process()) ?? 0
         let daemon = served != 0 ? served : PoolDevice.holder(of: mount.source)
         try unmount(mount.mountpoint, isLazy)
         if !isLazy { try wait(for: daemon, of: mount.source, seconds) }
+        if arguments.isJSON {
+            say(JSON.object([("schema", .text("volfs.umount/1")), ("pool", .text(mount.source)), ("mountpoint", .text(mount.mountpoint)), ("lazy", .bool(isLazy))]))
+        }
         return 0
     }
 
