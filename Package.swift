@@ -64,6 +64,7 @@ let package = Package(
         tests("PoolEngineTests", ["PoolEngine", "LinuxIO", "BlockStorage", "TestSupport"], excluding: ["Fixtures"]),
         tests("SimulationTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
         tests("VolumeFSTests", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "TestSupport"]),
+        tests("FuseFrontEndTests", ["FuseFrontEnd", "VolumeFS", "BlockStorage", "TestSupport"]),
         tests("NBDTests", ["NBD", "NBDProtocol", "LinuxIO", "BlockStorage", "TestSupport"]),
         tests("NBDProtocolTests", ["NBDProtocol", "BlockStorage", "TestSupport"]),
         tests("CommandsTests", ["Commands", "VolumeFS", "BlockStorage", "TestSupport"]),

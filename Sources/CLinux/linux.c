@@ -9,9 +9,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -96,3 +100,58 @@ int64_t volfs_read_cached(int descriptor, void *bytes, int64_t count, int64_t of
     struct iovec part = {bytes, (size_t)count};
     return preadv2(descriptor, &part, 1, offset, RWF_NOWAIT);
 }
+
+int volfs_memory_file(const char *name, int64_t size) {
+    int descriptor = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (descriptor == -1) return -1;
+    if (ftruncate(descriptor, size) == 0 && fcntl(descriptor, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) return descriptor;
+    close(descriptor);
+    return -1;
+}
+
+int volfs_has_fixed_size(int descriptor) {
+    int seals = fcntl(descriptor, F_GET_SEALS), wanted = F_SEAL_SHRINK | F_SEAL_GROW;
+    return seals != -1 && (seals & wanted) == wanted;
+}
+
+void volfs_publish(void *address, uint64_t value) { __atomic_store_n((uint64_t *)address, value, __ATOMIC_RELEASE); }
+
+int volfs_send_descriptor(int socket, const void *address, size_t address_size, const char *text, int descriptor) {
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec part = {(void *)text, strlen(text)};
+    struct msghdr message = {
+        .msg_name = (void *)address,
+        .msg_namelen = (socklen_t)address_size,
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof control.space,
+    };
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+    return sendmsg(socket, &message, MSG_NOSIGNAL) == -1 ? -1 : 0;
+}
+
+static void do_nothing(int signal) { (void)signal; }
+
+int volfs_allow_interrupts(void) {
+    // Without SA_RESTART.
+    struct sigaction action = {.sa_handler = do_nothing};
+    return sigaction(SIGIO, &action, NULL);
+}
+
+int volfs_thread(void) { return (int)syscall(SYS_gettid); }
+
+void volfs_interrupt(int thread) { syscall(SYS_tgkill, getpid(), thread, SIGIO); }
+
+static _Thread_local uint64_t request;
+
+void volfs_begin_request(uint64_t number) { request = number; }
+
+uint64_t volfs_request(void) { return request; }

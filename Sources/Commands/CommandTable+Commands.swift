@@ -28,6 +28,7 @@ extension CommandTable {
                 .flag("lazy", letter: "l", "detach now; what is open is served until it is closed"),
                 .taking("FILE", "config", "unmount what FILE says"),
                 .taking("SEC", "wait", "how long to wait for the daemon (default: until it ends)"),
+                .taking("UNIT", "service", "if systemd restarts UNIT, only end the daemon: the next one goes on with the mount"),
                 .flag("force", "also if the pool's file was removed, and all in it ends with the mount"), json,
             ], count: 0...1, run: UnmountCommand.run),
         Command(

@@ -17,13 +17,14 @@ enum MountCommand {
             let descriptor = atoi(number)
             unsetenv(readyVariable)
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-            return try serve(arguments, readyOn: descriptor)
+            return try serve(arguments, nil, readyOn: descriptor)
         }
-        let isForeground = !arguments.has("background")
+        if arguments.has("dry-run") { return try tryOut(arguments) }
+        let store = DescriptorStore.received()
+        let isForeground = !store.names.isEmpty || !arguments.has("background")
             && (arguments.has("foreground") || arguments.has("debug") || ServiceManager.isService)
         do throws(Failure) {
-            if arguments.has("dry-run") { return try tryOut(arguments) }
-            if isForeground { return try serve(arguments, readyOn: nil) }
+            if isForeground { return try serve(arguments, try KeptMount.left(in: store), readyOn: nil) }
             let settings = try MountRequest(arguments).checked(), status = try startDaemon(settings)
             if status == 0 && arguments.isJSON {
                 let fields = [("schema", "volfs.mount/1"), ("pool", settings.options.source), ("mountpoint", settings.options.mountpoint)]
@@ -81,9 +82,10 @@ enum MountCommand {
 
     // MARK: The daemon
 
-    private static func serve(_ arguments: Arguments, readyOn descriptor: Int32?) throws(Failure) -> Int32 {
+    /// `kept` is a mount that another daemon has left to this one.
+    private static func serve(_ arguments: Arguments, _ kept: KeptMount?, readyOn descriptor: Int32?) throws(Failure) -> Int32 {
         let request = try MountRequest(arguments)
-        var settings = try request.checked()
+        var settings = try request.ready(kept)
         try settings.become()
         let isBackground = descriptor != nil
         let log = Log(name: "volfs[\(PoolDevice.shortName(settings.options.source))]", level: settings.logLevel)

@@ -28,7 +28,10 @@ struct MountRequest: Sendable {
             throw .usage(first, "give a mountpoint too: volfs \(first) DIRECTORY")
         }
         source = Path.absolute(operands[0])
-        mountpoint = Path.absolute(operands[1])
+        // A slash behind it would ask the mount that is to be taken over.
+        var directory = operands[1]
+        while directory.count > 1 && directory.hasSuffix("/") { directory.removeLast() }
+        mountpoint = Path.absolute(directory)
     }
 
     /// All options, later ones overriding earlier ones.
@@ -67,6 +70,28 @@ struct MountRequest: Sendable {
         guard Glibc.access("/dev/fuse", R_OK | W_OK) == 0 else {
             throw Failure(.mount, "/dev/fuse", errno == ENOENT ? "is not there; load it: modprobe fuse" : "no permission to use it; run as root, or give your user access", errno: errno)
         }
+        return settings
+    }
+
+    /// For a new mount, or for one that goes on.
+    func ready(_ kept: KeptMount?) throws(Failure) -> MountSettings {
+        if let kept { return try resumed(kept) }
+        return try checked()
+    }
+
+    /// The options for a mount that goes on: nobody serves it, so that whoever looked at it would wait for ever. How it is mounted
+    /// stays as it was.
+    private func resumed(_ kept: KeptMount) throws(Failure) -> MountSettings {
+        var settings = try settings()
+        guard PoolDevice.isSame(kept.record.source, source), kept.record.mountpoint == mountpoint else {
+            throw Failure(
+                .failed, mountpoint,
+                "the service manager kept another mount, of \(kept.record.source) at \(kept.record.mountpoint); mount that again, or stop the service first, which ends it",
+                errno: EBUSY)
+        }
+        settings.options.isReadOnly = kept.record.isReadOnly
+        settings.options.maximumRead = kept.record.maximumRead
+        settings.options.kept = kept
         return settings
     }
 

@@ -35,6 +35,24 @@ enum Spawn {
         run(words, Int16(POSIX_SPAWN_SETPGROUP), input, as: 0) { posix_spawnp(&$0, words[0], &$1, &$2, $3, environ) }
     }
 
+    /// Runs a program to its end and returns what it has printed, or nil if it cannot be started.
+    static func output(of words: [String]) -> String? {
+        var ends: [Int32] = [0, 0]
+        guard pipe(&ends) == 0 else { return nil }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        let child = run(words, 0, ends[1], as: 1) { posix_spawnp(&$0, words[0], &$1, &$2, $3, environ) }
+        close(ends[1])
+        defer { close(ends[0]) }
+        guard let child else { return nil }
+        var text: [UInt8] = [], part = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = read(ends[0], &part, part.count)
+            if count > 0 { text += part.prefix(count) } else if count == 0 || errno != EINTR { break }
+        }
+        _ = wait(child)
+        return String(decoding: text, as: UTF8.self)
+    }
+
     /// Calls `spawn` for a process that has `descriptor` under another number. Nil and errno if it cannot be started.
     private static func run(
         _ words: [String], _ flags: Int16, _ descriptor: Int32, as number: Int32,

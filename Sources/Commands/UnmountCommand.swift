@@ -13,6 +13,7 @@ enum UnmountCommand {
         }
         let isLazy = arguments.has("lazy")
         let seconds = try seconds(arguments)
+        if let unit = arguments["service"], isRestarting(unit), try handOver(mount, seconds) { return 0 }
         if !isLazy, let users = stillOpen(mount), !users.isEmpty {
             throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: ", ")); close them, or use --lazy", errno: EBUSY)
         }
@@ -28,6 +29,25 @@ enum UnmountCommand {
             say(JSON.object([("schema", .text("volfs.umount/1")), ("pool", .text(mount.source)), ("mountpoint", .text(mount.mountpoint)), ("lazy", .bool(isLazy))]))
         }
         return 0
+    }
+
+    /// Whether systemd stops a unit only to start it again.
+    private static func isRestarting(_ unit: String) -> Bool {
+        // A line of this is number, unit, what is done and how far that is.
+        let jobs = Spawn.output(of: ["systemctl", "list-jobs", "--no-legend", "--no-pager", unit]) ?? ""
+        return jobs.split(separator: "\n").contains { line in
+            let words = line.split(separator: " ")
+            return words.count >= 3 && words[1] == unit && words[2].hasSuffix("restart")
+        }
+    }
+
+    /// Has the daemon end and leave the mount to the one after it. False if it cannot.
+    private static func handOver(_ mount: MountTable.Mount, _ seconds: Int?) throws(Failure) -> Bool {
+        let pool = ControlledPool(mount)
+        guard let counters = try? pool.counters(), counters["restartable"] == "1", let process = try? pool.process(), process > 0 else { return false }
+        guard kill(process, SIGURG) == 0 else { return false }
+        try wait(for: process, of: mount.source, seconds)
+        return true
     }
 
     /// The pool or mountpoint that was given, or else those of a configuration.

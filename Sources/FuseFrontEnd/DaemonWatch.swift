@@ -8,13 +8,14 @@ internal import VolumeFS
 /// What the daemon does beside serving: it hears signals, keeps enough threads, and writes metrics. One thread runs it, and
 /// sleeps while there is nothing of that.
 final class DaemonWatch: Sendable {
-    static let signals = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2]
+    static let signals = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGURG]
     /// Nanoseconds between two writes of the metrics' file.
     private static let metricsInterval: UInt64 = 15_000_000_000
 
     private let files: VolumeFileSystem
     private let options: MountOptions
     private let workers: FuseWorkers
+    private let kept: KeptMount?
     private let log: Log
     /// Which filesystem is ours, of those that may be mounted at the same place.
     private let device: String?
@@ -22,16 +23,21 @@ final class DaemonWatch: Sendable {
     private let wakeEvent: WakeEvent
     private let events: SignalWatch
     private let flag = Atomic(false)
+    private let isLeaving = Atomic(false)
 
-    /// `wakeEvent` is what the file system and the workers call for attention with. The signals are blocked.
-    init(files: VolumeFileSystem, options: MountOptions, workers: FuseWorkers, wakeEvent: WakeEvent) throws(PoolError) {
+    /// `wakeEvent` is what the file system and the workers call for attention with. `kept` is what a service manager keeps of the
+    /// mount. The signals are blocked.
+    init(
+        files: VolumeFileSystem, options: MountOptions, workers: FuseWorkers, kept: KeptMount?, wakeEvent: WakeEvent
+    ) throws(PoolError) {
+        self.kept = kept
         self.wakeEvent = wakeEvent
         events = try SignalWatch(Self.signals, wakeEvent: wakeEvent)
         self.files = files
         self.options = options
         self.workers = workers
         log = options.log
-        device = MountInfo.top(at: options.mountpoint)?.device
+        device = options.kept?.record.device ?? MountInfo.top(at: options.mountpoint)?.device
         metrics = Mutex(options.metrics)
     }
 
@@ -59,7 +65,9 @@ final class DaemonWatch: Sendable {
             case .signal(SIGHUP): reload()
             case .signal(SIGUSR1): writeStatistics()
             case .signal(SIGUSR2): rotateLevel()
+            case .signal(SIGURG): leave(isStopping)
             case .signal(let signal):
+                if isHandedOver && signal != SIGQUIT { continue }
                 if isStopping || signal == SIGQUIT { endAtOnce() }
                 isStopping = stop()
             }
@@ -73,8 +81,29 @@ final class DaemonWatch: Sendable {
 
     // MARK: Ending
 
+    /// The mount stays, for the daemon after this one.
+    var isHandedOver: Bool { isLeaving.load(ordering: .acquiring) }
+
+    private func leave(_ isStopping: Bool) {
+        if isStopping || isHandedOver { return }
+        guard let kept, kept.isKept else {
+            return log.write(.warning, "no service manager keeps the mount, so it cannot be handed over", ["mountpoint": options.mountpoint])
+        }
+        guard files.pool.device.lastRefuge == nil else {
+            return log.write(.warning, "the pool's file was removed, so the mount cannot be handed over", ["mountpoint": options.mountpoint])
+        }
+        log.write(.info, "handing the mount over", ["mountpoint": options.mountpoint])
+        isLeaving.store(true, ordering: .releasing)
+        options.reporter.begin(["STOPPING=1"], extends: true) { "handing the mount over" }
+        // Somebody may wait for one.
+        files.stopJobs()
+        workers.leave()
+    }
+
     /// Unmounts, or detaches the mountpoint while something is open. False if neither could be done.
     private func stop() -> Bool {
+        // Whoever is killed from here on was told to end.
+        kept?.forget()
         let mounts = MountInfo.all()
         guard let top = mounts.last(where: { $0.mountpoint == options.mountpoint }), top.device == device else {
             files.stop()

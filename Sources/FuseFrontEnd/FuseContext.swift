@@ -6,18 +6,26 @@ internal import VolumeFS
 
 /// What libfuse hands back with each request: the file system, and memory for replies.
 final class FuseContext: Sendable {
+    /// What is agreed on with the kernel in its first request, for as long as the mount lasts.
+    struct Agreement: Equatable, Sendable {
+        var maximumWrite: UInt32, readAhead: UInt32, capabilities: UInt32
+    }
+
     let files: VolumeFileSystem
     let log: Log
     /// Bytes of the largest read, or 0.
     let maximumRead: UInt32
-    /// Bytes that the names in open directories take.
-    private let directories = Mutex(0)
+    /// Agreed on by another daemon: what we have to keep to.
+    let inherited: Agreement?
+    let directories: DirectoryTable
     /// For replies of usual size; and some of the largest size that nobody uses.
     private let small = ThreadBuffer(count: smallSize)
     private let large = Mutex<[ReplyBuffer]>([])
     private let keptLarge: Int
     /// Where libfuse's session is, once it is: set before the first request.
     private let session = Atomic<UInt>(0)
+    private let agreed = Mutex<Agreement?>(nil)
+    private let keptMount = AtomicLazyReference<KeptMount>()
     private static let smallSize = 16 << 10
     /// The largest request we accept: what the kernel offers at most.
     static let maximumTransfer = 1 << 20
@@ -27,6 +35,10 @@ final class FuseContext: Sendable {
         log = options.log
         maximumRead = options.maximumRead
         keptLarge = max(options.threads, 8)
+        inherited = options.kept.map {
+            Agreement(maximumWrite: $0.record.maximumWrite, readAhead: $0.record.readAhead, capabilities: $0.record.capabilities)
+        }
+        directories = DirectoryTable(generation: options.kept?.generation ?? 0)
     }
 
     func begin(_ session: OpaquePointer) { self.session.store(UInt(bitPattern: session), ordering: .releasing) }
@@ -37,6 +49,16 @@ final class FuseContext: Sendable {
         // A negative offset: the attributes alone. It fails for an inode that the kernel does not have.
         for inode in inodes { fuse_lowlevel_notify_inval_inode(session, fuse_ino_t(inode.number), -1, 0) }
     }
+
+    /// Nil before the first request, and if we cannot keep to what another daemon has agreed on.
+    var agreement: Agreement? {
+        get { agreed.withLock { $0 } }
+        set { agreed.withLock { $0 = newValue } }
+    }
+
+    /// Where open files are noted, once there is a mount that outlives us.
+    var kept: KeptMount? { keptMount.load() }
+    func keep(_ kept: KeptMount) { _ = keptMount.storeIfNil(kept) }
 
     /// Lends a buffer of at least `count` bytes, at most `maximumTransfer`, to `body`. What is in it is of no meaning.
     func withBuffer(_ count: Int, _ body: (UnsafeMutableRawBufferPointer) throws(PoolError) -> Void) throws(PoolError) {
@@ -49,34 +71,8 @@ final class FuseContext: Sendable {
         }
     }
 
-    /// A directory to be read, until `close`. Throws `.outOfMemory` if too much is open.
-    func open(_ entries: [DirectoryEntry]) throws(PoolError) -> OpenDirectory {
-        let directory = OpenDirectory(entries: entries)
-        try directories.withLock { bytes throws(PoolError) in
-            guard bytes + directory.size <= VolumeFileSystem.directoryLimit else {
-                throw .outOfMemory(limit: UInt64(VolumeFileSystem.directoryLimit))
-            }
-            bytes += directory.size
-        }
-        return directory
-    }
-
-    func close(_ directory: OpenDirectory) { directories.withLock { $0 -= directory.size } }
-
     private final class ReplyBuffer: Sendable {
         let memory: AlignedBuffer
         init(count: Int) { memory = AlignedBuffer(count: count) }
-    }
-}
-
-/// The names of one open directory, as they were when it was opened.
-final class OpenDirectory {
-    let entries: [DirectoryEntry]
-    /// Bytes of memory, about.
-    let size: Int
-
-    init(entries: [DirectoryEntry]) {
-        self.entries = entries
-        size = entries.reduce(256) { $0 + 64 + $1.name.utf8.count }
     }
 }

@@ -1,5 +1,6 @@
 internal import BlockStorage
 internal import CFuse
+internal import CLinux
 internal import Glibc
 internal import LinuxIO
 internal import VolumeFS
@@ -12,8 +13,37 @@ final class FuseSession: @unchecked Sendable {
     private let context: Unmanaged<FuseContext>
     private let log: Log
 
-    /// Mounts. Throws `.system(.mount, …)` if libfuse or the kernel refuses.
+    /// The kernel's first request.
+    let initial: [UInt8]
+
+    /// Mounts, or goes on with what `options` has of another daemon. Throws `.system(.mount, …)` if libfuse or the kernel refuses,
+    /// or if what was agreed on with the kernel cannot be kept.
     init(files: VolumeFileSystem, options: MountOptions) throws(PoolError) {
+        let context = FuseContext(files: files, options: options)
+        log = options.log
+        let session = try Self.make(options, context)
+        self.session = session
+        context.begin(session)
+        do throws(PoolError) {
+            initial = try Self.mount(session, options)
+            try Self.agree(session, context, options.kept == nil ? initial : KernelOffer(initial).repeated)
+        } catch {
+            fuse_session_unmount(session)
+            fuse_session_destroy(session)
+            throw error
+        }
+        self.context = Unmanaged.passRetained(context)
+    }
+
+    /// Returns the kernel's first request.
+    private static func mount(_ session: OpaquePointer, _ options: MountOptions) throws(PoolError) -> [UInt8] {
+        // libfuse takes this for a descriptor that somebody has opened and mounted with.
+        let place = options.kept.map { "/dev/fd/\($0.descriptor)" } ?? options.mountpoint
+        guard fuse_session_mount(session, place) == 0 else { throw .system(.mount, errno: errno == 0 ? ENODEV : errno) }
+        return options.kept?.record.initial ?? receiveInitial(session)
+    }
+
+    private static func make(_ options: MountOptions, _ context: FuseContext) throws(PoolError) -> OpaquePointer {
         var mountOptions = [
             "fsname=\(Self.escaped(options.source))", "subtype=volfs", "default_permissions", "noatime",
             options.isReadOnly ? "ro" : "rw",
@@ -24,28 +54,55 @@ final class FuseSession: @unchecked Sendable {
         if options.debugs { words.append("-d") }
         var pointers: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
         defer { for pointer in pointers { free(pointer) } }
-        let context = Unmanaged.passRetained(FuseContext(files: files, options: options))
-        self.context = context
-        log = options.log
         var operations = makeOperations()
         let count = Int32(pointers.count)
         let created = pointers.withUnsafeMutableBufferPointer { buffer in
             var arguments = fuse_args(argc: count, argv: buffer.baseAddress, allocated: 0)
-            return volfs_session_new(&arguments, &operations, context.toOpaque())
+            return volfs_session_new(&arguments, &operations, Unmanaged.passUnretained(context).toOpaque())
         }
-        guard let created else {
-            context.release()
-            throw .system(.mount, errno: EINVAL)
-        }
-        session = created
-        context.takeUnretainedValue().begin(created)
-        guard fuse_session_mount(session, options.mountpoint) == 0 else {
-            let problem = errno
-            fuse_session_destroy(session)
-            context.release()
-            throw .system(.mount, errno: problem == 0 ? ENODEV : problem)
+        guard let created else { throw .system(.mount, errno: EINVAL) }
+        return created
+    }
+
+    /// What the kernel sends first, once the mount is there.
+    private static func receiveInitial(_ session: OpaquePointer) -> [UInt8] {
+        var buffer = fuse_buf()
+        defer { free(buffer.mem) }
+        while true {
+            let count = fuse_session_receive_buf(session, &buffer)
+            if count > 0 { return Array(UnsafeRawBufferPointer(start: buffer.mem, count: Int(count))) }
+            if count != -EINTR && count != -EAGAIN { return [] }
         }
     }
+
+    /// Has libfuse answer the kernel's first request.
+    private static func agree(_ session: OpaquePointer, _ context: FuseContext, _ request: [UInt8]) throws(PoolError) {
+        guard KernelOffer(request).isInitial else { throw .system(.mount, errno: EPROTO) }
+        var copy = request
+        copy.withUnsafeMutableBytes { bytes in
+            var buffer = fuse_buf()
+            buffer.mem = bytes.baseAddress
+            buffer.size = bytes.count
+            fuse_session_process_buf(session, &buffer)
+        }
+        guard fuse_session_exited(session) == 0, context.agreement != nil else { throw .system(.mount, errno: EPROTO) }
+    }
+
+    var descriptor: Int32 { fuse_session_fd(session) }
+    /// What was agreed on with the kernel.
+    var agreement: FuseContext.Agreement? { context.takeUnretainedValue().agreement }
+
+    /// From now on who opens and what is begun is noted in `kept`.
+    func note(in kept: KeptMount) { context.takeUnretainedValue().keep(kept) }
+
+    /// Has the kernel send again what another daemon has received and not answered. Returns an errno, or 0.
+    func askAgain() -> Int32 {
+        var notice = fuse_out_header(len: UInt32(MemoryLayout<fuse_out_header>.size), error: KernelOffer.resendNotice, unique: 0)
+        return write(descriptor, &notice, MemoryLayout<fuse_out_header>.size) < 0 ? errno : 0
+    }
+
+    /// Makes `serve` return in threads that come by; those that wait for a request need an interruption.
+    func leave() { fuse_session_exit(session) }
 
     /// Serves requests on this thread until the mount is gone, or `ended`, which is called after each request, returns true.
     func serve(began: () -> Void, ended: () -> Bool) {
@@ -56,7 +113,7 @@ final class FuseSession: @unchecked Sendable {
             switch count {
             case 1...:
                 began()
-                fuse_session_process_buf(session, &buffer)
+                process(&buffer, Int(count))
                 if ended() { return }
             case 0, -ENODEV, -ECONNABORTED: return
             case -EINTR, -EAGAIN: continue
@@ -66,6 +123,24 @@ final class FuseSession: @unchecked Sendable {
                 pause(milliseconds: 100)
             }
         }
+    }
+
+    private func process(_ buffer: inout fuse_buf, _ count: Int) {
+        let header = UnsafeRawBufferPointer(start: buffer.mem, count: count), number: UInt64 = header.integer(at: KernelOffer.unique)
+        volfs_begin_request(number & ~KernelOffer.resentBit)
+        let isResent = number & KernelOffer.resentBit != 0 && header.integer(at: KernelOffer.opcode, as: UInt32.self) != FUSE_INTERRUPT.rawValue
+        guard isResent, let kept = context.takeUnretainedValue().kept else { return fuse_session_process_buf(session, &buffer) }
+        let resent = number & ~KernelOffer.resentBit
+        guard kept.tried.begin(resent) else { return giveUp(number) }
+        fuse_session_process_buf(session, &buffer)
+        kept.tried.end(resent)
+    }
+
+    /// Several daemons in a row have ended over a request.
+    private func giveUp(_ number: UInt64) {
+        log.write(.error, "a request that was sent again and again is given up", ["number": "\(number & ~KernelOffer.resentBit)"])
+        var reply = fuse_out_header(len: UInt32(MemoryLayout<fuse_out_header>.size), error: -EIO, unique: number)
+        _ = write(descriptor, &reply, MemoryLayout<fuse_out_header>.size)
     }
 
     /// Ends a session that no thread serves any more.

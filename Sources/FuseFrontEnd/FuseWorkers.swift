@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import CLinux
 internal import LinuxIO
 internal import Synchronization
 
@@ -31,8 +32,9 @@ final class FuseWorkers: WaitObserver {
         /// Those that nobody waits for yet.
         var threads: [Int: WorkerThread] = [:]
         var next = 0
-        /// Threads that serve.
+        /// Threads that serve, and their numbers at the kernel.
         var count = 0
+        var serving: [Int: Int32] = [:]
         /// Threads that have ended and can be joined.
         var ended: [Int] = []
         var servedBefore = 0
@@ -62,6 +64,7 @@ final class FuseWorkers: WaitObserver {
     }
 
     private func serve(_ number: Int) {
+        state.withLock { $0.serving[number] = volfs_thread() }
         free.add(1, ordering: .sequentiallyConsistent)
         session.serve(
             began: {
@@ -75,6 +78,7 @@ final class FuseWorkers: WaitObserver {
         free.subtract(1, ordering: .sequentiallyConsistent)
         state.withLock { state in
             state.count -= 1
+            state.serving[number] = nil
             state.ended.append(number)
         }
     }
@@ -127,6 +131,17 @@ final class FuseWorkers: WaitObserver {
         isCrowded.store(false, ordering: .sequentiallyConsistent)
         if free.load(ordering: .sequentiallyConsistent) <= 0 { isCrowded.store(true, ordering: .sequentiallyConsistent) }
         return isCrowded.load(ordering: .sequentiallyConsistent)
+    }
+
+    /// Returns when no thread takes a request any more and those that were taken are answered, while the mount stays. Another
+    /// thread is in `join`.
+    func leave() {
+        session.leave()
+        // An interruption just before a thread begins to wait is none, so there is another.
+        while state.withLock({ $0.count > 0 }) {
+            for thread in state.withLock({ $0.serving.values }) { volfs_interrupt(thread) }
+            pause(milliseconds: 5)
+        }
     }
 
     /// Returns when all threads have ended, as they do when the mount is gone.

@@ -63,6 +63,8 @@ public struct MountOptions: Sendable {
     public var metrics: String?
     public var log = Log(name: "volfs")
     public var reporter = ServiceReporter.none
+    /// A mount that another daemon has left to this one.
+    package var kept: KeptMount?
     /// What the configuration says now; nil, with the reason in the log, if it cannot be read.
     public var reload: @Sendable () -> Reloadable? = { nil }
 

@@ -8,17 +8,23 @@ public import VolumeFS
 
 /// A pool behind a mountpoint, from mounting to the last close.
 public enum MountedPool {
-    /// Mounts `pool`, serves it until it is unmounted, and closes it. `ready` is called when requests are served.
+    /// The exit status of a daemon that has handed its mount over.
+    public static let handedOver: Int32 = 75
+
+    /// Mounts `pool`, or goes on with a mount that another daemon has left, serves it until it is unmounted, and closes it. `ready`
+    /// is called when requests are served.
     ///
     /// SIGTERM and SIGINT unmount; if something is open, the mountpoint is detached and what is open is served until it
     /// is closed, so that an attached loop device never sees an error. A second one ends at once, after a checkpoint.
+    /// SIGURG leaves the mount to the next daemon, if a service manager keeps it.
     /// `beside` starts what else serves the pool, before anybody is told that it is ready, and returns what ends that; it is
     /// called after the last close. SIGHUP, SIGUSR1 and SIGUSR2 are for the log. Returns the exit status: 0, 1 after a second signal, 3 if the pool was
-    /// suspended or could not be closed.
+    /// suspended or could not be closed, 75 if the mount was handed over.
     public static func run(
         pool: Pool, options: MountOptions, beside: (VolumeFileSystem) throws(PoolError) -> (() -> Void) = { _ in {} }, ready: () -> Void
     ) throws(PoolError) -> Int32 {
         Signals.block(DaemonWatch.signals)
+        volfs_allow_interrupts()
         let maintenanceWake = try WakeEvent(), watchWake = try WakeEvent()
         var settings = Self.settings(options, pool)
         settings.attention = {
@@ -31,6 +37,7 @@ public enum MountedPool {
         volfs_become_io_flusher()
         let session = try FuseSession(files: files, options: options)
         let watch: DaemonWatch
+        let kept: KeptMount?
         let endBeside: () -> Void
         do throws(PoolError) {
             endBeside = try beside(files)
@@ -40,10 +47,13 @@ public enum MountedPool {
         }
         let waits = (pool.device as? any WaitingDevice)?.waits
         do throws(PoolError) {
+            let found = try keep(session, files, options)
+            kept = found
+            files.tellWhetherRestartable { found?.isKept == true && pool.device.lastRefuge == nil }
             let workers = try FuseWorkers(
                 session, count: max(2, options.threads), idle: options.idleThreads, crowded: { watchWake.wake() })
             waits?.tell(workers)
-            watch = try DaemonWatch(files: files, options: options, workers: workers, wakeEvent: watchWake)
+            watch = try DaemonWatch(files: files, options: options, workers: workers, kept: kept, wakeEvent: watchWake)
             let maintenance = Maintenance(files: files, log: options.log, wakeEvent: maintenanceWake)
             let maintainer = try JoinableThread { maintenance.run() }
             let watcher = try JoinableThread { watch.run() }
@@ -51,7 +61,13 @@ public enum MountedPool {
             options.reporter.begin(["READY=1", "MAINPID=\(getpid())"], extends: false) { files.summary }
             workers.join()
             waits?.end()
-            files.endEvents()
+            if watch.isHandedOver {
+                // Who waits for events goes on waiting, if the kernel asks the next daemon for them.
+                if !KernelOffer(session.initial).resends { files.endEvents() }
+            } else {
+                kept?.forget()
+                files.endEvents()
+            }
             endBeside()
             options.reporter.begin(["STOPPING=1"], extends: true) { "storing changes" }
             watch.end()
@@ -65,11 +81,60 @@ public enum MountedPool {
             session.close()
             throw error
         }
+        if let kept, watch.isHandedOver { return leave(kept, pool, files, watch, options.log) }
         session.close()
         files.stop()
         files.stopJobs()
         watch.writeMetrics()
         return close(pool, options.log)
+    }
+
+    /// Notes for the next daemon what it has to know, and takes over what the one before has noted. Nil where no service manager
+    /// would start one.
+    private static func keep(_ session: FuseSession, _ files: VolumeFileSystem, _ options: MountOptions) throws(PoolError) -> KeptMount? {
+        if let kept = options.kept {
+            for handle in kept.handles.inherited {
+                try files.resume(handle.handle, of: handle.object, handle.user, isSynchronous: handle.isSynchronous)
+            }
+            let wasAnswered = kept.wasAnswered
+            kept.begin()
+            session.note(in: kept)
+            kept.keep()
+            // Before any thread asks for requests: these come first.
+            let problem = session.askAgain()
+            if problem != 0 && !wasAnswered {
+                options.log.write(.error, "the kernel does not send again what was not answered", ["reason": String(cString: strerror(problem))])
+            }
+            options.log.write(
+                .info, "going on with the mount of another daemon",
+                ["mountpoint": options.mountpoint, "open": "\(kept.handles.inherited.count)", "handed_over": wasAnswered ? "yes" : "no"])
+            return kept
+        }
+        guard ServiceManager.isListening, let agreed = session.agreement else { return nil }
+        let record = MountRecord(
+            slots: UInt32(VolumeFileSystem.handleLimit), intents: 1024, isReadOnly: options.isReadOnly, maximumRead: options.maximumRead,
+            maximumWrite: agreed.maximumWrite, readAhead: agreed.readAhead, capabilities: agreed.capabilities, initial: session.initial,
+            device: MountInfo.top(at: options.mountpoint)?.device ?? "", mountpoint: options.mountpoint, source: options.source)
+        guard record.isStorable else {
+            options.log.write(.warning, "a restart will end the mount: its paths are too long to be kept")
+            return nil
+        }
+        let kept = try KeptMount(session, record)
+        session.note(in: kept)
+        kept.begin()
+        kept.keep()
+        return kept
+    }
+
+    /// Ends with the mount as it is. The session stays: who waits for events may have its answer at any moment.
+    private static func leave(
+        _ kept: KeptMount, _ pool: Pool, _ files: VolumeFileSystem, _ watch: DaemonWatch, _ log: Log
+    ) -> Int32 {
+        files.stopJobs()
+        kept.noteAnswered()
+        watch.writeMetrics()
+        let status = close(pool, log)
+        return status == 0 ? handedOver : status
     }
 
     private static func close(_ pool: Pool, _ log: Log) -> Int32 {
@@ -123,6 +188,7 @@ public enum MountedPool {
         settings.reservesOnAllocate = options.reservesOnAllocate
         settings.trashSeconds = options.trashSeconds
         settings.process = getpid()
+        settings.generation = options.kept?.generation ?? 0
         settings.threads = FuseWorkers.maximum
         settings.transfer = FuseContext.maximumTransfer
         return settings

@@ -1,5 +1,6 @@
 internal import BlockStorage
 internal import CFuse
+internal import CLinux
 internal import Glibc
 internal import LinuxIO
 internal import PoolEngine
@@ -56,40 +57,63 @@ func makeOperations() -> fuse_lowlevel_ops {
 
 private func addNameOperations(_ operations: inout fuse_lowlevel_ops) {
     operations.mkdir = { request, parent, name, _ in
-        serve(request, "mkdir", name, parent) { files, caller throws(PoolError) in
-            replyEntry(request, try files.attributes(try files.makeDirectory(try inode(parent), string(name), by: caller)))
+        serveOnce(request, "mkdir", name, parent) { files, once, caller throws(PoolError) in
+            let parent = try inode(parent), name = string(name)
+            let made = try once.run(about: { 0 }, found: { begun in files.made(parent, name, since: begun.started)?.number }) { () throws(PoolError) in
+                try files.makeDirectory(parent, name, by: caller).number
+            }
+            replyEntry(request, try files.attributes(try inode(fuse_ino_t(made))))
         }
     }
     operations.rmdir = { request, parent, name in
-        serve(request, "rmdir", name, parent) { files, caller throws(PoolError) in
-            try files.removeDirectory(try inode(parent), string(name), by: caller)
+        serveOnce(request, "rmdir", name, parent) { files, once, caller throws(PoolError) in
+            let parent = try inode(parent), name = string(name)
+            _ = try once.run(
+                about: { files.number(parent, name) }, found: { begun in files.isRemoved(parent, name, begun.object) ? 0 : nil }
+            ) { () throws(PoolError) in
+                try files.removeDirectory(parent, name, by: caller)
+                return 0
+            }
             fuse_reply_err(request, 0)
         }
     }
     operations.unlink = { request, parent, name in
-        serve(request, "unlink", name, parent) { files, caller throws(PoolError) in
-            try files.unlink(try inode(parent), string(name), by: caller)
+        serveOnce(request, "unlink", name, parent) { files, once, caller throws(PoolError) in
+            let parent = try inode(parent), name = string(name)
+            _ = try once.run(
+                about: { files.number(parent, name) }, found: { begun in files.isRemoved(parent, name, begun.object) ? 0 : nil }
+            ) { () throws(PoolError) in
+                try files.unlink(parent, name, by: caller)
+                return 0
+            }
             fuse_reply_err(request, 0)
         }
     }
     operations.symlink = { request, target, parent, name in
-        serve(request, "symlink", name, parent, other: target) { files, caller throws(PoolError) in
-            let made = try files.makeLink(try inode(parent), string(name), target: string(target), by: caller)
-            replyEntry(request, try files.attributes(made))
+        serveOnce(request, "symlink", name, parent, other: target) { files, once, caller throws(PoolError) in
+            let parent = try inode(parent), name = string(name), target = string(target)
+            let made = try once.run(about: { 0 }, found: { begun in files.made(parent, name, since: begun.started)?.number }) { () throws(PoolError) in
+                try files.makeLink(parent, name, target: target, by: caller).number
+            }
+            replyEntry(request, try files.attributes(try inode(fuse_ino_t(made))))
         }
     }
     operations.rename = { request, parent, name, newParent, newName, flags in
-        serve(request, "rename", name, parent, other: newName) { files, caller throws(PoolError) in
+        serveOnce(request, "rename", name, parent, other: newName) { files, once, caller throws(PoolError) in
             // RENAME_NOREPLACE is what we always do.
             let exchange: UInt32 = 2
             if flags & ~(exchange | 1) != 0 { throw .invalid(.destination) }
-            if flags & exchange != 0 {
-                try files.exchange(try inode(parent), string(name), try inode(newParent), string(newName))
-                fuse_reply_err(request, 0)
-                return
+            let parent = try inode(parent), name = string(name), newParent = try inode(newParent), newName = string(newName)
+            _ = try once.run(
+                about: { files.number(parent, name) }, found: { begun in files.isRenamed(newParent, newName, begun.object) ? 0 : nil }
+            ) { () throws(PoolError) in
+                if flags & exchange != 0 {
+                    try files.exchange(parent, name, newParent, newName)
+                } else {
+                    try files.rename(parent, name, to: newParent, newName, by: caller)
+                }
+                return 0
             }
-            try files.rename(
-                try inode(parent), string(name), to: try inode(newParent), string(newName), by: caller)
             fuse_reply_err(request, 0)
         }
     }
@@ -103,16 +127,29 @@ private func addNameOperations(_ operations: inout fuse_lowlevel_ops) {
 
 private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
     operations.create = { request, parent, name, mode, info in
-        serve(request, "create", name, parent, kind: .open) { files, caller throws(PoolError) in
-            let wanted = openRequest(info)
-            let made = try files.create(try inode(parent), string(name), mode: mode, wanted, by: caller)
-            var status = status(try files.attributes(made.inode))
-            volfs_reply_create_volume(request, made.file.handle, &status)
+        serveOnce(request, "create", name, parent, kind: .open) { files, once, caller throws(PoolError) in
+            var wanted = openRequest(info), file: OpenFile?
+            let parent = try inode(parent), name = string(name)
+            forgetOpen(request)
+            let made = try once.run(about: { 0 }, found: { begun in files.made(parent, name, since: begun.started)?.number }) { () throws(PoolError) in
+                let made = try files.create(parent, name, mode: mode, wanted, by: caller)
+                file = made.file
+                return made.inode.number
+            }
+            let volume = try inode(fuse_ino_t(made))
+            // Another daemon has made it, and cut nothing off.
+            wanted.truncates = false
+            let opened = if let file { file } else { try files.open(volume, wanted, by: caller) }
+            var status = status(try files.attributes(volume))
+            try noteOpen(request, volume, opened)
+            volfs_reply_create_volume(request, opened.handle, &status)
         }
     }
     operations.open = { request, number, info in
         serve(request, "open", nil, number, kind: .open) { files, caller throws(PoolError) in
+            forgetOpen(request)
             let file = try files.open(try inode(number), openRequest(info), by: caller)
+            try noteOpen(request, try inode(number), file)
             if file.isVolume {
                 volfs_reply_open_volume(request, file.handle)
                 return
@@ -124,7 +161,9 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
     }
     operations.release = { request, number, info in
         serve(request, "release", nil, kind: .other, logs: false) { files, _ throws(PoolError) in
-            files.release(try inode(number), handle: info?.pointee.fh ?? 0)
+            let handle = info?.pointee.fh ?? 0
+            context(request).kept?.handles.remove(handle)
+            files.release(try inode(number), handle: handle)
             fuse_reply_err(request, 0)
         }
     }
@@ -143,10 +182,9 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
         serve(request, "write", nil, number, kind: .write, range: range(offset, count)) { files, _ throws(PoolError) in
             // The kernel leaves it to us to make writes of a file opened with O_SYNC or O_DSYNC durable.
             let isSynchronous = (info?.pointee.flags ?? 0) & (O_SYNC | O_DSYNC) != 0
-            try files.write(
-                try inode(number), handle: info?.pointee.fh ?? 0, at: UInt64(offset),
-                UnsafeRawBufferPointer(start: bytes, count: count),
-                isSynchronous: isSynchronous)
+            let inode = try inode(number), bytes = UnsafeRawBufferPointer(start: bytes, count: count)
+            if case .volumeRollback = inode { return try rollBack(request, inode, bytes) }
+            try files.write(inode, handle: info?.pointee.fh ?? 0, at: UInt64(offset), bytes, isSynchronous: isSynchronous)
             fuse_reply_write(request, count)
         }
     }
@@ -191,6 +229,36 @@ private func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
     }
 }
 
+/// What another daemon has opened for this request is not what it is answered with.
+private func forgetOpen(_ request: fuse_req_t?) {
+    guard let kept = context(request).kept, let opened = kept.handles.takeInherited(openedBy: volfs_request()) else { return }
+    context(request).files.release(.file(opened.object), handle: opened.handle)
+}
+
+/// Notes for the next daemon what is open from the reply on.
+private func noteOpen(_ request: fuse_req_t?, _ inode: Inode, _ file: OpenFile) throws(PoolError) {
+    guard case .file(let object) = inode, let user = file.user, let kept = context(request).kept else { return }
+    do throws(PoolError) {
+        try kept.handles.add(
+            OpenHandle(handle: file.handle, object: object, request: volfs_request(), user: user, isSynchronous: file.isSynchronous))
+    } catch {
+        context(request).files.release(inode, handle: file.handle)
+        throw error
+    }
+}
+
+/// A second time it would take what was written since the first. So one that was under way when its daemon was killed is not done
+/// again.
+private func rollBack(_ request: fuse_req_t?, _ inode: Inode, _ bytes: UnsafeRawBufferPointer) throws(PoolError) {
+    var once = OnceOnly(context(request).kept, number: volfs_request())
+    defer { once.end() }
+    _ = try once.run(about: { 0 }, found: { _ throws(PoolError) in throw .system(.pread, errno: ECONNABORTED) }) { () throws(PoolError) in
+        try context(request).files.write(inode, at: 0, bytes)
+        return 0
+    }
+    fuse_reply_write(request, bytes.count)
+}
+
 private let eventsNumber = Inode.events.number
 
 /// A request that is answered later, by another thread. Sendable: libfuse lets any thread reply.
@@ -223,26 +291,22 @@ private func readEvents(_ request: fuse_req_t?, _ count: Int, _ info: UnsafeMuta
 private func addDirectoryOperations(_ operations: inout fuse_lowlevel_ops) {
     operations.opendir = { request, number, info in
         serve(request, "opendir", nil, kind: .lookup, logs: false) { files, _ throws(PoolError) in
-            let directory = try context(request).open(try files.list(try inode(number)))
-            info?.pointee.fh = UInt64(UInt(bitPattern: Unmanaged.passRetained(directory).toOpaque()))
+            info?.pointee.fh = try context(request).directories.open(try files.list(try inode(number)))
             fuse_reply_open(request, info)
         }
     }
     operations.readdir = { request, number, size, offset, info in
-        serve(request, "readdir", nil, kind: .lookup, logs: false) { _, _ throws(PoolError) in
+        serve(request, "readdir", nil, kind: .lookup, logs: false) { files, _ throws(PoolError) in
+            let directory = try directory(request, info, number, files)
             try context(request).withBuffer(size) { buffer throws(PoolError) in
                 let limit = min(size, buffer.count)
-                let used = fill(buffer, limit, request, directory(info), number: number, from: Int(offset))
+                let used = fill(buffer, limit, request, directory, number: number, from: Int(offset))
                 fuse_reply_buf(request, buffer.baseAddress, used)
             }
         }
     }
     operations.releasedir = { request, _, info in
-        if let pointer = UnsafeRawPointer(bitPattern: UInt(info?.pointee.fh ?? 0)) {
-            let directory = Unmanaged<OpenDirectory>.fromOpaque(pointer)
-            context(request).close(directory.takeUnretainedValue())
-            directory.release()
-        }
+        context(request).directories.close(info?.pointee.fh ?? 0)
         fuse_reply_err(request, 0)
     }
     operations.fsyncdir = { request, _, _, _ in fuse_reply_err(request, 0) }
@@ -263,19 +327,26 @@ private func addAttributeOperations(_ operations: inout fuse_lowlevel_ops) {
     operations.setxattr = { request, number, name, value, size, flags in
         // Whoever copies a file tries access lists, and goes on without them: that is nothing to tell.
         let isAttempt = name.map { strncmp($0, "system.posix_acl_", 17) == 0 } ?? false
-        serve(request, "setxattr", name, number, logs: !isAttempt) { files, _ throws(PoolError) in
+        serveOnce(request, "setxattr", name, number, logs: !isAttempt) { files, once, _ throws(PoolError) in
             let create: Int32 = 1, replace: Int32 = 2
             let bytes = Array(UnsafeRawBufferPointer(start: value, count: size))
             // What is too long for an attribute has an error of its own.
             if bytes.count > 3072 { throw .refused(.valueTooLarge(limit: 3072)) }
-            try files.setAttribute(
-                try inode(number), string(name), bytes, mustBeNew: flags & create != 0, mustExist: flags & replace != 0)
+            let inode = try inode(number), name = string(name)
+            _ = try once.run(about: { 0 }, found: { _ in (try? files.attribute(inode, name)) == bytes ? 0 : nil }) { () throws(PoolError) in
+                try files.setAttribute(inode, name, bytes, mustBeNew: flags & create != 0, mustExist: flags & replace != 0)
+                return 0
+            }
             fuse_reply_err(request, 0)
         }
     }
     operations.removexattr = { request, number, name in
-        serve(request, "removexattr", name, number) { files, _ throws(PoolError) in
-            try files.setAttribute(try inode(number), string(name), nil)
+        serveOnce(request, "removexattr", name, number) { files, once, _ throws(PoolError) in
+            let inode = try inode(number), name = string(name)
+            _ = try once.run(about: { 0 }, found: { _ in (try? files.attribute(inode, name)) == nil ? 0 : nil }) { () throws(PoolError) in
+                try files.setAttribute(inode, name, nil)
+                return 0
+            }
             fuse_reply_err(request, 0)
         }
     }
@@ -334,6 +405,19 @@ private func serve(
 }
 
 private func range(_ offset: off_t, _ count: Int) -> Range<UInt64> { UInt64(offset)..<UInt64(offset) + UInt64(count) }
+
+/// As `serve`, for what must not be done twice.
+private func serveOnce(
+    _ request: fuse_req_t?, _ operation: StaticString, _ name: UnsafePointer<CChar>?, _ number: fuse_ino_t,
+    other: UnsafePointer<CChar>? = nil, kind: RequestMetrics.Kind = .change, logs: Bool = true,
+    _ body: (VolumeFileSystem, inout OnceOnly, Caller) throws(PoolError) -> Void
+) {
+    serve(request, operation, name, number, other: other, kind: kind, logs: logs) { files, caller throws(PoolError) in
+        var once = OnceOnly(context(request).kept, number: volfs_request())
+        defer { once.end() }
+        try body(files, &once, caller)
+    }
+}
 
 private func inode(_ number: fuse_ino_t) throws(PoolError) -> Inode {
     guard let inode = Inode(number: UInt64(number)) else { throw .notFound }
@@ -432,9 +516,14 @@ private func statusOfPool(_ files: VolumeFileSystem) -> statvfs {
     return status
 }
 
-private func directory(_ info: UnsafeMutablePointer<fuse_file_info>?) -> OpenDirectory {
-    // Set by opendir, and released only by releasedir, which the kernel sends last.
-    Unmanaged<OpenDirectory>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(info!.pointee.fh))!).takeUnretainedValue()
+/// What an opendir has read; after another daemon's, as it is now.
+private func directory(
+    _ request: fuse_req_t?, _ info: UnsafeMutablePointer<fuse_file_info>?, _ number: fuse_ino_t, _ files: VolumeFileSystem
+) throws(PoolError) -> OpenDirectory {
+    let directories = context(request).directories, handle = info?.pointee.fh ?? 0
+    if let directory = directories[handle] { return directory }
+    guard let directory = directories[try directories.open(try files.list(try inode(number)), as: handle)] else { throw .notFound }
+    return directory
 }
 
 /// Puts entries from ordinal `start` on into `buffer` while they fit, `.` and `..` first. Returns the bytes used.
@@ -444,7 +533,8 @@ private func fill(
 ) -> Int {
     var used = 0
     var ordinal = start
-    while ordinal < directory.entries.count + 2 {
+    // Another daemon may have listed more.
+    while ordinal >= 0, ordinal < directory.entries.count + 2 {
         var status = stat()
         var name = ordinal == 0 ? "." : ".."
         status.st_ino = UInt(number)
@@ -467,7 +557,8 @@ private func fill(
 
 private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>?, _ userdata: UnsafeMutableRawPointer?) {
     guard let connection, let userdata else { return }
-    let maximumRead = Unmanaged<FuseContext>.fromOpaque(userdata).takeUnretainedValue().maximumRead
+    let context = Unmanaged<FuseContext>.fromOpaque(userdata).takeUnretainedValue()
+    let maximumRead = context.maximumRead
     // The mount has it as an option too: libfuse wants both to be the same.
     if maximumRead > 0 { connection.pointee.max_read = maximumRead }
     connection.pointee.max_write = UInt32(FuseContext.maximumTransfer)
@@ -477,4 +568,13 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>?, _ us
     connection.pointee.want |= connection.pointee.capable & UInt32(FUSE_CAP_EXPORT_SUPPORT)
     // The bytes are needed in memory for their checksums: splicing would only add system calls.
     connection.pointee.want &= ~UInt32(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE)
+    if let inherited = context.inherited {
+        // The kernel keeps to what it agreed on with another daemon, whose libfuse may have been another.
+        if inherited.capabilities & ~connection.pointee.capable != 0 || inherited.maximumWrite > UInt32(FuseContext.maximumTransfer) { return }
+        connection.pointee.want = inherited.capabilities
+        connection.pointee.max_write = inherited.maximumWrite
+        connection.pointee.max_readahead = inherited.readAhead
+    }
+    context.agreement = FuseContext.Agreement(
+        maximumWrite: connection.pointee.max_write, readAhead: connection.pointee.max_readahead, capabilities: connection.pointee.want)
 }

@@ -14,6 +14,26 @@ public struct FileDescriptor: ~Copyable, Sendable {
     /// Takes a descriptor over that a system call has just returned.
     package init(owning raw: Int32) { self.raw = raw }
 
+    /// Whether it is that of /dev/fuse.
+    package var isFuse: Bool {
+        var status = stat()
+        // Character device 10:229.
+        return fstat(raw, &status) == 0 && status.st_mode & S_IFMT == S_IFCHR && status.st_rdev == 10 << 8 | 229
+    }
+
+    /// Of /dev/fuse: whether its mount is still there.
+    package var isConnected: Bool {
+        var wanted = pollfd(fd: raw, events: 0, revents: 0)
+        return poll(&wanted, 1, 0) == 0
+    }
+
+    /// Gives the descriptor up to the caller, who closes it.
+    package consuming func take() -> Int32 {
+        let number = raw
+        discard self
+        return number
+    }
+
     deinit {
         let closed = close(raw) == 0
         // EBADF: our number was closed elsewhere, and may already be another file. Writing on would damage it.

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// Tells a service manager how a daemon fares (sd_notify(3)); without one listening it does nothing.
@@ -29,7 +30,10 @@ public enum ServiceManager {
     }
 
     /// Sends lines as `READY=1` or `STATUS=…` to the socket that NOTIFY_SOCKET names: a path, or behind `@` an abstract name.
-    public static func notify(_ text: String) {
+    public static func notify(_ text: String) { send(text, with: nil) }
+
+    /// With a descriptor: one that the manager is to keep (`FDSTORE=1`).
+    static func send(_ text: String, with kept: Int32?) {
         guard let variable = getenv("NOTIFY_SOCKET") else { return }
         let path = Array(String(cString: variable).utf8)
         var address = sockaddr_un()
@@ -43,10 +47,14 @@ public enum ServiceManager {
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
-        let length = socklen_t(MemoryLayout<sa_family_t>.size + path.count + (first == UInt8(ascii: "@") ? 0 : 1))
+        let length = MemoryLayout<sa_family_t>.size + path.count + (first == UInt8(ascii: "@") ? 0 : 1)
         withUnsafePointer(to: &address) { pointer in
+            if let kept {
+                _ = volfs_send_descriptor(descriptor, pointer, length, text, kept)
+                return
+            }
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { target in
-                _ = text.withCString { sendto(descriptor, $0, strlen($0), Int32(MSG_NOSIGNAL), target, length) }
+                _ = text.withCString { sendto(descriptor, $0, strlen($0), Int32(MSG_NOSIGNAL), target, socklen_t(length)) }
             }
         }
     }

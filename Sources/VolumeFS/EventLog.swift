@@ -31,6 +31,17 @@ final class EventLog: Sendable {
         }
     }
 
+    /// Adds one that another daemon had, unless it is there already. Its first line says that some may be missing.
+    func resume(_ handle: UInt64, _ object: String) {
+        let time = now()
+        state.withLock { state in
+            guard state.readers[handle] == nil, state.readers.count < Self.maximumReaders else { return }
+            var reader = EventReader(), answers: [EventReader.Ready] = []
+            reader.append(Self.line("resumed", object, [], time), time, &answers)
+            state.readers[handle] = reader
+        }
+    }
+
     func remove(_ handle: UInt64) {
         let waiting = state.withLock { $0.readers.removeValue(forKey: handle)?.waiting ?? [] }
         for request in waiting { request.answer(.bytes([])) }

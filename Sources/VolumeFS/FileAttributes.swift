@@ -67,4 +67,8 @@ public struct OpenFile: Equatable, Sendable {
     public var isStream = false
     /// True for a volume.
     public var isVolume = false
+    /// Who opened it, if it is a volume or a snapshot.
+    public var user: VolumeUser?
+    /// Changes through it are durable when they return.
+    public var isSynchronous = false
 }

@@ -1,4 +1,5 @@
-/// What an inode number of the mount means. Numbers are computed, not assigned, so they are the same after a remount:
+/// What an inode number of the mount means. Numbers are computed, not assigned, so they are the same after a remount, and in
+/// every version of the program, as a mount goes on when its daemon is exchanged for a newer one:
 /// the object's id in the high bits, what of it in the low eight. No table, and nothing to forget; only groups, which have
 /// names and no ids, get theirs from `GroupTable`.
 public enum Inode: Hashable, Sendable {
@@ -34,6 +35,7 @@ public enum Inode: Hashable, Sendable {
     /// `.ctl/job`, `.ctl/job/KIND`, and what is in it.
     case jobs, job(Jobs.Kind), jobState(Jobs.Kind), jobProgress(Jobs.Kind), jobReport(Jobs.Kind), jobReportJSON(Jobs.Kind)
 
+    /// To be added to at the end only.
     private static let fixed: [Inode] = [
         .root, .control, .readme, .state, .statistics, .statisticsJSON, .errors, .list, .volumeDirectories,
         .snapshotDirectories, .clones, .jobs, .groups, .diffs, .poolSize, .metrics, .events, .trash,

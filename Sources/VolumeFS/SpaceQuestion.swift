@@ -47,6 +47,7 @@ extension VolumeFileSystem {
     }
 
     func ask(_ handle: UInt64, _ bytes: UnsafeRawBufferPointer) throws(PoolError) {
+        try refuseForgotten(handle)
         try open.withLock { table throws(PoolError) in
             guard let count = table.questions[handle]?.words.count, count + bytes.count <= SpaceQuestion.limit else {
                 throw .refused(.valueTooLarge(limit: UInt64(SpaceQuestion.limit)))
@@ -57,6 +58,7 @@ extension VolumeFileSystem {
 
     /// The first read works the answer out.
     func answer(_ handle: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) -> Int {
+        try refuseForgotten(handle)
         if let count = open.withLock({ $0.questions[handle]?.take(into: bytes) }) { return count }
         var objects: [UInt64] = []
         for name in open.withLock({ $0.questions[handle]?.names }) ?? [] { objects.append(try find(name)) }

@@ -20,6 +20,12 @@ extension VolumeFileSystem {
     /// Bytes that the names of open directories may have together.
     public static var directoryLimit: Int { MemoryBound.directories }
 
+    /// `isKept` is asked whenever somebody wants to know whether the mount would outlive the daemon.
+    public func tellWhetherRestartable(_ isKept: @escaping @Sendable () -> Bool) { isRestartable.withLock { $0 = isKept } }
+
+    /// Files that can be open at a time.
+    public static var handleLimit: Int { MemoryBound.handles }
+
     /// What `.ctl/metrics` says.
     public var metrics: String { metricsText() }
 

@@ -11,7 +11,10 @@ extension VolumeFileSystem {
     /// `waits` false, that there is nothing.
     public func readEvents(
         handle: UInt64, token: UInt64, count: Int, waits: Bool, _ answer: @escaping @Sendable (EventAnswer) -> Void
-    ) { events.read(handle, token: token, count: count, waits: waits, answer) }
+    ) {
+        if isInherited(handle) { resumeEvents(handle) }
+        events.read(handle, token: token, count: count, waits: waits, answer)
+    }
 
     /// The request is answered as interrupted, unless it has its answer already. Any token may be given.
     public func interruptEvents(_ token: UInt64) { events.interrupt(token) }

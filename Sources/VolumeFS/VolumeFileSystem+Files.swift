@@ -20,7 +20,9 @@ extension VolumeFileSystem {
                 try pool.resize(id, to: 0)
                 events.publish("volume-resized", info.name, [("size", .size(0))])
             }
-            return OpenFile(handle: handle, isImmutable: info.isSnapshot, isVolume: !info.isSnapshot)
+            let user = open.withLock { $0.files[id]?[handle] }
+            return OpenFile(
+                handle: handle, isImmutable: info.isSnapshot, isVolume: !info.isSnapshot, user: user, isSynchronous: request.isSynchronous)
         } catch {
             release(inode, handle: handle)
             throw error
@@ -40,6 +42,11 @@ extension VolumeFileSystem {
             }
         }
         if request.writes || request.truncates { throw .notPermitted }
+        return OpenFile(handle: try keepText(of: inode), isImmutable: false)
+    }
+
+    /// Makes the text that an open control file has until it is released. `known` is a handle that it has already.
+    func keepText(of inode: Inode, as known: UInt64? = nil) throws(PoolError) -> UInt64 {
         var diff: DiffText?
         switch inode {
         case .diff(let pair): diff = try DiffText(pool, from: pair >> 28, to: pair & (1 << 28 - 1), isJSON: false)
@@ -51,11 +58,13 @@ extension VolumeFileSystem {
             guard table.textBytes + size <= MemoryBound.texts, table.handles < MemoryBound.handles else {
                 throw .outOfMemory(limit: UInt64(MemoryBound.texts))
             }
+            if let known, table.texts[known] != nil || table.diffs[known] != nil { return known }
             table.textBytes += size
             table.handles += 1
-            defer { table.next += 1 }
-            if let diff { table.diffs[table.next] = diff } else { table.texts[table.next] = text }
-            return OpenFile(handle: table.next, isImmutable: false)
+            let handle = known ?? table.next
+            if known == nil { table.next += 1 }
+            if let diff { table.diffs[handle] = diff } else { table.texts[handle] = text }
+            return handle
         }
     }
 
@@ -101,11 +110,14 @@ extension VolumeFileSystem {
         _ inode: Inode, handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) -> Int {
         if inode == .unique { return try answer(handle, into: bytes) }
-        guard case .file(let id) = inode else { return try readText(handle, at: offset, into: bytes) }
+        guard case .file(let id) = inode else { return try readText(inode, handle, at: offset, into: bytes) }
         return try pool.readAvailable(id, at: offset, into: bytes)
     }
 
-    private func readText(_ handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) -> Int {
+    private func readText(
+        _ inode: Inode, _ handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
+    ) throws(PoolError) -> Int {
+        if isInherited(handle) { try resumeText(inode, handle, at: offset) }
         if let diff = open.withLock({ $0.diffs[handle] }) { return try diff.read(at: offset, into: bytes) }
         return open.withLock { table in
             guard let text = table.texts[handle], offset < UInt64(text.count) else { return 0 }

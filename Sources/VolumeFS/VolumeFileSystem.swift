@@ -10,13 +10,15 @@ public final class VolumeFileSystem: Sendable {
     public let pool: Pool
     let options: Options
     let refusals = RefusalLog()
-    let open = Mutex(OpenTable())
+    let open: Mutex<OpenTable>
     package let jobs: Jobs
     let limits = Mutex(LimitsCache())
     let times: DirectoryTimes
     let events: EventLog
     /// Counts and times of requests, which whoever serves them notes.
     public let requests: RequestMetrics
+    /// Whether the daemon can be started again without an end of the mount.
+    let isRestartable = Mutex<@Sendable () -> Bool>({ false })
     /// What the state was when it was last looked at, for an event.
     let lastState = Mutex<String?>(nil)
     /// Bytes that the last request needed that was refused because the pool was full; 0 if none was.
@@ -66,6 +68,8 @@ public final class VolumeFileSystem: Sendable {
         public var transfer = 1 << 20
         /// Of the program, for `.ctl/metrics`.
         public var version = ""
+        /// Daemons that have served the mount before this one.
+        public var generation: UInt64 = 0
         /// Nanoseconds since 1970.
         public var now: @Sendable () -> UInt64
         /// Waits about that many milliseconds.
@@ -87,7 +91,7 @@ public final class VolumeFileSystem: Sendable {
     }
 
     struct OpenTable {
-        var next: UInt64 = 1
+        var next: UInt64
         /// Open handles of each volume or snapshot.
         var files: [UInt64: [UInt64: VolumeUser]] = [:]
         /// Contents of open control files, as of the moment they were opened.
@@ -108,6 +112,7 @@ public final class VolumeFileSystem: Sendable {
     public init(pool: Pool, options: Options) {
         self.pool = pool
         self.options = options
+        open = Mutex(OpenTable(next: Self.firstHandle(options.generation)))
         requests = RequestMetrics(wake: options.attention)
         events = EventLog(now: options.now)
         jobs = Jobs(pool: pool, options: options, events: events)

@@ -75,6 +75,29 @@ int volfs_signal_descriptor(const int *signals, int count);
 /// The next signal of such a descriptor; 0 if there is none.
 int volfs_next_signal(int descriptor);
 
+/// memfd_create(2) of a size that can never change, close-on-exec.
+int volfs_memory_file(const char *name, int64_t size);
+
+/// Whether a descriptor is such a file: fcntl(2) with F_GET_SEALS.
+int volfs_has_fixed_size(int descriptor);
+
+/// Stores an aligned word whole, after all that was stored before it.
+void volfs_publish(void *address, uint64_t value);
+
+/// sendmsg(2) of a text and an open descriptor to the Unix socket at `address`, whose size is given.
+int volfs_send_descriptor(int socket, const void *address, size_t address_size, const char *text, int descriptor);
+
+/// Makes the signal that `volfs_interrupt` sends end a thread's system call, and do nothing else.
+int volfs_allow_interrupts(void);
+
+/// gettid(2), and tgkill(2) of a thread of this process with that signal. A thread that has ended is no failure.
+int volfs_thread(void);
+void volfs_interrupt(int thread);
+
+/// The number of the request that this thread carries out.
+void volfs_begin_request(uint64_t number);
+uint64_t volfs_request(void);
+
 /// preadv2(2) with RWF_NOWAIT: only what needs no waiting, EAGAIN if that is nothing.
 int64_t volfs_read_cached(int descriptor, void *bytes, int64_t count, int64_t offset);
 

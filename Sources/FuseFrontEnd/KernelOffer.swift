@@ -1,0 +1,44 @@
+internal import BlockStorage
+internal import CFuse
+
+/// What the kernel's first request says that it can do (FUSE_INIT).
+///
+///     offset  size  field
+///          4     4  opcode
+///          8     8  unique    the request's number
+///         40     4  major
+///         44     4  minor
+///         52     4  flags     in bits 0 to 31
+///         56     4  flags2    in bits 32 to 63, if flags has bit 30
+package struct KernelOffer {
+    /// The highest bit of the number of a request that is sent again.
+    static let resentBit: UInt64 = 1 << 63
+    private static let extended: UInt64 = 1 << 30, hasResend: UInt64 = 1 << 39
+    static let opcode = 4, unique = 8
+    private static let flags = 52, moreFlags = 56
+    /// FUSE_NOTIFY_RESEND, which older headers do not have.
+    static let resendNotice: Int32 = 7
+
+    private let bytes: [UInt8]
+
+    package init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    /// Whether it is such a request at all.
+    package var isInitial: Bool { bytes.withUnsafeBytes { $0.count >= 56 && $0.integer(at: Self.opcode, as: UInt32.self) == FUSE_INIT.rawValue } }
+
+    /// Whether what is not answered can be had again.
+    package var resends: Bool {
+        bytes.withUnsafeBytes { bytes in
+            guard bytes.count >= Self.moreFlags + 4 else { return false }
+            let low = UInt64(bytes.integer(at: Self.flags, as: UInt32.self)), high = UInt64(bytes.integer(at: Self.moreFlags, as: UInt32.self))
+            return low & Self.extended != 0 && (high << 32 | low) & Self.hasResend != 0
+        }
+    }
+
+    /// The same under a number that no request has, so that the kernel takes no notice of its answer.
+    package var repeated: [UInt8] {
+        var copy = bytes
+        copy.withUnsafeMutableBytes { $0.store(UInt64(1) << 62, at: Self.unique) }
+        return copy
+    }
+}
