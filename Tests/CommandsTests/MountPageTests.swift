@@ -40,8 +40,12 @@ import Testing
         #expect(names.count == Set(names).count)
     }
 
+    private static let pages = (try? FileManager.default.contentsOfDirectory(atPath: Scenario.root.appendingPathComponent("man").path)) ?? []
+
+    @Test func pagesAreFound() { #expect(Self.pages.count >= 7) }
+
     /// What mandoc(1) calls a warning or worse.
-    @Test(arguments: ["mount.volfs.8", "volfs.conf.5", "volfs.1"]) func pagesAreClean(page: String) throws {
+    @Test(arguments: pages) func pagesAreClean(page: String) throws {
         let lint = try #require(["/usr/bin/mandoc", "/usr/local/bin/mandoc"].first { FileManager.default.isExecutableFile(atPath: $0) }, "mandoc is missing")
         let process = Process(), pipe = Pipe()
         process.executableURL = URL(fileURLWithPath: lint)

@@ -63,7 +63,7 @@ extension IntegrationTests {
                 rm -f "$P"; pool 64M
                 head -c 8M /dev/urandom > "$M/a"; sync "$M/a"; mkdir "$M/.ctl/snap/a/s"; head -c 3M /dev/urandom > "$M/b"
                 python3 -c 'print("MARKED" + "x" * 4089, end="")' | dd of="$M/b" bs=4095 seek=0 conv=notrunc status=none
-                sums=$(cd "$M"; md5sum a a@s b); unmount_pool
+                sums=$(cd "$M"; cksum a a@s b); unmount_pool
             }
             for kind in superblock bitmap zone interior; do
                 # Checkpoints until bitmap pages are written, if it is they that are wanted.
@@ -75,31 +75,31 @@ extension IntegrationTests {
                 got=0; "$V" repair "$P" > "$T/out" || got=$?
                 [ $got = 1 ] || [ $got = 0 ] || fail "$kind: repair returned $got: $(cat "$T/out")"
                 grep -q '^lost' "$T/out" && fail "$kind: something is lost: $(cat "$T/out")"
-                clean; mount_pool; same "$(cd "$M"; md5sum a a@s b)" "$sums" "after $kind"; unmount_pool
+                clean; mount_pool; same "$(cd "$M"; cksum a a@s b)" "$sums" "after $kind"; unmount_pool
                 echo "RESULT damage $kind: repair $got: $(head -1 "$T/out")"
             done
             # Mistakes that overwrite the beginning: nothing that a closed pool needs is there alone.
-            fill; mkswap -q "$P"; "$V" repair "$P" > "$T/out" || true; clean; mount_pool; same "$(cd "$M"; md5sum a a@s b)" "$sums" "after mkswap"; unmount_pool
+            fill; mkswap -q "$P"; "$V" repair "$P" > "$T/out" || true; clean; mount_pool; same "$(cd "$M"; cksum a a@s b)" "$sums" "after mkswap"; unmount_pool
             for count in 1 3 8 9; do
                 fill; dd if=/dev/zero of="$P" bs=1M count=$count conv=notrunc status=none
                 if [ $count -gt 1 ]; then fails 32 timeout 20 "$V" "$P" "$M"; fi
                 if [ $count = 9 ]; then fails 4 "$V" repair "$P"; says 'not a volfs pool'; continue; fi
                 if [ $count -gt 1 ]; then says 'volfs repair -n'; fails 1 "$V" repair "$P"; fi
                 [ $count = 1 ] || says 'was found by a search'
-                clean; mount_pool; same "$(cd "$M"; md5sum a a@s b)" "$sums" "without its first $count MiB"; unmount_pool
+                clean; mount_pool; same "$(cd "$M"; cksum a a@s b)" "$sums" "without its first $count MiB"; unmount_pool
             done
             fill; damage leaf
             fails 4 "$V" check "$P"; says 'node above block'
             fails 4 "$V" repair "$P" -n; says 'lost: '; fails 1 "$V" repair "$P"; says 'repaired'
             clean; mount_pool
-            lost=0; for name in a b a@s; do md5sum "$M/$name" >/dev/null 2>&1 || lost=$((lost + 1)); done
+            lost=0; for name in a b a@s; do cksum "$M/$name" >/dev/null 2>&1 || lost=$((lost + 1)); done
             [ $lost -ge 1 ] || fail "the lost leaf reads as something"
             fails 4 "$V" scrub "$P"; says 'lost: .*bytes at'
             truncate -s 0 "$M/b"; rm "$M/b"; unmount_pool
             fill; damage data; mount_pool
             fails 1 cat "$M/b"; says 'Input/output error'
             tail -3 "$M/.ctl/errors" | grep -q 'damaged data at byte' || fail "errors does not say it: $(cat "$M/.ctl/errors")"
-            same "$(cd "$M"; md5sum a a@s)" "$(echo "$sums" | head -2)" "others beside damaged data"
+            same "$(cd "$M"; cksum a a@s)" "$(echo "$sums" | head -2)" "others beside damaged data"
             fails 4 "$V" scrub "$P"; says 'lost: b: 4096 bytes at 0'
             fails 4 "$V" check "$M" --data; says 'do not match'
             dd if=/dev/zero of="$M/b" bs=4096 count=1 conv=notrunc status=none; "$V" scrub "$P" | grep '^clean'
@@ -113,10 +113,10 @@ extension IntegrationTests {
             Self.damage + """
             pool 64M; head -c 8M /dev/urandom > "$M/a"; unmount_pool
             damage interior; fails 4 "$V" check "$P"; says 'one damaged copy'
-            mount_pool; sum=$(md5sum < "$M/a")
+            mount_pool; sum=$(cksum < "$M/a")
             "$V" scrub "$M" --start; fails 8 "$V" scrub "$P" --start || true
             "$V" scrub "$P" --wait | tee "$T/report" | grep '^clean'; grep -q ' 1 copies made whole' "$T/report" || fail "$(cat "$T/report")"
-            same "$(md5sum < "$M/a")" "$sum"; "$V" check "$M" --data | grep '^clean'
+            same "$(cksum < "$M/a")" "$sum"; "$V" check "$M" --data | grep '^clean'
             mkdir "$M/.ctl/job/check"; while [ "$(cat "$M/.ctl/job/check/state")" = running ]; do sleep 0.05; done
             same "$(cat "$M/.ctl/job/check/state")" clean; rmdir "$M/.ctl/job/check"
             same "$(ls "$M/.ctl/job" | wc -l)" 0
@@ -131,15 +131,15 @@ extension IntegrationTests {
             """
             mkdir "$T/host"; truncate -s 600M "$T/host.img"; mkfs.ext4 -q -F -m 0 "$T/host.img"; hostloop=$(attach "$T/host.img"); mount "$hostloop" "$T/host"
             P=$T/host/data.pool; pool 2G; truncate -s 1500M "$M/root"
-            dd if=/dev/urandom of="$M/root" bs=1M count=300 conv=notrunc,fsync status=none; sum=$(md5sum < "$M/root")
+            dd if=/dev/urandom of="$M/root" bs=1M count=300 conv=notrunc,fsync status=none; sum=$(cksum < "$M/root")
             before=$(df --output=avail "$M" | tail -1); [ "$before" -lt 300000 ] || fail "df says $before KiB on a host that has less"
             dd if=/dev/zero of="$T/host/fill" bs=4k status=none 2> /dev/null && fail "the host is not full"
             fails 1 dd if=/dev/urandom of="$M/new" bs=1M count=300 conv=fsync; says 'no space left'
             grep 'errno=28' "$M/.ctl/errors" | grep -q 'no room left' || fail "$(cat "$M/.ctl/errors")"; same "$(cat "$M/.ctl/state")" full
             mkdir "$M/.ctl/snap/root/s"; kill -9 $(daemon); sleep 0.3
-            mount_pool; same "$(md5sum < "$M/root@s")" "$sum"; same "$(md5sum < "$M/root")" "$sum"
-            rmdir "$M/.ctl/snap/root/s"; rm "$M/root" "$M/new"; head -c 250M /dev/urandom > "$M/again"; sync "$M/again"; sum=$(md5sum < "$M/again")
-            kill -9 $(daemon); sleep 0.3; mount_pool; same "$(md5sum < "$M/again")" "$sum"; rm "$M/again"; freed; unmount_pool; clean; mount_pool
+            mount_pool; same "$(cksum < "$M/root@s")" "$sum"; same "$(cksum < "$M/root")" "$sum"
+            rmdir "$M/.ctl/snap/root/s"; rm "$M/root" "$M/new"; head -c 250M /dev/urandom > "$M/again"; sync "$M/again"; sum=$(cksum < "$M/again")
+            kill -9 $(daemon); sleep 0.3; mount_pool; same "$(cksum < "$M/again")" "$sum"; rm "$M/again"; freed; unmount_pool; clean; mount_pool
             for _ in $(seq 100); do [ "$(du -m "$P" | cut -f1)" -lt 120 ] && break; sleep 0.1; done; unmount_pool
             used=$(du -m "$P" | cut -f1); [ "$used" -lt 120 ] || fail "$used MiB of the host for nothing"
             umount "$T/host"; losetup -d "$hostloop"
@@ -172,7 +172,7 @@ extension IntegrationTests {
             grep -qE 'has no room left; make some there|file failed; unmount and mount again' "$M/.ctl/errors" || fail "no reason given: $(cat "$M/.ctl/errors")"
             rm "$T/host/filler"
             got=0; "$V" umount "$M" || got=$?
-            for _ in $(seq 100); do kill -0 $pid 2>/dev/null || break; sleep 0.1; done
+            ended $pid
             mount_pool
             python3 - "$M/disk" $synced <<'END'
             import os, struct, sys

@@ -90,7 +90,7 @@ extension IntegrationTests {
                          for l in open(f"/proc/{sys.argv[2]}/fdinfo/{f}") if l.startswith("flags")).split()[1], 8)
             assert flags & os.O_DIRECT, oct(flags)
             END
-            pid=$(daemon); kill -9 $pid; for _ in $(seq 100); do kill -0 $pid 2>/dev/null || break; sleep 0.05; done
+            pid=$(daemon); kill -9 $pid; ended $pid
             mount_pool -o direct; cmp f "$M/v"; cmp f "$M/v@s"; unmount_pool; clean; mount_pool; cmp f "$M/v"; unmount_pool
             """)
     }

@@ -15,6 +15,8 @@ extension IntegrationTests {
             if verb == "get": print(os.getxattr(path, rest[0]).decode())
             if verb == "set": os.setxattr(path, rest[0], rest[1].encode())
             if verb == "create": os.setxattr(path, rest[0], rest[1].encode(), os.XATTR_CREATE)
+            if verb == "fill":
+                for n in range(100): os.setxattr(path, "user.fill%d" % n, bytes(3000)); print(n + 1, flush=True)
             if verb == "remove": os.removexattr(path, rest[0])
             if verb == "link": os.link(path, rest[0])
             if verb == "mknod": os.mknod(path, stat.S_IFREG | 0o644)
@@ -89,6 +91,7 @@ extension IntegrationTests {
             kernel 'File exists' mkdir .ctl/snap/root/v1; kernel 'File exists' mkdir .ctl/snap/root; kernel 'File exists' ln -s root@v1 .ctl/clone/vm1; kernel 'exists' "$V" new "$M" root 1M
             row 'File exists' 17 'the name other is taken by a volume; choose another, or remove it first: rm other' ln -s root@v1 .ctl/clone/other
             row 'File exists' 17 'the name other is taken, and nothing is ever replaced; remove or rename what has it first' mv -f -T vm other; row 'File exists' 17 'the name v2 is taken, and nothing is ever replaced' mv -f -T .ctl/snap/root/v1 .ctl/snap/root/v2
+            exec 5<other; row 'File exists' 17 'the name other is taken, and nothing is ever replaced' mv -f -T vm other; exec 5<&-
             # Moving. mv has its own words for EINVAL.
             invalid='subdirectory of itself|Invalid argument'
             row "$invalid" 22 'root@v2 stays a snapshot of root; rename it with: mv .ctl/snap/root/v2 .ctl/snap/root/NEW, copy it with: ln -s root@v2 .ctl/clone/NEW' mv -f .ctl/snap/root/v2 .ctl/snap/other/
@@ -99,6 +102,8 @@ extension IntegrationTests {
             row 'No such file' 2 'there is no volume or snapshot root@none; see: ls, and: ls .ctl/snap/root' ln -s root@none .ctl/clone/x; row 'No such file' 2 'root has no snapshot of that name; see: ls .ctl/snap/root' write none .ctl/vol/root/rollback
             row 'Invalid argument' 22 'etc/passwd is no volume or snapshot of this pool; write it as VOL or VOL@SNAP: ln -s VOL@SNAP .ctl/clone/x' ln -s /etc/passwd .ctl/clone/x
             row 'Invalid argument' 22 'ln -sf does not work; remove it first: rm CLONE' ln -sf root@v1 .ctl/clone/vm1; same "$(ls .ctl/clone)" vm1; ls | grep Cu && fail "ln -sf left something"
+            # Only snapshots of one volume, the older first, have a difference.
+            for pair in v1..none v1..other@v1 v1..vm1 head..v1 v1; do kernel 'No such file' cat .ctl/diff/root/$pair; done; fails 2 "$V" diff "$M" root@v1 other@v1; says 'with a later snapshot of it'; rows=$((rows + 1))
             # Properties.
             row 'No data available' 61 'root has no property or attribute user.volfs.nothing set; see: ls .ctl/vol/root/prop' x get root user.volfs.nothing; row 'No data available' 61 'user.none' x remove root user.none
             row 'Invalid argument' 22 'root has no such property; see: ls .ctl/vol/root/prop' x set root user.volfs.nothing y; row 'Invalid argument' 22 'no such property' write y .ctl/vol/root/prop/nothing
@@ -106,6 +111,8 @@ extension IntegrationTests {
             row 'Invalid argument' 22 'fixed is on or off, of a volume only' write maybe $P1/fixed; row 'Invalid argument' 22 'quota is a number of bytes' write many $P1/quota; row 'Invalid argument' 22 'group has names of groups with commas between' x set root user.volfs.group 'a b'
             row 'Invalid argument' 22 'hold takes any text, of a snapshot only' x set root user.volfs.hold y; row 'Invalid argument' 22 'write the name of a snapshot, and discard behind it' write 'v1 v2' .ctl/vol/root/rollback; row 'Invalid argument' 22 'a pool grows to a larger number of bytes' write 5 .ctl/size
             row 'Argument list too long' 7 'a value has at most 3072 bytes' x set root user.big "$huge"; row 'Argument list too long' 7 'a value has at most 3072 bytes' write "$huge" $P1/comment; row 'Argument list too long' 7 'a value has at most 3072 bytes' write "$huge$huge" $P1/comment
+            row 'Argument list too long' 7 "all of one object's 65536; choose a shorter one" x fill other; same "$(grep -c '^[0-9]*$' "$T/out")" 21 "attributes of 3000 bytes"
+            kernel 'No such file' cat $P1/nothing
             echo long > $P1/comment; kernel 'out of range' x small root user.volfs.comment; row 'File exists' 17 'that attribute is set already' x create root user.volfs.comment y; row 'not supported' 95 'attributes called system.thing are not kept; use user.NAME' x set root system.thing y
             # Groups.
             mkdir .ctl/group/db; ln -s ../../../../root .ctl/group/db/members/root; ln -s ../../../../other .ctl/group/db/members/other

@@ -14,12 +14,14 @@ extension IntegrationTests {
             qemu-qcow2) qemu-nbd --socket "$T/s" --format qcow2 --export-name disk --persistent --shared 10 --discard unmap "$T/image.qcow2" & ;;
             nbd-server) printf '[generic]\nunixsock = %s\nlistenaddr = 127.0.0.1\nport = %s\n[disk]\nexportname = %s\nflush = true\nfua = true\ntrim = true\n' "$T/s" $((20000 + $$ % 20000)) "$T/image" > "$T/config"
                 nbd-server -C "$T/config" -p "$T/pid" 2> /dev/null; for _ in $(seq 100); do [ -s "$T/pid" ] && break; sleep 0.05; done ;;
-            volfs) "$V" create "$T/below.pool" --size 4G 2> /dev/null || true; "$V" new "$T/below.pool" disk 2G 2> /dev/null || true
+            volfs) [ -e "$T/below.pool" ] || { "$V" create "$T/below.pool" --size 4G; "$V" new "$T/below.pool" disk 2G; }
                 "$V" serve "$T/below.pool" --nbd unix:"$T/s" > /dev/null & ;;
             esac
             server=${!:-}; [ $1 != nbd-server ] || server=$(cat "$T/pid"); for _ in $(seq 200); do timeout 5 nbdinfo --size "$U" > /dev/null 2>&1 && return; sleep 0.05; done; fail "$1 does not begin"
         }
-        crash() { pkill -9 -P $server 2> /dev/null || true; kill -9 $server; wait $server 2> /dev/null || true; rm -f "$T/s"; }
+        # nbdkit 1.32 may abort by itself where a connection ends while it answers on it: once more a server that was killed.
+        serving() { running $server || { echo "RESULT $1 ended by itself"; begin $1; }; }
+        crash() { pkill -9 -P $server 2> /dev/null || true; kill -9 $server 2> /dev/null || true; wait $server 2> /dev/null || true; rm -f "$T/s"; }
 
         """#
 
@@ -44,7 +46,7 @@ extension IntegrationTests {
             "$V" dump "$U" > dump; "$V" restore "$U" dump --dry-run > /dev/null; "$V" restore "$U" dump --force; "$V" check "$U" --data | grep -q '^clean'
             fails 2 "$V" grow "$U" 1G; fails 1 "$V" grow "$U" 3G; says 'make the export larger there first'
             # Read-only, beside nobody who writes; and the lock of who does.
-            "$V" "$U" "$M" -o ro; [ "$(head -c 4096 "$M/small" | md5sum)" = "$(head -c 4096 a.raw | md5sum)" ]; ! touch "$M/new" 2> /dev/null; "$V" umount "$M"
+            "$V" "$U" "$M" -o ro; [ "$(head -c 4096 "$M/small" | cksum)" = "$(head -c 4096 a.raw | cksum)" ]; ! touch "$M/new" 2> /dev/null; "$V" umount "$M"
             "$V" serve "$U" --nbd unix:"$T/t" > uri & serving=$!; for _ in $(seq 100); do [ -s uri ] && break; sleep 0.1; done
             fails 6 "$V" list "$U"; says "in use by process $serving"; fails 32 "$V" "$U" "$M" -o lock_wait=0; says 'in use by'
             same "$(timeout 20 nbdinfo --size "nbd+unix:///small?socket=$T/t")" 20971520; kill $serving; wait $serving
@@ -85,9 +87,10 @@ extension IntegrationTests {
             data = open(sys.argv[2], "rb").read()
             for at in range(0, len(data) - 15, 16):
                 n, k = struct.unpack_from("<QQ", data, at); last[k] = max(n, last.get(k, 0))
-            f = os.open(sys.argv[1] + "/disk", os.O_RDONLY); lost = 0
+            f = os.open(sys.argv[1] + "/disk", os.O_RDONLY); disk = b"".join(os.pread(f, 1 << 20, at) for at in range(0, os.fstat(f).st_size, 1 << 20))
+            lost = 0
             for k, n in last.items():
-                found, where = struct.unpack_from("<QQ", os.pread(f, 4096, k * 4096))
+                found, where = struct.unpack_from("<QQ", disk, k * 4096)
                 if where != k or found < n: lost += 1
             print(len(last), "blocks,", lost, "lost"); sys.exit(1 if lost else 0)
             END
@@ -97,18 +100,18 @@ extension IntegrationTests {
             sleep 0.5; touch "$T/log.stop"; wait $writer || fail "$(cat "$T/said")"; same "$(daemon)" $daemon "another daemon"
             python3 "$T/verify.py" "$M" "$T/log.written" > "$T/verdict" || fail "server killed: $(cat "$T/verdict")"
             echo "RESULT $1: server killed $2 times: $(cat "$T/verdict"), $(($(stat -c %s "$T/log.written") / 16)) writes acknowledged"
-            "$V" check "$U" | grep '^clean'
+            serving $1; "$V" check "$U" > "$T/check" 2>&1 || fail "$(cat "$T/check")"; grep '^clean' "$T/check"
             # The client, then both at once.
             for round in $(seq $3); do
                 rm -f "$T/log.stop"; daemon=$(daemon); python3 "$T/writer.py" "$M" "$T/log" $((round * 1000000)) & writer=$!
                 sleep 0.$((RANDOM % 7 + 3))
                 if [ $((round % 2)) = 0 ]; then crash; kill -9 $daemon; begin $1; else kill -9 $daemon; fi
-                wait $writer || true; while kill -0 $daemon 2> /dev/null; do sleep 0.05; done
-                "$V" check "$U" | grep '^clean' > /dev/null || fail "round $round: $("$V" check "$U")"
+                wait $writer || true; ended $daemon
+                serving $1; "$V" check "$U" > "$T/check" 2>&1 && grep -q '^clean' "$T/check" || fail "round $round: $(cat "$T/check")"
                 "$V" "$U" "$M"; python3 "$T/verify.py" "$M" "$T/log.synced" > "$T/verdict" || fail "round $round: $(cat "$T/verdict")"
             done
             echo "RESULT $1: client or both killed $3 times: $(cat "$T/verdict") that were fsynced, $(($(stat -c %s "$T/log.synced") / 16)) fsynced writes"
-            "$V" umount "$M"; "$V" check "$U" --data | grep '^clean'; kill $server; wait $server || true
+            "$V" umount "$M"; serving $1; "$V" check "$U" --data | grep '^clean'; kill $server; wait $server || true
             """#, [kind, "6", "6"], tools: ["nbdkit", "qemu-nbd", "qemu-img", "nbdinfo"], seconds: 200)
     }
 

@@ -65,9 +65,9 @@ extension IntegrationTests {
             for name in .ctl .ctl2 .snap; do fails 1 mkdir "$M/$name"; fails 1 bash -c "echo x > '$M/$name'"; fails 1 ln -s v1 "$M/$name"; fails 1 mv "$M/v3" "$M/$name"; done
             same "$(find "$M" | grep -c '[.]ctl' || true)" 0; same "$(ls -A "$M" | tr '\\n' ' ')" "v1 v1@s v2 v2@s v3 "; same "$(tar -C "$M" -cf - . | tar -tf - | grep -c ctl || true)" 0
             # Seen, destroyed, made again under the same name: whoever looks finds what is there now.
-            exec 5<"$M/v1@s"; stat "$M/v2@s" "$M/.ctl/snap/v2/s/info" "$M/.ctl/vol/v2" >/dev/null; ls -l "$M/.ctl/snap/v2" >/dev/null
-            rmdir "$M/.ctl/snap/v2/s"; for gone in v2@s .ctl/snap/v2/s .ctl/snap/v2/s/info .ctl/snap/v2/s/data; do fails 1 stat "$M/$gone"; says 'No such file'; done
-            echo longer > "$M/v2"; mkdir "$M/.ctl/snap/v2/s"; same "$(cat "$M/v2@s") $(stat -c %s "$M/v2@s")" "longer 7"; "$V" destroy "$P" v2@s -y >/dev/null; fails 1 stat "$M/v2@s"
+            exec 5<"$M/v1@s"; stat "$M/v2@s" "$M/.ctl/snap/v2/s/info" "$M/.ctl/snap/v2@s/data" "$M/.ctl/vol/v2" >/dev/null; ls -l "$M/.ctl/snap/v2" >/dev/null
+            rmdir "$M/.ctl/snap/v2/s"; for gone in v2@s .ctl/snap/v2/s .ctl/snap/v2/s/info .ctl/snap/v2/s/data .ctl/snap/v2@s .ctl/snap/v2@s/data; do fails 1 stat "$M/$gone"; says 'No such file'; done
+            echo longer > "$M/v2"; mkdir "$M/.ctl/snap/v2/s"; same "$(cat "$M/v2@s") $(stat -c %s "$M/v2@s") $(cat "$M/.ctl/snap/v2@s/data")" "longer 7 longer"; "$V" destroy "$P" v2@s -y >/dev/null; fails 1 stat "$M/v2@s"
             "$V" rename "$P" v3 w3; fails 1 stat "$M/v3"; fails 1 stat "$M/.ctl/vol/v3"; stat "$M/.ctl/vol/w3" >/dev/null
             python3 -c 'import os, sys; os.chroot(sys.argv[1]); os.chdir("/"); print(open("/.ctl/state").read(), os.listdir("/.ctl/snap/v1"))' "$M" | tr '\\n' ' ' > inside; grep -q "ready.*'s'" inside || fail "from a chroot: $(cat inside)"
             mkdir "$M/.ctl/snap/v2/keep"

@@ -18,7 +18,7 @@ extension IntegrationTests {
             [ $(blocks) -lt $((full - 90 * 2048)) ] || fail "-o discard gave back $((full - $(blocks))) sectors"
             full=$(blocks); rm "$T/b/file"; sync -f "$T/b"; [ $(blocks) -gt $((full - 2048)) ] || fail "without discard, space came back by itself"
             fstrim "$T/b"; [ $(blocks) -lt $((full - 90 * 2048)) ] || fail "fstrim gave back $((full - $(blocks))) sectors"
-            head -c 20M /dev/urandom > "$T/b/kept"; sum=$(sha1sum < "$T/b/kept"); umount "$T/a" "$T/b"; partx --delete $loop 2>/dev/null || true; losetup -d $loop
+            head -c 20M /dev/urandom > "$T/b/kept"; sum=$(cksum < "$T/b/kept"); umount "$T/a" "$T/b"; partx --delete $loop 2>/dev/null || true; losetup -d $loop
             rm "$M/disk"; freed; unmount_pool; clean
             """, tools: ["sfdisk", "partx", "mkfs.ext4", "e2fsck", "resize2fs", "fstrim"])
     }
@@ -38,8 +38,8 @@ extension IntegrationTests {
                     case $fs in xfs) xfs_growfs "$T/a";; ext4) resize2fs $loop || { umount "$T/a"; e2fsck -fp $loop; resize2fs $loop; mount $loop "$T/a"; };; esac > "$T/grow" 2>&1 || fail "$(cat "$T/grow")"
                     [ $(($(stat --file-system -c '%b * %S' "$T/a"))) -gt $(((size << 20) * 3 / 4)) ] || fail "$fs did not grow: $(df "$T/a")"
                 done
-                head -c 420M /dev/zero | tr '\\0' x > "$T/a/two"; sums=$(cd "$T/a"; sha1sum one two); same "$(stat -c %s "$M/$fs@small")" $((320 << 20))
-                umount "$T/a"; losetup -d $loop; loop=$(attach "$M/$fs"); mount $loop "$T/a"; same "$(cd "$T/a"; sha1sum one two)" "$sums" "$fs after it grew"; umount "$T/a"
+                head -c 420M /dev/zero | tr '\\0' x > "$T/a/two"; sums=$(cd "$T/a"; cksum one two); same "$(stat -c %s "$M/$fs@small")" $((320 << 20))
+                umount "$T/a"; losetup -d $loop; loop=$(attach "$M/$fs"); mount $loop "$T/a"; same "$(cd "$T/a"; cksum one two)" "$sums" "$fs after it grew"; umount "$T/a"
                 case $fs in ext4) e2fsck -fn $loop;; xfs) xfs_repair -n $loop;; esac > "$T/fsck" 2>&1 || fail "$(cat "$T/fsck")"; losetup -d $loop; rmdir "$T/a"
             done
             unmount_pool; clean

@@ -32,7 +32,7 @@ package struct Scenario {
     }
 
     /// What every scenario can use: `$V` the program, `$T` a fresh directory, `$M` a mountpoint in it; `pool SIZE`,
-    /// `mount_pool`, `unmount_pool`, `attach`, `json FIELD`, `fails STATUS COMMAND…`. Whatever it mounted and attached
+    /// `mount_pool`, `unmount_pool`, `attach`, `json FIELD`, `ended PROCESS`, `fails STATUS COMMAND…`. Whatever it mounted and attached
     /// is undone however it ends.
     private static let prelude = """
         set -euo pipefail
@@ -59,8 +59,11 @@ package struct Scenario {
         mount_pool() { "$V" "$P" "$M" "$@"; }
         unmount_pool() { "$V" umount "$M"; }
         attach() { losetup --find --show "$@"; }
-        json() { python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$M/.ctl/stats.json" "$1"; }
+        json() { grep -oP '"'"$1"'":\\K[0-9]+' "$M/.ctl/stats.json"; }
         daemon() { json pid; }
+        # A process that ended counts as ended, although nobody has asked for its status yet.
+        running() { grep -qs '^State:.[^XZ]' /proc/"$1"/task/*/status; }
+        ended() { for _ in $(seq 1000); do running "$1" || return 0; sleep 0.02; done; fail "process $1 does not end"; }
         freed() { for _ in $(seq 600); do [ "$(json hidden)" = "$(json waiting)" ] && return; sleep 0.1; done; echo "still freeing"; return 1; }
         emptied() { for _ in $(seq 600); do [ "$(json allocated)" = "$1" ] && return; sleep 0.1; done; echo "allocated $(json allocated), want $1"; return 1; }
         clean() { "$V" check "$P" | grep '^clean' ; }
