@@ -33,7 +33,10 @@ let package = Package(
         .library(name: "VolfsPool", targets: ["PoolEngine", "LinuxIO", "BlockStorage"]),
     ],
     targets: [
-        .executableTarget(name: "volfs", dependencies: ["Commands"], swiftSettings: strict),
+        // The Swift runtime is inside, so that what is tested is what scripts/install installs, and nothing is built twice.
+        .executableTarget(
+            name: "volfs", dependencies: ["Commands"], swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-static-stdlib"], .when(configuration: .release))]),
         module("Commands", ["FuseFrontEnd", "NBD", "NBDProtocol", "VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CLinux"]),
         module("FuseFrontEnd", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "CFuse", "CLinux"]),
         module("VolumeFS", ["PoolEngine", "BlockStorage"]),
