@@ -79,17 +79,10 @@ struct DumpReader {
         let g = superblock.geometry
         let offset = headers.last?.end(g) ?? g.firstZoneOffset
         let first = headers.last.map { $0.firstSegment + $0.segments } ?? 1
-        // A zone of that many segments ends where the largest that fits before that end does.
         let wanted = try fields.number("segments")
-        guard wanted > 0, wanted < 1 << 40,
-            var header = ZoneHeader(index: headers.count, offset: offset, end: superblock.size, firstSegment: first, geometry: g)
+        guard wanted > 0, wanted <= UInt64(g.largestZoneSegments), let header = ZoneHeader(
+            index: headers.count, offset: offset, end: superblock.size, firstSegment: first, limit: Int(wanted), geometry: g)
         else { throw .malformed(line: number) }
-        while header.segments > wanted {
-            guard let smaller = ZoneHeader(
-                index: headers.count, offset: offset, end: header.end(g) - UInt64(g.segmentSize), firstSegment: first, geometry: g)
-            else { throw .malformed(line: number) }
-            header = smaller
-        }
         guard try fields.number("offset") == offset, header.segments == wanted else { throw .malformed(line: number) }
         headers.append(header)
         map = ZoneMap(geometry: g, headers: headers)

@@ -214,7 +214,7 @@ struct OpenedPool {
                 let end = isRepair && index + 1 < superblock.zoneCount
                     ? try next(zone: index + 1, after: offset, superblock, on: device) : superblock.size
                 let mayTell = isRepair || (superblock.isCut && index + 1 == superblock.zoneCount)
-                guard mayTell, let likely = ZoneHeader(index: index, offset: offset, end: end, firstSegment: segment, geometry: g)
+                guard mayTell, let likely = ZoneHeader(index: index, offset: offset, filling: end, firstSegment: segment, geometry: g)
                 else { throw error }
                 header = likely
                 retold.append(likely)

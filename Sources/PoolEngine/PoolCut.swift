@@ -39,13 +39,13 @@ extension ZoneMap {
     }
 
     /// The zone with fewer segments. Nil where no part of it will do: that its bitmap pages have taken the same room, rounded to a
-    /// segment, as those of the whole zone, is only so for the upper half of a large one, or not at all.
+    /// segment, as those of the whole zone, is not so for the zones of more than 31 GiB that earlier versions made.
     private func part(of header: ZoneHeader, to size: UInt64) -> ZoneHeader? {
         let unit = UInt64(max(1, 64 / geometry.segmentBlocks)), segment = UInt64(geometry.segmentSize)
         let wanted = (size - header.dataOffset) / segment / unit * unit
         for segments in stride(from: max(wanted, unit), to: header.segments, by: Int(unit)) {
             let likely = ZoneHeader(
-                index: header.index, offset: header.offset, end: header.dataOffset + segments * segment,
+                index: header.index, offset: header.offset, filling: header.dataOffset + segments * segment,
                 firstSegment: header.firstSegment, geometry: geometry)
             if let likely, likely.segments == segments, likely.dataOffset == header.dataOffset { return likely }
         }

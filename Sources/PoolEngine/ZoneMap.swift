@@ -6,8 +6,8 @@ internal import Synchronization
 struct ZoneMap: Sendable {
     let geometry: Geometry
     private let table: ZoneTable
-    /// 256 TiB in whole zones; and as often can a pool grow.
-    static let maximumZones = 4096
+    /// 250 TiB in whole zones; and as often can a pool grow.
+    static let maximumZones = 8192
 
     var zones: UnsafeBufferPointer<Zone> { table.zones }
     var blockCount: Int { zones.last.map { $0.firstBlock + $0.blockCount } ?? 0 }

@@ -140,6 +140,19 @@ extension IntegrationTests {
 }
 
 extension IntegrationTests {
+    /// A pool of several zones is cut within one, to the segment, and grows again; each zone's header can be told again.
+    @Test func largePoolIsCutAnywhere() throws {
+        try scenario(
+            """
+            pool 100G; "$V" new "$P" v 10G; head -c 20M /dev/urandom | dd of="$M/v" bs=1M conv=notrunc status=none; mkdir "$M/.ctl/snap/v/s"; sum=$(head -c 30M "$M/v" | md5sum)
+            "$V" shrink "$P" 50G; size=$(stat -c %s "$P"); [ $size -le $((50 << 30)) ] && [ $size -gt $(((50 << 30) - (2 << 20))) ] || fail "$size"
+            "$V" grow "$P" 80G; unmount_pool; "$V" shrink "$P" 70G; clean
+            "$V" dump "$P" | sed -n 's/^zone .*offset=\\([0-9]*\\).*/\\1/p' > zones; same "$(wc -l < zones)" 3; zone=$(sed -n 2p zones)
+            dd if=/dev/zero of="$P" bs=4096 seek=$((zone / 4096)) count=1 conv=notrunc status=none; fails 1 "$V" repair "$P"; says 'zone header'; clean
+            mount_pool; same "$(head -c 30M "$M/v@s" | md5sum)" "$sum"; unmount_pool
+            """)
+    }
+
     /// A pool becomes smaller under a mounted filesystem that is written to, with snapshots, clones and shared blocks; what has no
     /// place is refused, and has changed nothing; afterwards it grows again.
     @Test func poolShrinksWhileUsed() throws {

@@ -17,8 +17,11 @@ public struct Geometry: Equatable, Sendable {
     /// One-block frames in the journal ring and in the space log ring.
     public var journalFrames: Int
     public var spaceLogFrames: Int
-    /// The most segments that a new zone gets. Not stored: each zone's header has its own count.
-    var zoneSegments: Int { min(zoneLimit, regionsPerZone * regionBlocks / segmentBlocks) }
+    /// The most segments that a new zone gets. Not stored: each zone's header has its own count. Header and bitmap pages of so many
+    /// take one segment, as those of fewer do: so a zone can be cut anywhere, and its data still begins where it must.
+    var zoneSegments: Int { min(zoneLimit, max(1, (segmentBlocks - 1) / 2) * regionBlocks / segmentBlocks) }
+    /// The most that a zone has: earlier versions made larger ones.
+    var largestZoneSegments: Int { 512 * regionBlocks / segmentBlocks }
     /// For tests, which want several zones in a small pool.
     package var zoneLimit = Int.max
 
@@ -58,7 +61,6 @@ public struct Geometry: Equatable, Sendable {
     /// Blocks that one bitmap page describes, a whole number of segments and of 64-bit words.
     var regionBlocks: Int { (blockSize - BitmapPage.headerSize) * 8 / unit * unit }
     private var unit: Int { max(segmentBlocks, 64) }
-    private var regionsPerZone: Int { 512 }
 
     /// Logical blocks under a node of `level`; a leaf has level 0.
     func span(level: Int) -> UInt64 {

@@ -24,11 +24,11 @@ struct ZoneHeader: Equatable, Sendable {
     var bitmapOffset: UInt64
     var dataOffset: UInt64
 
-    /// The zone that fits into `offset..<end`, or nil if not even one segment does.
-    init?(index: Int, offset: UInt64, end: UInt64, firstSegment: UInt64, geometry g: Geometry) {
+    /// The zone of at most `limit` segments that fits into `offset..<end`, or nil if not even one segment does.
+    init?(index: Int, offset: UInt64, end: UInt64, firstSegment: UInt64, limit: Int? = nil, geometry g: Geometry) {
         let block = UInt64(g.blockSize), segment = UInt64(g.segmentSize)
         let perRegion = UInt64(g.regionBlocks / g.segmentBlocks)
-        var segments = min(end > offset ? (end - offset) / segment : 0, UInt64(g.zoneSegments))
+        var segments = min(end > offset ? (end - offset) / segment : 0, UInt64(limit ?? g.zoneSegments))
         while segments > 0 {
             let regions = (segments + perRegion - 1) / perRegion
             let data = roundUp(offset + block * (1 + 2 * regions), to: segment)
@@ -41,6 +41,13 @@ struct ZoneHeader: Equatable, Sendable {
             segments -= 1
         }
         return nil
+    }
+
+    /// The zone that was made to fill `offset..<end` to less than a segment.
+    init?(index: Int, offset: UInt64, filling end: UInt64, firstSegment: UInt64, geometry g: Geometry) {
+        self.init(index: index, offset: offset, end: end, firstSegment: firstSegment, geometry: g)
+        if self.end(g) + UInt64(g.segmentSize) > end { return }
+        self.init(index: index, offset: offset, end: end, firstSegment: firstSegment, limit: g.largestZoneSegments, geometry: g)
     }
 
     private init(
@@ -83,7 +90,7 @@ struct ZoneHeader: Equatable, Sendable {
         let segments: UInt64 = block.integer(at: 40)
         guard block.integer(at: 8) == pool, block.integer(at: 16) == UInt32(index), block.integer(at: 24) == offset,
             block.integer(at: 32) == firstSegment,
-            let expected = ZoneHeader(index: index, offset: offset, end: end, firstSegment: firstSegment, geometry: g)
+            let expected = ZoneHeader(index: index, offset: offset, end: end, firstSegment: firstSegment, limit: g.largestZoneSegments, geometry: g)
         else { throw .corrupt(.zoneHeader, position: offset, .identity) }
         let bitmap: UInt64 = block.integer(at: 48), data: UInt64 = block.integer(at: 56)
         let perRegion = UInt64(g.regionBlocks / g.segmentBlocks)
