@@ -107,6 +107,7 @@ final class FuseSession: @unchecked Sendable {
     /// Serves requests on this thread until the mount is gone, or `ended`, which is called after each request, returns true.
     func serve(began: () -> Void, ended: () -> Bool) {
         var buffer = fuse_buf()
+        if context.takeUnretainedValue().kept != nil { buffer.mem = Self.touchedMemory() }
         defer { free(buffer.mem) }
         while fuse_session_exited(session) == 0 {
             let count = fuse_session_receive_buf(session, &buffer)
@@ -123,6 +124,16 @@ final class FuseSession: @unchecked Sendable {
                 pause(milliseconds: 100)
             }
         }
+    }
+
+    /// Memory for the largest request and its header, as libfuse would allocate it. The kernel ends a request with EIO if it copies
+    /// it for a thread that is being killed to a page that is not there yet; so all pages are.
+    private static func touchedMemory() -> UnsafeMutableRawPointer? {
+        let size = FuseContext.maximumTransfer + 64 << 10
+        guard let memory = malloc(size) else { return nil }
+        // What is nothing but zeros could be had without a page.
+        memset(memory, 1, size)
+        return memory
     }
 
     private func process(_ buffer: inout fuse_buf, _ count: Int) {

@@ -128,8 +128,9 @@ package final class KeptMount: Sendable {
 
     /// Has the service manager keep everything.
     func keep() {
-        DescriptorStore.keep(descriptor, as: Self.names.device)
+        // Killed in between, a descriptor of which nothing is known would be in the way of the next daemon.
         DescriptorStore.keep(memory.raw, as: Self.names.memory)
+        DescriptorStore.keep(descriptor, as: Self.names.device)
         probe.withLock { $0 = try? StoreProbe(name: Self.names.probe) }
     }
 

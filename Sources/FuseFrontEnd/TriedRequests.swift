@@ -12,7 +12,7 @@ package final class TriedRequests: @unchecked Sendable {
     private let slots: UnsafeMutableRawBufferPointer
     private let lock = Mutex<Void>(())
     /// Bytes of a slot; how often a request is tried.
-    private static let size = 16, limit: UInt64 = 5
+    private static let size = 16, limit: UInt64 = 10
     /// Bytes of the whole table, with a slot for each of at most 64 threads.
     package static let tableSize = 64 * size
 

@@ -12,7 +12,7 @@ extension VolumeFileSystem {
         }
         guard let inode = try? lookup(parent, name) else { return nil }
         switch inode {
-        case .file, .snapshot, .clone, .groupSnapshot:
+        case .file, .snapshot, .snapshotAlias, .clone, .groupSnapshot:
             guard let object = inode.object, let info = try? pool.info(object), info.created >= start else { return nil }
             return inode
         default: return nil

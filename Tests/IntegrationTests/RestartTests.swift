@@ -45,6 +45,18 @@ extension IntegrationTests {
             """, tools: ["fio", "e2fsck", "mkfs.ext4"], seconds: 180)
     }
 
+    /// Killed again while it opens the pool, recovers it, or takes the mount over.
+    @Test func killedWhileTakingOver() throws {
+        try scenario(
+            Self.load + """
+            "$V" create "$P" --size 4G; managed; load 12
+            started() { for _ in $(seq 400); do [ "$(grep -c '^started' "$T/heard")" -gt $1 ] && return; sleep 0.01; done; fail "not started: $(tail -n 20 "$T/log")"; }
+            for _ in $(seq 40); do n=$(grep -c '^started' "$T/heard"); kill -9 $(serving); started $n; sleep 0.00$((RANDOM % 10)); done
+            heard READY=1; verified; echo "RESULT $(grep -c READY=1 "$T/heard") of $(grep -c '^started' "$T/heard") daemons came to serve"
+            stop_all
+            """, tools: ["fio", "e2fsck", "mkfs.ext4"], seconds: 180)
+    }
+
     /// Verbs are done once although the kernel sends again what a killed daemon has not answered.
     @Test func verbsAreDoneOnce() throws {
         try scenario(

@@ -30,6 +30,17 @@ import Testing
         #expect(Inode(number: 0) == nil && Inode(number: 200) == nil && Inode(number: 7 << 8 | 99) == nil)
     }
 
+    /// A mount goes on when its daemon is exchanged for a newer one, and the kernel has numbers that the older one gave.
+    @Test func inodesHaveTheSameNumbersForEver() {
+        let fixed: [Inode] = [.root, .control, .readme, .events, .trash, .job(.scrub), .jobReportJSON(.freeing), .poolPropertyDirectory, .unique]
+        #expect(fixed.map(\.number) == [1, 2, 3, 17, 18, 19, 43, 44, 45])
+        let computed: [Inode] = [
+            .file(7), .volumeUsers(7), .volumeRollback(7), .snapshot(7), .clone(7), .diff(7), .property(7), .groupMember(7), .diffJSON(7), .poolProperty(6),
+            .snapshotAlias(7), .aliasPropertyDirectory(7),
+        ]
+        #expect(computed.map(\.number) == [1, 6, 12, 8, 11, 15, 17, 21, 22, 23, 24, 25].map { 7 << 8 | $0 })
+    }
+
     @Test func verbsOfTheControlDirectory() throws {
         let files = try files()
         let made = try files.create(.root, "root", mode: 0o644, OpenRequest(writes: true, truncates: false), by: root)
