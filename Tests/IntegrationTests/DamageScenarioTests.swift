@@ -33,7 +33,7 @@ extension IntegrationTests {
     @Test func damageNamesAllThatHaveIt() throws {
         try scenario(
             Self.damage + """
-            pool 64M; head -c 1M /dev/urandom > "$M/d"; python3 -c 'print("MARKED" + "x" * 4089)' | dd of="$M/d" bs=4096 seek=7 conv=notrunc status=none
+            pool 64M; head -c 1M /dev/urandom > "$M/d"; python3 -c 'print("MARKED" + "x" * 4089)' | dd of="$M/d" bs=4096 seek=7 iflag=fullblock conv=notrunc status=none
             mkdir "$M/.ctl/snap/d/s1" "$M/.ctl/snap/d/s2"; ln -s d@s1 "$M/.ctl/clone/e"; unmount_pool; damage data; mount_pool
             same "$(cat "$M/.ctl/state")" ready; fails 1 bash -c "cat '$M/e' > /dev/null"; says 'Input/output error'; same "$(cat "$M/.ctl/state")" degraded
             grep 'read e ' "$M/.ctl/errors" | grep -q 'damaged data in the bytes [0-9]* to [0-9]* of e,' || fail "$(tail -1 "$M/.ctl/errors")"
