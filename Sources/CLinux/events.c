@@ -12,12 +12,18 @@ int volfs_poll_add(int poll, int descriptor, uint64_t key) {
     return epoll_ctl(poll, EPOLL_CTL_ADD, descriptor, &event);
 }
 
-int volfs_poll_wait(int poll, uint64_t *key, int *has_ended, int milliseconds) {
+int volfs_poll_once(int poll, int descriptor, uint64_t key, int input, int output) {
+    struct epoll_event event = {.events = EPOLLONESHOT | (input ? EPOLLIN | EPOLLRDHUP : 0) | (output ? EPOLLOUT : 0), .data.u64 = key};
+    return epoll_ctl(poll, EPOLL_CTL_MOD, descriptor, &event);
+}
+
+int volfs_poll_wait(int poll, uint64_t *key, int *kind, int milliseconds) {
     struct epoll_event event;
     int count = epoll_wait(poll, &event, 1, milliseconds);
     if (count == 1) {
         *key = event.data.u64;
-        *has_ended = event.events & (EPOLLHUP | EPOLLERR) ? 2 : event.events & EPOLLRDHUP ? 1 : 0;
+        *kind = (event.events & (EPOLLHUP | EPOLLERR) ? 1 : 0) | (event.events & (EPOLLIN | EPOLLRDHUP) ? 2 : 0)
+            | (event.events & EPOLLOUT ? 4 : 0);
     }
     return count;
 }

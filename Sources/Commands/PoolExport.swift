@@ -23,6 +23,8 @@ final class PoolExport: Export {
         try files.writeWithin(id, at: offset, bytes)
     }
 
+    func settle() throws(PoolError) { try files.pool.settleWrites() }
+
     /// A snapshot is durable as long as it exists.
     func flush() throws(PoolError) { try files.sync(.file(id)) }
 

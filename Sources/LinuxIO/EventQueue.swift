@@ -2,8 +2,8 @@ public import BlockStorage
 internal import CLinux
 internal import Glibc
 
-/// Tells which of many descriptors has become readable or writable. Edge-triggered: each change is told once, to one of the
-/// threads that wait. Any thread may call anything.
+/// Tells which of many descriptors has become readable or writable. Each change is told once, to one of the threads that wait; after
+/// `tellOnce` nothing is told but what it asks for, once. Any thread may call anything.
 public struct EventQueue: ~Copyable, Sendable {
     private let poll: FileDescriptor
     private let bell: FileDescriptor
@@ -11,9 +11,11 @@ public struct EventQueue: ~Copyable, Sendable {
     /// What has happened to the descriptor of `key`.
     public struct Event: Sendable {
         public var key: UInt64
-        /// The peer sends no more.
-        public var hasEnded: Bool
-        /// Nor does it receive: the connection is broken, or closed on both sides.
+        /// Something can be received, or that nothing more comes.
+        public var hasInput: Bool
+        /// Something can be sent.
+        public var takesOutput: Bool
+        /// The peer neither sends nor receives: the connection is broken, or closed on both sides.
         public var isGone: Bool
     }
 
@@ -33,13 +35,21 @@ public struct EventQueue: ~Copyable, Sendable {
         _ = try systemCall(.poll) { volfs_poll_add(queue, raw, key) }
     }
 
+    /// Asks for one event more of a socket that is watched: when something can be received, or sent, or either; at once if it can
+    /// already. Its other changes are no longer told. Never waits.
+    public func tellOnce(_ socket: borrowing Socket, key: UInt64, input: Bool, output: Bool) {
+        // It cannot fail: the socket is watched, and changing that takes no memory.
+        let result = volfs_poll_once(poll.raw, socket.descriptor.raw, key, input ? 1 : 0, output ? 1 : 0)
+        precondition(result == 0, "a socket that is not watched")
+    }
+
     /// Wakes one of the threads that wait.
     public func ring() { _ = volfs_event_signal(bell.raw) }
 
     /// The next event, or nil when none came within `milliseconds`; -1 waits for ever.
     public func wait(milliseconds: Int32) -> Event? {
-        var key: UInt64 = 0, hasEnded: Int32 = 0
-        guard volfs_poll_wait(poll.raw, &key, &hasEnded, milliseconds) == 1 else { return nil }
-        return Event(key: key, hasEnded: hasEnded != 0, isGone: hasEnded == 2)
+        var key: UInt64 = 0, kind: Int32 = 0
+        guard volfs_poll_wait(poll.raw, &key, &kind, milliseconds) == 1 else { return nil }
+        return Event(key: key, hasInput: kind & 3 != 0, takesOutput: kind & 5 != 0, isGone: kind & 1 != 0)
     }
 }

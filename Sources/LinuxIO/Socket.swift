@@ -2,7 +2,8 @@ internal import BlockStorage
 internal import CLinux
 public import Glibc
 
-/// A connected stream socket that never blocks. Any thread may call; two that send at once mix what they send.
+/// A connected stream socket that never blocks, but where it is asked to. Any thread may call; two that send at once mix what they
+/// send.
 public struct Socket: ~Copyable, Sendable {
     let descriptor: FileDescriptor
 
@@ -17,10 +18,11 @@ public struct Socket: ~Copyable, Sendable {
         case closed
     }
 
-    /// Receives what is there, at most as much as fits into `bytes`.
-    public func receive(into bytes: UnsafeMutableRawBufferPointer) -> Outcome {
+    /// Receives what is there, at most as much as fits into `bytes`. With `waits`, after `setWait`, it waits a while for something to
+    /// be there.
+    public func receive(into bytes: UnsafeMutableRawBufferPointer, waits: Bool = false) -> Outcome {
         while true {
-            let count = recv(descriptor.raw, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT))
+            let count = recv(descriptor.raw, bytes.baseAddress, bytes.count, waits ? 0 : Int32(MSG_DONTWAIT))
             if count > 0 { return .count(count) }
             if count == 0 { return .closed }
             if errno == EAGAIN { return .wouldBlock }
@@ -49,6 +51,15 @@ public struct Socket: ~Copyable, Sendable {
             if errno == EAGAIN { return .wouldBlock }
             if errno != EINTR { return .closed }
         }
+    }
+
+    /// How long `receive` waits when it is asked to: in all about so many milliseconds.
+    public func setWait(milliseconds: Int) {
+        var time = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
+        guard setsockopt(descriptor.raw, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size)) == 0 else { return }
+        // All else says with each call that it does not wait.
+        let flags = fcntl(descriptor.raw, F_GETFL)
+        if flags >= 0 { _ = fcntl(descriptor.raw, F_SETFL, flags & ~O_NONBLOCK) }
     }
 
     /// Ends the connection in both directions; the descriptor stays until its owner goes away.

@@ -2,15 +2,22 @@ internal import BlockStorage
 internal import Glibc
 internal import LinuxIO
 
-/// What carries a connection's bytes: the socket, or TLS over it. None of these block. One thread receives and one sends at a
-/// time.
+/// What carries a connection's bytes: the socket, or TLS over it. None of these block, but a receive that is asked to wait. One thread
+/// receives and one sends at a time.
 protocol Channel: AnyObject, Sendable {
-    func receive(into bytes: UnsafeMutableRawBufferPointer) -> Socket.Outcome
+    /// With `waits` it waits a few milliseconds for something to come, if `prepareToWait` was called.
+    func receive(into bytes: UnsafeMutableRawBufferPointer, waits: Bool) -> Socket.Outcome
+    func prepareToWait()
     func send(_ pieces: UnsafeMutableBufferPointer<iovec>) -> Socket.Outcome
-    /// Whether a receive that filled less than it could means that nothing is left.
-    var receivesAllThereIs: Bool { get }
     /// Says goodbye, as far as that goes without waiting.
     func finish()
+}
+
+extension Channel {
+    /// Milliseconds that a receive waits.
+    static var patience: Int { 4 }
+
+    func receive(into bytes: UnsafeMutableRawBufferPointer) -> Socket.Outcome { receive(into: bytes, waits: false) }
 }
 
 /// The socket itself.
@@ -19,8 +26,8 @@ final class PlainChannel: Channel {
 
     init(_ socket: consuming Socket) { self.socket = socket }
 
-    var receivesAllThereIs: Bool { true }
-    func receive(into bytes: UnsafeMutableRawBufferPointer) -> Socket.Outcome { socket.receive(into: bytes) }
+    func receive(into bytes: UnsafeMutableRawBufferPointer, waits: Bool) -> Socket.Outcome { socket.receive(into: bytes, waits: waits) }
+    func prepareToWait() { socket.setWait(milliseconds: Self.patience) }
     func send(_ pieces: UnsafeMutableBufferPointer<iovec>) -> Socket.Outcome { socket.send(pieces) }
     func finish() {}
 }

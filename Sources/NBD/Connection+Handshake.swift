@@ -141,8 +141,10 @@ extension Connection {
         input.put(haggling.input.count)
         haggling.input = []
         haggling.plain.socket.tuneForRequests()
+        let channel: any Channel = haggling.secure ?? haggling.plain
+        channel.prepareToWait()
         state.withLock { state in
-            state.channel = haggling.secure ?? haggling.plain
+            state.channel = channel
             state.transmission = Transmission(session: session, export: export)
             state.input = input
             state.isReceiving = false

@@ -13,17 +13,17 @@ extension Connection {
     func flush() {
         withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.most) { pieces in
             while true {
-                let (count, channel, edges) = gather(into: pieces)
+                let (count, channel) = gather(into: pieces)
                 guard let channel else { return }
                 let outcome = channel.send(UnsafeMutableBufferPointer(rebasing: pieces[..<count]))
-                if !sent(outcome, edges) { return }
+                if !sent(outcome) { return }
             }
         }
     }
 
-    private func gather(into pieces: UnsafeMutableBufferPointer<iovec>) -> (Int, (any Channel)?, UInt64) {
+    private func gather(into pieces: UnsafeMutableBufferPointer<iovec>) -> (Int, (any Channel)?) {
         state.withLock { state in
-            guard !state.isSending, !state.isBlocked, state.hasOutput, state.phase != .closed else { return (0, nil, 0) }
+            guard !state.isSending, !state.isBlocked, state.hasOutput, state.phase != .closed else { return (0, nil) }
             state.isSending = true
             var count = 0
             var skipPieces = state.sent.pieces, skipBytes = state.sent.bytes
@@ -37,12 +37,12 @@ extension Connection {
                 }
                 skipPieces = 0
             }
-            return (count, state.channel, state.edges)
+            return (count, state.channel)
         }
     }
 
     /// False if there is nothing to do before the next event.
-    private func sent(_ outcome: Socket.Outcome, _ edges: UInt64) -> Bool {
+    private func sent(_ outcome: Socket.Outcome) -> Bool {
         state.withLock { state in
             state.isSending = false
             switch outcome {
@@ -51,8 +51,9 @@ extension Connection {
                 advance(&state, by: count)
                 return true
             case .wouldBlock:
-                if edges == state.edges { state.isBlocked = true }
-                return !state.isBlocked
+                state.isBlocked = true
+                askForEvent(state)
+                return false
             case .closed:
                 // Nobody is there to be answered.
                 state.phase = .closed
@@ -124,12 +125,18 @@ extension Connection {
         }
     }
 
-    /// Requests have come that nobody has taken.
-    var hasBacklog: Bool {
-        state.withLock { $0.phase == .transmission && !$0.isPaused && ($0.buffered >= 28 || $0.isReadable && !$0.isReceiving) }
+    /// Requests may have come that nobody takes, as whoever was to do it takes longer over another one than was to be expected.
+    func isHeldUp(now: UInt64) -> Bool {
+        state.withLock { state in
+            state.phase == .transmission && !state.isPaused && (state.buffered >= 28 || state.isReadable) && !state.isReceiving
+                && now > state.progress + 50_000_000
+        }
     }
 
     var isClosed: Bool { state.withLock { $0.phase == .closed } }
+
+    /// Nothing is under way, nor half sent.
+    var isAtRest: Bool { state.withLock { $0.requests == 0 && !$0.hasOutput && $0.partial == nil && $0.skip == 0 && !$0.isReadable } }
 
     /// Nothing is under way.
     var isIdle: Bool { state.withLock { $0.requests == 0 && !$0.hasOutput } }

@@ -11,7 +11,7 @@ final class Connection: Sendable {
     let host: ServerState
     /// Whose thread is at it; used by the thread that has `isReceiving`.
     let haggling: Haggling
-    let state: Mutex<State>
+    let state: BusyMutex<State>
 
     enum Phase: Sendable {
         case handshake, transmission
@@ -25,12 +25,14 @@ final class Connection: Sendable {
         var channel: any Channel
         var transmission: Transmission?
 
-        /// Counts events, so that one that comes while a thread finds nothing left is not lost.
+        /// Counts events, so that one that comes in the handshake while a thread finds nothing left is not lost.
         var edges: UInt64 = 0
+        /// Something may be there to be received. Once there was nothing, an event is asked for.
         var isReadable = true
-        /// A thread is receiving: no other may.
+        /// A thread is receiving, or waits for something to come: no other may.
         var isReceiving = false
-        var hasPeerEnded = false
+        /// What was asked last took longer than what is in memory does.
+        var isSlow = false
         /// The client has said that it leaves.
         var isFarewell = false
         var input: ReceiveBuffer?
@@ -67,7 +69,7 @@ final class Connection: Sendable {
             ?? Peer(process: 0, uid: .max, address: socket.peerAddress)
         let plain = PlainChannel(socket)
         haggling = Haggling(plain, peer: peer, host: host)
-        state = Mutex(State(channel: plain, progress: host.now()))
+        state = BusyMutex(State(channel: plain, progress: host.now()))
     }
 
     deinit {
@@ -81,12 +83,18 @@ final class Connection: Sendable {
     func note(_ event: EventQueue.Event) {
         state.withLock { state in
             state.edges += 1
-            state.isReadable = true
-            state.isBlocked = false
-            if event.hasEnded { state.hasPeerEnded = true }
+            if event.hasInput { state.isReadable = true }
+            if event.takesOutput { state.isBlocked = false }
             // Nobody is there to be answered: what was asked and not begun is not done.
             if event.isGone { state.phase = .closed }
+            if state.phase == .transmission && (!state.isReadable || state.isBlocked) { askForEvent(state) }
         }
+    }
+
+    /// Asks for the next event. Under the lock, though it is a system call, as it does not wait: of two threads that ask the second one
+    /// has to know more.
+    func askForEvent(_ state: borrowing State) {
+        host.queue.tellOnce(haggling.plain.socket, key: number, input: !state.isReadable, output: state.isBlocked)
     }
 
     /// Does what there is to do, until nothing is left but waiting.
@@ -99,48 +107,58 @@ final class Connection: Sendable {
             if !isThrough { return }
         }
         flush()
-        var unsent = 0
+        var done = Answers(), wasSlow: Bool?
         while true {
-            switch next() {
+            switch next(after: wasSlow) {
             case .request(let buffer, let transmission, let isSlow, let hasMore):
-                if isSlow && unsent > 0 {
-                    flush()
-                    unsent = 0
-                }
-                if hasMore { host.wantHelp(self, urgently: isSlow) }
+                if isSlow { answer(&done) }
+                if hasMore && isSlow { host.wantHelp(self) }
+                let start = host.now()
                 transmission.execute(buffer)
                 if buffer.isHeavy { host.endHeavy() }
-                queue(buffer)
-                unsent += 1
-                if unsent >= 8 {
-                    flush()
-                    unsent = 0
-                }
-            case .receive(let channel, let room, let isPayload, let edges):
-                if unsent > 0 {
-                    flush()
-                    unsent = 0
-                }
-                received(channel.receive(into: room), isPayload, of: room.count, edges, channel)
+                wasSlow = host.now() - start > Self.quickTime + buffer.request.length / 2
+                done.transmission = transmission
+                done.buffers.append(buffer)
+                if done.buffers.count >= 8 { answer(&done) }
+            case .receive(let channel, let room, let isPayload):
+                answer(&done)
+                // Whoever has asked something soon asks more: to wait for it here takes one system call, an event takes three.
+                let waits = host.beginWaiting()
+                let outcome = channel.receive(into: room, waits: waits)
+                if waits { host.endWaiting() }
+                received(outcome, isPayload)
             case .nothing:
+                answer(&done)
                 flush()
-                unsent = 0
                 // What was sent may have made room for requests that waited.
                 if !state.withLock({ $0.isPaused && !isFull($0) }) { return end() }
             }
         }
     }
 
-    private func queue(_ buffer: IOBuffer) {
-        state.withLock { $0.output.append(buffer) }
+    /// Requests that a thread has executed, and that are not answered yet.
+    private struct Answers {
+        var buffers: [IOBuffer] = []
+        var transmission: Transmission?
     }
+
+    private func answer(_ done: inout Answers) {
+        if done.buffers.isEmpty { return }
+        done.transmission?.settle(done.buffers)
+        state.withLock { state in state.output += done.buffers }
+        done.buffers.removeAll(keepingCapacity: true)
+        flush()
+    }
+
+    /// Nanoseconds that a small request takes which waits for no storage, with half a nanosecond for each byte.
+    private static let quickTime: UInt64 = 50_000
 
     // MARK: Taking requests
 
     private enum Next: @unchecked Sendable {
         // Sendable: the memory is the one thread's that has `isReceiving`.
         case request(IOBuffer, Transmission, isSlow: Bool, hasMore: Bool)
-        case receive(any Channel, UnsafeMutableRawBufferPointer, isPayload: Bool, edges: UInt64)
+        case receive(any Channel, UnsafeMutableRawBufferPointer, isPayload: Bool)
         case nothing
     }
 
@@ -151,8 +169,10 @@ final class Connection: Sendable {
             || host.buffers.usedBytes >= host.configuration.totalBytes
     }
 
-    private func next() -> Next {
+    /// `wasSlow` tells what became of the request before.
+    private func next(after wasSlow: Bool?) -> Next {
         state.withLock { state in
+            if let wasSlow { state.isSlow = wasSlow }
             state.isPaused = false
             state.isDeferred = false
             guard state.phase == .transmission, let transmission = state.transmission, let input = state.input else { return .nothing }
@@ -178,15 +198,15 @@ final class Connection: Sendable {
                 }
                 state.partial = nil
                 let hasMore = input.count >= transmission.session.style.requestSize || (state.isReadable && !state.isReceiving)
-                return .request(buffer, transmission, isSlow: Transmission.isSlow(buffer.request), hasMore: hasMore)
+                return .request(buffer, transmission, isSlow: state.isSlow || Transmission.isSlow(buffer.request), hasMore: hasMore)
             }
             if state.isReceiving || !state.isReadable { return .nothing }
             state.isReceiving = true
             // The rest of a long payload goes where it belongs.
             if let partial = state.partial, partial.payload - partial.filled >= 16_384 {
-                return .receive(state.channel, partial.data(partial.payload).part(partial.filled..<partial.payload), isPayload: true, edges: state.edges)
+                return .receive(state.channel, partial.data(partial.payload).part(partial.filled..<partial.payload), isPayload: true)
             }
-            return .receive(state.channel, input.room(), isPayload: false, edges: state.edges)
+            return .receive(state.channel, input.room(), isPayload: false)
         }
     }
 
@@ -258,16 +278,16 @@ final class Connection: Sendable {
         return buffer
     }
 
-    private func received(_ outcome: Socket.Outcome, _ isPayload: Bool, of room: Int, _ edges: UInt64, _ channel: any Channel) {
+    private func received(_ outcome: Socket.Outcome, _ isPayload: Bool) {
         state.withLock { state in
             state.isReceiving = false
             switch outcome {
             case .count(let count):
                 if isPayload { state.partial?.filled += count } else { state.input?.put(count) }
                 state.progress = host.now()
-                if count < room && channel.receivesAllThereIs && edges == state.edges && !state.hasPeerEnded { state.isReadable = false }
             case .wouldBlock:
-                if edges == state.edges { state.isReadable = false }
+                state.isReadable = false
+                if state.phase == .transmission { askForEvent(state) }
             case .closed:
                 if state.phase == .transmission { state.phase = .draining }
             }

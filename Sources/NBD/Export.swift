@@ -6,8 +6,10 @@ public import NBDProtocol
 public protocol Export: AnyObject, Sendable {
     /// Fills `bytes` from `offset`.
     func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError)
-    /// Writes all of `bytes`, or nothing.
+    /// Writes all of `bytes`, or nothing. It is answered after `settle`.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError)
+    /// Returns when everything written before the call survives the end of the process.
+    func settle() throws(PoolError)
     /// Returns when everything that any connection had written before the call is durable.
     func flush() throws(PoolError)
     /// The client has no use for the range any more.
@@ -23,6 +25,11 @@ public protocol Export: AnyObject, Sendable {
         _ context: String, at offset: UInt64, count: UInt64, _ body: (_ length: UInt64, _ flags: UInt32) -> Bool
     ) throws(PoolError)
     func close()
+}
+
+extension Export {
+    /// For one whose writes do so by themselves.
+    public func settle() throws(PoolError) {}
 }
 
 /// Where a server finds its exports. Any thread may call.

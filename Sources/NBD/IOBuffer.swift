@@ -19,6 +19,8 @@ final class IOBuffer: @unchecked Sendable {
     var refusal: WireError?
     /// It has one of the places for long work.
     var isHeavy = false
+    /// A write that is done, and not settled yet.
+    var isUnsettled = false
     /// Bytes of the payload, and how many of them have come.
     var payload = 0
     var filled = 0
@@ -43,6 +45,7 @@ final class IOBuffer: @unchecked Sendable {
         self.request = request
         refusal = nil
         isHeavy = false
+        isUnsettled = false
         payload = 0
         filled = 0
         pieces.removeAll(keepingCapacity: true)

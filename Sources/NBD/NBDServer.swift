@@ -11,6 +11,11 @@ public final class NBDServer: Sendable {
     private let host: ServerState
     private let listeners: Mutex<[Listener]> = Mutex([])
     private let threads = Mutex(Threads())
+    private let alarm: WakeEvent
+    /// Nothing is watched, and the next event has to wake who watches.
+    private let isAsleep = Atomic(false)
+    /// Somebody waits to be accepted, and there was no descriptor for him: there is no second event for that.
+    private let isExhausted = Atomic(false)
 
     private struct Threads: Sendable {
         var workers: [UInt64: Worker] = [:]
@@ -23,6 +28,7 @@ public final class NBDServer: Sendable {
     }
 
     public init(provider: any ExportProvider, configuration: ServerConfiguration = ServerConfiguration()) throws(PoolError) {
+        alarm = try WakeEvent()
         host = ServerState(provider: provider, configuration: configuration, queue: try EventQueue(bellKey: ServerState.bell))
         do throws(PoolError) {
             for _ in 0..<configuration.threads { try addWorker() }
@@ -80,6 +86,7 @@ public final class NBDServer: Sendable {
     /// Waits for all threads.
     private func end() {
         threads.withLock { $0.isEnding = true }
+        alarm.wake()
         while true {
             let worker = threads.withLock { $0.workers.popFirst()?.value }
             guard let worker else { return }
@@ -103,15 +110,15 @@ public final class NBDServer: Sendable {
     private func work(_ number: UInt64) {
         var mayEnd = false
         while !threads.withLock({ $0.isEnding }) {
-            host.willWait()
             let event = host.queue.wait(milliseconds: mayEnd ? 2000 : -1)
-            host.didWait()
             guard let event else {
                 // Not needed any more.
                 if mayEnd { break }
                 continue
             }
             threads.withLock { $0.busy += 1 }
+            // Who goes to sleep says so before looking at `busy` under the lock: one of the two sees the other.
+            if isAsleep.load(ordering: .acquiring), isAsleep.exchange(false, ordering: .acquiringAndReleasing) { alarm.wake() }
             handle(event)
             mayEnd = threads.withLock { threads in
                 threads.busy -= 1
@@ -138,16 +145,39 @@ public final class NBDServer: Sendable {
     private func accept(_ key: UInt64) {
         let listener = listeners.withLock { $0.indices.contains(Int(key) - 1) ? $0[Int(key) - 1] : nil }
         guard let listener else { return }
-        while case .socket(let socket) = listener.accept() { host.add(socket) }
+        while true {
+            switch listener.accept() {
+            case .socket(let socket): host.add(socket)
+            case .none: return
+            case .exhausted: return isExhausted.store(true, ordering: .relaxed)
+            }
+        }
+    }
+
+    /// Nothing is under way that could take too long.
+    private var isAtRest: Bool {
+        let isQuiet = threads.withLock { threads in
+            threads.busy == 0 && threads.ended.isEmpty && threads.workers.count - 1 <= host.configuration.threads && !threads.isEnding
+        }
+        return isQuiet && !isExhausted.load(ordering: .relaxed) && host.isAtRest
+    }
+
+    /// Sleeps until there is something to watch, and then a tenth of a second.
+    private func rest() {
+        isAsleep.store(true, ordering: .sequentiallyConsistent)
+        if isAtRest { alarm.sleep(milliseconds: nil) }
+        isAsleep.store(false, ordering: .sequentiallyConsistent)
+        if !threads.withLock({ $0.isEnding }) { alarm.sleep(milliseconds: 100) }
     }
 
     /// Looks after deadlines and threads.
     private func watch() {
         while !threads.withLock({ $0.isEnding }) {
-            pause(milliseconds: 100)
+            rest()
             host.tend()
-            // A connection that could not be accepted for want of a descriptor gives no second event.
-            for key in 1...max(1, listeners.withLock { $0.count }) { accept(UInt64(key)) }
+            if isExhausted.exchange(false, ordering: .relaxed) {
+                for key in 0..<listeners.withLock({ $0.count }) { accept(UInt64(key + 1)) }
+            }
             let (ended, isStuck) = threads.withLock { threads in
                 let ended = threads.ended.compactMap { threads.workers.removeValue(forKey: $0) }
                 threads.ended.removeAll()
@@ -163,7 +193,6 @@ public final class NBDServer: Sendable {
             if !isStuck { continue }
             try? addWorker()
             host.setThreads(threads.withLock { $0.workers.count - 1 })
-            host.wantHelpWhereNeeded()
         }
     }
 }

@@ -10,8 +10,8 @@ final class ServerState: Sendable {
     let buffers = BufferPool()
     let queue: EventQueue
     private let stopping = Atomic(false)
-    private let idle = Atomic(0)
-    private let lastHelp = Atomic<UInt64>(0)
+    private let waiting = Atomic(0)
+    private let waitLimit = Atomic(0)
     private let table = Mutex(Table())
     private let helpWanted = Mutex<[Connection]>([])
 
@@ -91,6 +91,12 @@ final class ServerState: Sendable {
     var connections: [Connection] { table.withLock { Array($0.connections.values) } }
     var hasConnections: Bool { table.withLock { !$0.connections.isEmpty } }
 
+    /// No connection has anything that could take too long.
+    var isAtRest: Bool {
+        let all = table.withLock { table in table.handshakes.isEmpty ? Array(table.connections.values) : nil }
+        return !isHeavyWorkWaiting && all?.allSatisfy(\.isAtRest) ?? false
+    }
+
     /// Ends connections that have taken too long over something.
     func tend() {
         let now = now()
@@ -102,13 +108,29 @@ final class ServerState: Sendable {
         callHeavyWork()
         let isShort = buffers.usedBytes > configuration.totalBytes / 2
         let time = isShort ? configuration.stallTimeUnderPressure : configuration.stallTime
-        for connection in all where connection.hasStalled(time, now: now) { connection.close() }
+        for connection in all {
+            if connection.hasStalled(time, now: now) { connection.close() } else if connection.isHeldUp(now: now) { wantHelp(connection) }
+        }
     }
 
     // MARK: Long work
 
     /// How many threads there are; four of them are for what is short.
-    func setThreads(_ count: Int) { heavyWork.withLock { $0.limit = max(1, count - 4) } }
+    func setThreads(_ count: Int) {
+        heavyWork.withLock { $0.limit = max(1, count - 4) }
+        waitLimit.store(count / 2, ordering: .relaxed)
+    }
+
+    /// True if the caller may wait for what its connection asks next, and then says `endWaiting`: half of the threads may, so that
+    /// the others are there for the other connections.
+    // Nothing else is communicated by these numbers.
+    func beginWaiting() -> Bool {
+        if waiting.add(1, ordering: .relaxed).newValue <= waitLimit.load(ordering: .relaxed) { return true }
+        endWaiting()
+        return false
+    }
+
+    func endWaiting() { waiting.subtract(1, ordering: .relaxed) }
 
     /// True if the caller may do long work, and then says `endHeavy`. Else its connection is called later.
     func beginHeavy(_ connection: Connection) -> Bool {
@@ -135,7 +157,7 @@ final class ServerState: Sendable {
             }
             guard let next else { return }
             if next.isClosed { continue }
-            return wantHelp(next, urgently: true)
+            return wantHelp(next)
         }
     }
 
@@ -143,20 +165,8 @@ final class ServerState: Sendable {
 
     // MARK: Help
 
-    // How many wait is a hint: a thread too many is woken, or one too few until the next request.
-    func willWait() { idle.add(1, ordering: .relaxed) }
-    func didWait() { idle.subtract(1, ordering: .relaxed) }
-
-    /// More requests are there than the caller is about to execute: another thread may take them. Waking one costs as much as a
-    /// few requests do, so it is not done for every request; before one that may take long it is, for the thread that is to
-    /// come, even if all are at work.
-    func wantHelp(_ connection: Connection, urgently isUrgent: Bool) {
-        if !isUrgent {
-            guard idle.load(ordering: .relaxed) > 0 else { return }
-            let now = now()
-            guard now >= lastHelp.load(ordering: .relaxed) + 200_000 else { return }
-            lastHelp.store(now, ordering: .relaxed)
-        }
+    /// More requests are there than the caller is about to execute, and it may take long over that: another thread may take them.
+    func wantHelp(_ connection: Connection) {
         let isNew = helpWanted.withLock { list in
             if list.contains(where: { $0 === connection }) { return false }
             list.append(connection)
@@ -164,9 +174,6 @@ final class ServerState: Sendable {
         }
         if isNew { queue.ring() }
     }
-
-    /// All threads are at work and nothing goes forward: whoever comes now finds what waits.
-    func wantHelpWhereNeeded() { for connection in connections where connection.hasBacklog { wantHelp(connection, urgently: true) } }
 
     /// A connection that wants help.
     func nextToHelp() -> Connection? { helpWanted.withLock { $0.popLast() } }

@@ -35,7 +35,6 @@ final class TLSChannel: SecureChannel {
 
     var isEstablished: Bool { state.withLock { $0.isEstablished } }
     var failure: String { state.withLock { $0.failure } }
-    var receivesAllThereIs: Bool { false }
 
     func handshake() -> Socket.Outcome {
         state.withLock { state in
@@ -53,7 +52,15 @@ final class TLSChannel: SecureChannel {
         }
     }
 
-    func receive(into bytes: UnsafeMutableRawBufferPointer) -> Socket.Outcome {
+    func prepareToWait() {}
+
+    func receive(into bytes: UnsafeMutableRawBufferPointer, waits: Bool) -> Socket.Outcome {
+        let outcome = receiveNow(into: bytes)
+        guard waits, outcome == .wouldBlock, plain.socket.waitToReceive(until: monotonicClock() + UInt64(Self.patience) * 1_000_000) else { return outcome }
+        return receiveNow(into: bytes)
+    }
+
+    private func receiveNow(into bytes: UnsafeMutableRawBufferPointer) -> Socket.Outcome {
         state.withLock { state in
             while true {
                 let result = gnutls_record_recv(state.session, bytes.baseAddress, bytes.count)

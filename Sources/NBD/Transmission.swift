@@ -62,6 +62,16 @@ final class Transmission: Sendable {
         }
     }
 
+    /// What is executed may be answered once this has returned.
+    func settle(_ buffers: [IOBuffer]) {
+        guard buffers.contains(where: { $0.isUnsettled }) else { return }
+        do throws(PoolError) {
+            try export.settle()
+        } catch {
+            for buffer in buffers where buffer.isUnsettled { fail(buffer, ReplyWriter(session.style, to: buffer.request), WireError(errno: error.errno)) }
+        }
+    }
+
     private func fail(_ buffer: IOBuffer, _ writer: ReplyWriter, _ error: WireError) {
         buffer.pieces = [0..<writer.error(error, buffer.bytes)]
     }
@@ -72,7 +82,10 @@ final class Transmission: Sendable {
         case .read: return try read(buffer, writer)
         case .blockStatus: return try blockStatus(buffer, writer)
         case .write:
-            if request.length > 0 { try export.write(UnsafeRawBufferPointer(buffer.data(buffer.payload)), at: request.offset) }
+            if request.length > 0 {
+                try export.write(UnsafeRawBufferPointer(buffer.data(buffer.payload)), at: request.offset)
+                buffer.isUnsettled = true
+            }
         case .trim:
             if request.length > 0 { try export.discard(at: request.offset, count: request.length) }
         case .writeZeroes:

@@ -20,6 +20,9 @@ extension Pool {
         }
     }
 
+    /// Returns when everything written before the call survives the end of the process. Throws `.suspended`.
+    public func settleWrites() throws(PoolError) { try writeJournal(upTo: state.withLock { $0.journal.lastLSN }) }
+
     /// Completes a frame's block and writes it to its place.
     private func write(_ header: JournalFrame, in block: UnsafeMutableRawBufferPointer) throws(PoolError) {
         header.seal(block, pool: poolID)

@@ -5,11 +5,14 @@ extension Pool {
     /// Space is promised before anything changes: after `.outOfSpace` nothing of the request has been applied, however
     /// long it is. Blocks of zeros take no space. With `growing` the volume's size follows a write beyond its end, else
     /// that is `.outOfRange`. Overlapping concurrent writes: each block ends as one of them wrote it.
+    ///
+    /// With `settles` false they survive the end of the process only after `settleWrites`: one for several writes costs less.
     public func write(
-        _ object: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, growing: Bool = false
+        _ object: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer, growing: Bool = false, settles: Bool = true
     ) throws(PoolError) {
         guard bytes.count > 0 else { return }
         var request = try WriteRequest(object: object, offset: offset, bytes: bytes, isGrowing: growing, geometry: geometry)
+        request.settles = settles
         if breaks(.spaceFirst), request.groupCount > 1 { return try writeGroupByGroup(request) }
         do throws(PoolError) {
             try admitAndPerform(&request)
@@ -54,7 +57,7 @@ extension Pool {
             lsn = max(lsn, try write(group, of: request, with: &content, promise: &promise))
             block = group.upperBound
         }
-        if lsn > 0 { try writeJournal(upTo: lsn) }
+        if lsn > 0 && request.settles { try writeJournal(upTo: lsn) }
     }
 
     /// Writes one atomic group of at most four leaves. Returns the LSN of its last record, 0 if there was none to make.

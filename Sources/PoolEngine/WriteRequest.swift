@@ -11,6 +11,8 @@ struct WriteRequest: @unchecked Sendable {
     var isDiscard = false
     /// Under which the pool keeps what was taken for it out of its volume's promise; 0 for nothing.
     var ticket: UInt64 = 0
+    /// Its records are on the device before it returns.
+    var settles = true
     private let blockSize: UInt64
     private let groupBlocks: UInt64
 

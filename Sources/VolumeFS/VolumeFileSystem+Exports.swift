@@ -42,11 +42,12 @@ extension VolumeFileSystem {
         try pool.discard(id, at: offset, count: count)
     }
 
-    /// Writes within a volume: it does not grow. Limits that properties set are kept.
+    /// Writes within a volume: it does not grow. Limits that properties set are kept. What was written survives the end of the process
+    /// after `pool.settleWrites`.
     package func writeWithin(_ id: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) throws(PoolError) {
         defer { requests.noteActivity() }
         try refuseByLimits(id, at: offset, count: bytes.count)
-        try pool.write(id, at: offset, bytes)
+        try pool.write(id, at: offset, bytes, settles: false)
         if options.isSynchronous { try pool.flush(id) }
     }
 }

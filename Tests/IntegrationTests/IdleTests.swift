@@ -19,6 +19,40 @@ extension IntegrationTests {
             """, seconds: 180)
     }
 
+    /// The same with an NBD server, of a mount or alone, that has a client who asks for nothing any more.
+    @Test(arguments: ["mount", "serve"]) func idleServerRunsNothing(kind: String) throws {
+        try scenario(
+            """
+            "$V" create "$P" --size 512M; "$V" new "$P" v 16M
+            case \(kind) in
+                mount) "$V" "$P" "$M" -o nbd=unix:"$T/s"; pid=$(daemon) ;;
+                serve) "$V" serve "$P" --nbd unix:"$T/s" > "$T/uri" & pid=$!; for _ in $(seq 100); do [ -s "$T/uri" ] && break; sleep 0.1; done ;;
+            esac
+            cat > "$T/client.py" <<'END'
+            import nbd, sys, time
+            h = nbd.NBD(); h.connect_uri(sys.argv[1])
+            for n in range(100): h.pwrite(bytes([n]) * 4096, n * 4096); assert h.pread(1, n * 4096) == bytes([n])
+            h.flush(); open("ready", "w").close(); sys.stdin.read()
+            assert h.pread(1, 4096) == b"\\x01"
+            END
+            mkfifo hold; /usr/bin/python3 "$T/client.py" "nbd+unix:///v?socket=$T/s" < hold & client=$!; exec 7> hold
+            for _ in $(seq 100); do [ -e ready ] && break; sleep 0.1; done; [ -e ready ]
+            used() { awk '/^voluntary_ctxt|^nonvoluntary_ctxt/ { n += $2 } END { print n }' /proc/$pid/task/*/status; awk '{ print $14 + $15 }' /proc/$pid/stat; }
+            for _ in $(seq 40); do
+                before=$(used); sleep 3; after=$(used)
+                [ "$before" = "$after" ] && break
+            done
+            [ "$before" = "$after" ] || fail "never idle: $before, then $after"
+            # It wakes for the client, and for its end.
+            exec 7>&-; wait $client
+            case \(kind) in
+                mount) unmount_pool ;;
+                serve) kill $pid; wait $pid || fail "exit $?" ;;
+            esac
+            clean
+            """, seconds: 180)
+    }
+
     /// Asleep or not, what a request leaves to be done is done: a snapshot's blocks are freed, and changes are stored.
     @Test func requestsWakeTheDaemon() throws {
         try scenario(

@@ -155,6 +155,48 @@ extension IntegrationTests {
             """#, tools: ["nbdinfo", "qemu-io"], seconds: 120)
     }
 
+    /// What was answered is there after the server was killed, whether or not it was flushed, and however many writes were under way.
+    @Test func killedServerHasWhatItAnswered() throws {
+        try scenario(
+            Self.serving + #"""
+            "$V" create "$P" --size 1G; "$V" new "$P" disk 64M
+            cat > "$T/kill.py" <<'END'
+            import nbd, os, random, signal, sys
+            h = nbd.NBD(); h.connect_uri(sys.argv[1]); r = random.Random(int(sys.argv[3])); model = {}; done = [0]
+            def write(block):
+                data = bytes([r.randrange(1, 256)]) * 4096
+                buffer = nbd.Buffer.from_bytearray(bytearray(data))
+                def answered(error):
+                    assert error.value == 0; done[0] += 1; model[block] = data; return 1
+                h.aio_pwrite(buffer, block * 4096, answered)
+            # Each block once, and 32 at a time; then the end comes with some unanswered.
+            blocks = r.sample(range(16384), 4000)
+            for block in blocks:
+                while h.aio_in_flight() >= 32: h.poll(-1)
+                write(block)
+            while done[0] < 3900: h.poll(-1)
+            os.kill(int(sys.argv[2]), signal.SIGKILL)
+            with open("model", "wb") as f:
+                for block, data in model.items(): f.write(block.to_bytes(4, "little") + data[:1])
+            os._exit(0)
+            END
+            cat > "$T/look.py" <<'END'
+            import nbd, sys
+            h = nbd.NBD(); h.connect_uri(sys.argv[1]); model = open("model", "rb").read(); n = 0
+            for at in range(0, len(model), 5):
+                block = int.from_bytes(model[at:at + 4], "little"); n += 1
+                assert bytes(h.pread(4096, block * 4096)) == model[at + 4:at + 5] * 4096, block
+            assert n >= 3900, n
+            END
+            for seed in 1 2 3; do
+                serve --nbd unix:"$T/s"; u="nbd+unix:///disk?socket=$T/s"
+                /usr/bin/python3 "$T/kill.py" "$u" $server $seed; wait $server || true
+                serve --nbd unix:"$T/s"; /usr/bin/python3 "$T/look.py" "$u"; stop
+            done
+            "$V" check "$P"
+            """#, seconds: 120)
+    }
+
     /// Certificates of both sides, keys, strangers, and what is said in the clear.
     @Test func encryptedNBD() throws {
         try scenario(

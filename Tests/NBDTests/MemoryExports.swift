@@ -13,6 +13,9 @@ final class MemoryExports: ExportProvider, Export {
         var readFailure: PoolError?
         var writeFailure: PoolError?
         var flushFailure: PoolError?
+        var settleFailure: PoolError?
+        /// Writes that no `settle` has followed.
+        var unsettled = 0
         var discardFailure: PoolError?
         /// Flushes wait as long as this is set.
         var isFlushHeld = false
@@ -58,7 +61,15 @@ final class MemoryExports: ExportProvider, Export {
         while state.withLock({ $0.isWriteHeld }) { rest() }
         state.withLock { state in
             state.writesWaiting -= 1
+            state.unsettled += 1
             state.bytes.withUnsafeMutableBytes { $0.part(Int(offset)..<Int(offset) + bytes.count).copyMemory(from: bytes) }
+        }
+    }
+
+    func settle() throws(PoolError) {
+        try state.withLock { state throws(PoolError) in
+            if let failure = state.settleFailure { throw failure }
+            state.unsettled = 0
         }
     }
 

@@ -96,6 +96,28 @@ extension NBDTests {
             #expect(try client.ask(.read, at: 0, 512) == 0)
         }
 
+        /// A write is answered after it was settled, and with what that failed with; a read beside it is not concerned.
+        @Test func writesAreSettledBeforeTheyAreAnswered() throws {
+            let fixture = try ServerFixture(size: 65_536), client = try fixture.client()
+            try client.begin()
+            let block = [UInt8](repeating: 1, count: 512)
+            for count in [1, 3, 40] {
+                // In one piece, so that they are executed together.
+                try client.send((0..<count).flatMap { WireClient.bytes(Request(.write, cookie: UInt64($0), offset: UInt64($0) * 512, length: 512), .simple, block) })
+                for _ in 0..<count { #expect(try client.answer().error == 0) }
+                #expect(fixture.exports.state.withLock { $0.unsettled } == 0)
+            }
+            fixture.exports.state.withLock { $0.settleFailure = .suspended }
+            let read = WireClient.bytes(Request(.read, cookie: 1, length: 512), .simple)
+            try client.send(WireClient.bytes(Request(.write, cookie: 2, length: 512), .simple, block) + read)
+            for _ in 0..<2 {
+                var header = try client.receive(16)
+                let cookie = header.removeLast()
+                #expect(cookie == 1 ? header[4..<8] == [0, 0, 0, 0] : header[4..<8] != [0, 0, 0, 0])
+                if cookie == 1 { _ = try client.receive(512) }
+            }
+        }
+
         /// NBD-18 and NBD-19: mistakes that end a connection, and connections that end by themselves.
         @Test func nbd18And19EndsOfConnections() throws {
             let fixture = try ServerFixture()

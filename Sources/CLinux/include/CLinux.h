@@ -48,10 +48,13 @@ long volfs_get_attribute(const char *path, const char *name, char *value, size_t
 int volfs_set_attribute(const char *path, const char *name, const char *value, size_t size);
 int volfs_remove_attribute(const char *path, const char *name);
 /// epoll(7): a new one; a descriptor in it, edge-triggered for reading, writing and the peer's end; and the next event of one
-/// descriptor, by its key, with 1 if the peer sends no more and 2 if it is gone. The last returns 0 when none came in time.
+/// descriptor, by its key. The last returns 0 when none came in time.
 int volfs_poll_create(void);
 int volfs_poll_add(int poll, int descriptor, uint64_t key);
-int volfs_poll_wait(int poll, uint64_t *key, int *has_ended, int milliseconds);
+/// One more event, of these kinds only.
+int volfs_poll_once(int poll, int descriptor, uint64_t key, int input, int output);
+/// The kind of an event: 1 broken or closed on both sides, 2 input or its end, 4 output.
+int volfs_poll_wait(int poll, uint64_t *key, int *kind, int milliseconds);
 
 /// eventfd(2), non-blocking.
 int volfs_event_create(void);
