@@ -3,7 +3,7 @@ internal import PoolEngine
 
 /// What a metadata context says of a version of a volume.
 struct ExtentSource {
-    static let allocation = "base:allocation", depth = "qemu:allocation-depth", changes = "qemu:dirty-bitmap:since-"
+    static let allocation = "base:allocation", depth = "qemu:allocation-depth", shared = "x-volfs:shared", changes = "qemu:dirty-bitmap:since-"
 
     /// Flags of `base:allocation`: a hole, which reads as zeros. Depths of `qemu:allocation-depth`: nothing is there; written
     /// in this volume; there since it was cloned.
@@ -28,6 +28,7 @@ struct ExtentSource {
         case Self.allocation:
             _ = try allocated(range) { part, isData in body(UInt64(part.count), isData ? 0 : Flags.hole) }
         case Self.depth: try depths(range, body)
+        case Self.shared: try sharing(range, body)
         default:
             let name = context.dropFirst(Self.changes.count)
             let snapshot = try pool.find(snapshot: String(name), of: pool.info(id).volume)
@@ -44,6 +45,14 @@ struct ExtentSource {
             guard isData else { return body(UInt64(part.count), Flags.nothing) }
             guard let origin else { return body(UInt64(part.count), Flags.own) }
             return try changed(part, since: origin) { body(UInt64($0.count), $1 ? Flags.own : Flags.inherited) }
+        }
+    }
+
+    /// 1 for blocks that something else has as well.
+    private func sharing(_ range: Range<UInt64>, _ body: (UInt64, UInt32) -> Bool) throws(PoolError) {
+        _ = try allocated(range) { part, isData throws(PoolError) in
+            guard isData else { return body(UInt64(part.count), 0) }
+            return try pool.sharing(id, part) { body(UInt64($0.count), $1 ? 1 : 0) }
         }
     }
 

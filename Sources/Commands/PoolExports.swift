@@ -19,10 +19,10 @@ final class PoolExports: ExportProvider {
 
     func describe(_ name: String) throws(OptionRefusal) -> ExportDescription { description(try find(name)) }
 
-    /// What is allocated, where it came from, and what has changed since each snapshot of the volume.
+    /// What is allocated, where it came from, what of a volume is shared, and what has changed since each snapshot of the volume.
     func contexts(of name: String) -> [String] {
         guard let info = try? find(name) else { return [] }
-        return [ExtentSource.allocation, ExtentSource.depth]
+        return [ExtentSource.allocation, ExtentSource.depth] + (info.isSnapshot ? [] : [ExtentSource.shared])
             + files.pool.snapshots(of: info.volume).filter { $0.id != info.id }.map { ExtentSource.changes + $0.name }
     }
 

@@ -80,7 +80,7 @@ extension IntegrationTests {
             info = json.load(open(t + "/info"))["exports"][0]
             assert info["export-size"] == 200 << 20 and info["block_size_maximum"] == 32 << 20 and info["block_size_preferred"] == 4096
             assert all(info[k] for k in ("can_cache", "can_df", "can_fast_zero", "can_flush", "can_fua", "can_multi_conn", "can_trim", "can_zero"))
-            assert not info["is_read_only"] and info["contexts"] == ["base:allocation", "qemu:allocation-depth"]
+            assert not info["is_read_only"] and info["contexts"] == ["base:allocation", "qemu:allocation-depth", "x-volfs:shared"]
             assert [e["export-name"] for e in json.load(open(t + "/list"))["exports"]] == ["back", "disk"]
             for name in ("/map", "/map2"):
                 entries = json.load(open(t + name))

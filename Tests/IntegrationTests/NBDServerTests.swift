@@ -155,6 +155,35 @@ extension IntegrationTests {
             """#, tools: ["nbdinfo", "qemu-io"], seconds: 120)
     }
 
+    /// The context x-volfs:shared: what a snapshot has is shared, what was written since is not; what was copied is, in both places.
+    @Test func sharedBlocksOverNBD() throws {
+        try scenario(
+            #"""
+            "$V" create "$P" --size 1G; "$V" "$P" "$M" -o nbd=unix:"$T/s"; cd "$M"
+            cat > "$T/shared.py" <<'END'
+            import json, subprocess, sys
+            text = subprocess.check_output(["nbdinfo", "--map=x-volfs:shared", "--json", "nbd+unix:///%s?socket=%s" % (sys.argv[1], sys.argv[2])])
+            entries, at, parts = json.loads(text), 0, []
+            for e in entries:
+                assert e["offset"] == at; at += e["length"]
+                if e["type"]: parts.append("%d+%d" % (e["offset"] >> 12, e["length"] >> 12))
+            assert at == 4 << 20, at
+            print(" ".join(parts))
+            END
+            shared() { /usr/bin/python3 "$T/shared.py" "$1" "$T/s"; }
+            put() { dd if=/dev/urandom of="$1" bs=4k seek="$2" count="$3" conv=notrunc status=none; }
+            truncate -s 4M v; put v 0 512; same "$(shared v)" ""
+            mkdir .ctl/snap/v/one; same "$(shared v)" "0+512"
+            put v 100 10; put v 600 5; same "$(shared v)" "0+100 110+402"
+            ln -s v@one .ctl/clone/c; same "$(shared c)" "0+512"; put c 0 1; same "$(shared c)" "1+511"
+            rm c; freed; rmdir .ctl/snap/v/one; freed; same "$(shared v)" ""
+            # Only volumes have it.
+            mkdir .ctl/snap/v/two; nbdinfo --list --json "nbd+unix:///?socket=$T/s" > "$T/list"
+            same "$(grep -c x-volfs:shared "$T/list")" 1
+            cd /; unmount_pool; clean
+            """#, tools: ["nbdinfo"])
+    }
+
     /// What was answered is there after the server was killed, whether or not it was flushed, and however many writes were under way.
     @Test func killedServerHasWhatItAnswered() throws {
         try scenario(
