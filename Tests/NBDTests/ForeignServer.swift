@@ -6,11 +6,11 @@ internal import TestSupport
 /// A server of somebody else's, of an image of 1 MiB that is all zero, as the export "disk" on a socket.
 final class ForeignServer {
     enum Kind: String, CaseIterable, Sendable {
-        case nbdkit, nbdkitBlocks512, nbdkitBlocks4096, nbdkitSlow, qemuRaw, qemuQcow2, nbdServer
+        case nbdkit, nbdkitBlocks512, nbdkitBlocks4096, nbdkitSlow, nbdkitFailing, qemuRaw, qemuQcow2, nbdServer
 
         var tools: [String] {
             switch self {
-            case .nbdkit, .nbdkitBlocks512, .nbdkitBlocks4096, .nbdkitSlow: ["nbdkit"]
+            case .nbdkit, .nbdkitBlocks512, .nbdkitBlocks4096, .nbdkitSlow, .nbdkitFailing: ["nbdkit"]
             case .qemuRaw: ["qemu-nbd"]
             case .qemuQcow2: ["qemu-nbd", "qemu-img"]
             case .nbdServer: ["nbd-server"]
@@ -75,6 +75,8 @@ final class ForeignServer {
                 "blocksize-error-policy=error",
             ]
         case .nbdkitSlow: return nbdkit + ["--filter=delay", "file", image, "rdelay=5ms", "wdelay=5ms"]
+        case .nbdkitFailing:
+            return nbdkit + ["--filter=error", "file", image, "error-file=\(trigger)", "error-rate=100%", "error-pread=EIO", "error-pwrite=ENOSPC", "error-trim=EPERM", "error-zero=EPERM"]
         case .qemuRaw, .qemuQcow2:
             return ["qemu-nbd", "--socket", path, "--format", kind == .qemuRaw ? "raw" : "qcow2", "--export-name", "disk", "--persistent", "--shared", "10", "--discard", "unmap", image]
         case .nbdServer:
@@ -84,6 +86,13 @@ final class ForeignServer {
                 .write(toFile: file, atomically: true, encoding: .utf8)
             return ["nbd-server", "-C", file, "-p", directory.appendingPathComponent("pid").path]
         }
+    }
+
+    private var trigger: String { directory.appendingPathComponent("fails").path }
+
+    /// Of `nbdkitFailing`: from now on everything fails, or nothing does.
+    func setFails(_ fails: Bool) throws {
+        if fails { try Data().write(to: URL(fileURLWithPath: trigger)) } else { try FileManager.default.removeItem(atPath: trigger) }
     }
 
     /// It has not ended by itself.
