@@ -177,6 +177,7 @@ extension IntegrationTests {
             put v 100 10; put v 600 5; same "$(shared v)" "0+100 110+402"
             ln -s v@one .ctl/clone/c; same "$(shared c)" "0+512"; put c 0 1; same "$(shared c)" "1+511"
             rm c; freed; rmdir .ctl/snap/v/one; freed; same "$(shared v)" ""
+            cat v > w; same "$(shared v)" "0+512 600+5"; same "$(shared w)" "0+512 600+5"; rm w; freed; same "$(shared v)" ""
             # Only volumes have it.
             mkdir .ctl/snap/v/two; nbdinfo --list --json "nbd+unix:///?socket=$T/s" > "$T/list"
             same "$(grep -c x-volfs:shared "$T/list")" 1
