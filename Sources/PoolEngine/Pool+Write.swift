@@ -284,7 +284,8 @@ extension PoolState {
     /// True if a checkpoint would make blocks free.
     var canGainSpace: Bool { space.quarantinedCount > 0 || dirtyBlocks > 0 || undurableBlocks > 0 }
 
-    /// Appends the records of a group and applies them. The nodes are in memory. Returns the last LSN, 0 if there was none to make.
+    /// Appends the records of a group and applies them. The nodes are in memory. Returns the LSN up to which they have to be out for
+    /// what was asked to last.
     mutating func commitWrite(_ version: Version, _ content: inout GroupContent, size: UInt64, time: UInt64) -> UInt64 {
         space.commitInFlight(content.runs)
         content.divideRuns()
@@ -295,7 +296,10 @@ extension PoolState {
             if found.map({ $0 >= piece.blocks.upperBound }) ?? true { content.drop(index) }
         }
         let grows = size > version.record.size
-        guard let last = content.pieces.lastIndex(where: { $0.isNeeded }) ?? (grows ? -1 : nil) else { return 0 }
+        guard let last = content.pieces.lastIndex(where: { $0.isNeeded }) ?? (grows ? -1 : nil) else {
+            // Somebody else has made it so, and may not have written his record yet.
+            return version.lastLSN
+        }
         version.record.modified = time
         let generation = content.brokenGeneration ?? version.generation
         var lsn: UInt64 = 0
