@@ -92,6 +92,10 @@ final class DaemonWatch: Sendable {
         guard files.pool.device.lastRefuge == nil else {
             return log.write(.warning, "the pool's file was removed, so the mount cannot be handed over", ["mountpoint": options.mountpoint])
         }
+        // What was acknowledged and lost must not be taken for stored by the next daemon.
+        guard !files.pool.statistics().isSuspended else {
+            return log.write(.warning, "the pool is read-only after a failed write, so the mount cannot be handed over", ["mountpoint": options.mountpoint])
+        }
         log.write(.info, "handing the mount over", ["mountpoint": options.mountpoint])
         isLeaving.store(true, ordering: .releasing)
         options.reporter.begin(["STOPPING=1"], extends: true) { "handing the mount over" }

@@ -3,6 +3,7 @@ internal import CFuse
 internal import CLinux
 internal import Glibc
 internal import LinuxIO
+internal import Synchronization
 internal import VolumeFS
 
 /// A mounted libfuse session and the threads that serve it.
@@ -12,6 +13,7 @@ final class FuseSession: @unchecked Sendable {
     private let session: OpaquePointer
     private let context: Unmanaged<FuseContext>
     private let log: Log
+    private let isLeaving = Atomic(false)
 
     /// The kernel's first request.
     let initial: [UInt8]
@@ -101,15 +103,16 @@ final class FuseSession: @unchecked Sendable {
         return write(descriptor, &notice, MemoryLayout<fuse_out_header>.size) < 0 ? errno : 0
     }
 
-    /// Makes `serve` return in threads that come by; those that wait for a request need an interruption.
-    func leave() { fuse_session_exit(session) }
+    /// Makes `serve` return in threads that come by; those that wait for a request need an interruption. libfuse's own flag would
+    /// have it drop a request that comes before the interruption does.
+    func leave() { isLeaving.store(true, ordering: .sequentiallyConsistent) }
 
     /// Serves requests on this thread until the mount is gone, or `ended`, which is called after each request, returns true.
     func serve(began: () -> Void, ended: () -> Bool) {
         var buffer = fuse_buf()
         if context.takeUnretainedValue().kept != nil { buffer.mem = Self.touchedMemory() }
         defer { free(buffer.mem) }
-        while fuse_session_exited(session) == 0 {
+        while fuse_session_exited(session) == 0 && !isLeaving.load(ordering: .sequentiallyConsistent) {
             let count = fuse_session_receive_buf(session, &buffer)
             switch count {
             case 1...:

@@ -14,12 +14,14 @@ package final class Maintenance: Sendable {
     private let log: Log
     private let wakeEvent: WakeEvent
     private let flag = Atomic(false)
+    private let suspended: @Sendable () -> Void
 
-    /// `wakeEvent` is what the file system calls for attention with.
-    package init(files: VolumeFileSystem, log: Log, wakeEvent: WakeEvent) {
+    /// `wakeEvent` is what the file system calls for attention with; `suspended` is called once if the pool accepts nothing any more.
+    package init(files: VolumeFileSystem, log: Log, wakeEvent: WakeEvent, suspended: @escaping @Sendable () -> Void = {}) {
         self.files = files
         self.log = log
         self.wakeEvent = wakeEvent
+        self.suspended = suspended
     }
 
     /// Makes `run` return.
@@ -66,6 +68,7 @@ package final class Maintenance: Sendable {
 
     private func saySuspended() -> Bool {
         guard let cause = files.pool.statistics().suspension else { return false }
+        suspended()
         log.write(.error, "nothing is written any more; unmount and mount again to recover", ["reason": files.sentence(for: cause)])
         return true
     }

@@ -49,12 +49,15 @@ public enum MountedPool {
         do throws(PoolError) {
             let found = try keep(session, files, options)
             kept = found
-            files.tellWhetherRestartable { found?.isKept == true && pool.device.lastRefuge == nil }
+            files.tellWhetherRestartable { found?.isKept == true && pool.device.lastRefuge == nil && !pool.statistics().isSuspended }
             let workers = try FuseWorkers(
                 session, count: max(2, options.threads), idle: options.idleThreads, crowded: { watchWake.wake() })
             waits?.tell(workers)
             watch = try DaemonWatch(files: files, options: options, workers: workers, kept: kept, wakeEvent: watchWake)
-            let maintenance = Maintenance(files: files, log: options.log, wakeEvent: maintenanceWake)
+            let maintenance = Maintenance(
+                files: files, log: options.log, wakeEvent: maintenanceWake,
+                // The next daemon would take for stored what this one has lost.
+                suspended: { kept?.forget() })
             let maintainer = try JoinableThread { maintenance.run() }
             let watcher = try JoinableThread { watch.run() }
             ready()
@@ -94,7 +97,13 @@ public enum MountedPool {
     private static func keep(_ session: FuseSession, _ files: VolumeFileSystem, _ options: MountOptions) throws(PoolError) -> KeptMount? {
         if let kept = options.kept {
             for handle in kept.handles.inherited {
-                try files.resume(handle.handle, of: handle.object, handle.user, isSynchronous: handle.isSynchronous)
+                do throws(PoolError) {
+                    try files.resume(handle.handle, of: handle.object, handle.user, isSynchronous: handle.isSynchronous)
+                } catch .notFound {
+                    // What is asked of it fails by itself, and the mount goes on for all others.
+                    kept.handles.remove(handle.handle)
+                    options.log.write(.error, "what was open is not in the pool any more", ["object": "\(handle.object)"])
+                }
             }
             let wasAnswered = kept.wasAnswered
             kept.begin()

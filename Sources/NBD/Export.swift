@@ -27,11 +27,6 @@ public protocol Export: AnyObject, Sendable {
     func close()
 }
 
-extension Export {
-    /// For one whose writes do so by themselves.
-    public func settle() throws(PoolError) {}
-}
-
 /// Where a server finds its exports. Any thread may call.
 public protocol ExportProvider: AnyObject, Sendable {
     func list() -> [ExportDescription]

@@ -11,9 +11,6 @@ struct SpaceQuestion: Sendable {
     /// Bytes of names that one question may have.
     static let limit = 1 << 20
 
-    var names: [String] {
-        String(decoding: words, as: UTF8.self).split { $0.isWhitespace }.map(String.init)
-    }
 
     mutating func append(_ bytes: UnsafeRawBufferPointer) {
         if answer != nil { (words, answer) = ([], nil) }
@@ -60,9 +57,17 @@ extension VolumeFileSystem {
     func answer(_ handle: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) -> Int {
         try refuseForgotten(handle)
         if let count = open.withLock({ $0.questions[handle]?.take(into: bytes) }) { return count }
-        var objects: [UInt64] = []
-        for name in open.withLock({ $0.questions[handle]?.names }) ?? [] { objects.append(try find(name)) }
-        let text = "\(try pool.freed(byDeleting: objects))\n"
+        // A set, as the same may be named any number of times.
+        var objects: Set<UInt64> = [], name: [UInt8] = []
+        for byte in (open.withLock { $0.questions[handle]?.words } ?? []) + [0x20] {
+            guard byte == 0x20 || (0x09...0x0d).contains(byte) else {
+                name.append(byte)
+                continue
+            }
+            if !name.isEmpty { objects.insert(try find(String(decoding: name, as: UTF8.self))) }
+            name.removeAll(keepingCapacity: true)
+        }
+        let text = "\(try pool.freed(byDeleting: Array(objects)))\n"
         return open.withLock { table in
             table.questions[handle]?.settle(text)
             return table.questions[handle]?.take(into: bytes) ?? 0

@@ -14,6 +14,10 @@ extension VolumeFileSystem {
         switch inode {
         case .file, .snapshot, .snapshotAlias, .clone, .groupSnapshot:
             guard let object = inode.object, let info = try? pool.info(object), info.created >= start else { return nil }
+            // The other daemon may have ended between the two.
+            if parent == .root, options.makesFixed, (try? pool.properties(object)["user.volfs.fixed"]) == .some(nil) {
+                try? pool.setProperty(object, "user.volfs.fixed", Array("on".utf8))
+            }
             return inode
         default: return nil
         }

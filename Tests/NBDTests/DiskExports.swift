@@ -25,6 +25,7 @@ final class DiskExports: ExportProvider, Export {
         (try describe(name), self)
     }
 
+    func settle() {}
     func close() {}
     func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError) { try disk.read(into: bytes, at: offset) }
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError) { try disk.write(bytes, at: offset) }

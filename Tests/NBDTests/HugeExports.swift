@@ -18,6 +18,7 @@ final class HugeExports: ExportProvider, Export {
     func contexts(of name: String) -> [String] { [] }
     func describe(_ name: String) throws(OptionRefusal) -> ExportDescription { description }
     func open(_ name: String, by peer: Peer) throws(OptionRefusal) -> (description: ExportDescription, export: any Export) { (description, self) }
+    func settle() {}
     func close() {}
     func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError) { bytes.clear() }
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError) {}
