@@ -14,12 +14,11 @@ func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
             var wanted = openRequest(info), file: OpenFile?
             let parent = try inode(parent), name = string(name)
             forgetOpen(request)
-            let made = try once.run(about: { 0 }, found: { begun in files.made(parent, name, since: begun.started)?.number }) { () throws(PoolError) in
+            let volume = try once.make(files, parent, name) { () throws(PoolError) in
                 let made = try files.create(parent, name, mode: mode, wanted, by: caller)
                 file = made.file
-                return made.inode.number
+                return made.inode
             }
-            let volume = try inode(fuse_ino_t(made))
             // Another daemon has made it, and cut nothing off.
             wanted.truncates = false
             let opened = if let file { file } else { try files.open(volume, wanted, by: caller) }

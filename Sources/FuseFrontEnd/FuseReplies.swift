@@ -1,8 +1,6 @@
 internal import BlockStorage
 internal import CFuse
-internal import CLinux
 internal import Glibc
-internal import LinuxIO
 internal import PoolEngine
 internal import VolumeFS
 

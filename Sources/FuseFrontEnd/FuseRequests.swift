@@ -3,7 +3,6 @@ internal import CFuse
 internal import CLinux
 internal import Glibc
 internal import LinuxIO
-internal import PoolEngine
 internal import VolumeFS
 
 // From libfuse's requests to the file system's values.

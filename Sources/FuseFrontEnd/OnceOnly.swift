@@ -39,6 +39,28 @@ struct OnceOnly {
         }
     }
 
+    /// As `run`, of a verb that makes `name` in a directory.
+    mutating func make(
+        _ files: VolumeFileSystem, _ parent: Inode, _ name: String, _ body: () throws(PoolError) -> Inode
+    ) throws(PoolError) -> Inode {
+        let number = try run(about: { 0 }, found: { begun in files.made(parent, name, since: begun.started)?.number }) { () throws(PoolError) in
+            try body().number
+        }
+        // It is one that was just made, or is there.
+        guard let made = Inode(number: number) else { throw .notFound }
+        return made
+    }
+
+    /// As `run`, of a verb that removes `name` from a directory.
+    mutating func remove(_ files: VolumeFileSystem, _ parent: Inode, _ name: String, _ body: () throws(PoolError) -> Void) throws(PoolError) {
+        _ = try run(
+            about: { files.number(parent, name) }, found: { begun in files.isRemoved(parent, name, begun.object) ? 0 : nil }
+        ) { () throws(PoolError) in
+            try body()
+            return 0
+        }
+    }
+
     /// To be called once the answer is sent, or nothing was changed.
     func end() { if let slot { requests?.end(slot) } }
 }

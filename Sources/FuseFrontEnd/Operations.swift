@@ -1,9 +1,7 @@
 internal import BlockStorage
 internal import CFuse
-internal import CLinux
 internal import Glibc
 internal import LinuxIO
-internal import PoolEngine
 internal import VolumeFS
 
 // What libfuse calls, on our threads. Each callback decodes, makes one call of `VolumeFileSystem`, and replies exactly
@@ -59,43 +57,31 @@ private func addNameOperations(_ operations: inout fuse_lowlevel_ops) {
     operations.mkdir = { request, parent, name, _ in
         serveOnce(request, "mkdir", name, parent) { files, once, caller throws(PoolError) in
             let parent = try inode(parent), name = string(name)
-            let made = try once.run(about: { 0 }, found: { begun in files.made(parent, name, since: begun.started)?.number }) { () throws(PoolError) in
-                try files.makeDirectory(parent, name, by: caller).number
-            }
-            replyEntry(request, try files.attributes(try inode(fuse_ino_t(made))))
+            let made = try once.make(files, parent, name) { () throws(PoolError) in try files.makeDirectory(parent, name, by: caller) }
+            replyEntry(request, try files.attributes(made))
         }
     }
     operations.rmdir = { request, parent, name in
         serveOnce(request, "rmdir", name, parent) { files, once, caller throws(PoolError) in
             let parent = try inode(parent), name = string(name)
-            _ = try once.run(
-                about: { files.number(parent, name) }, found: { begun in files.isRemoved(parent, name, begun.object) ? 0 : nil }
-            ) { () throws(PoolError) in
-                try files.removeDirectory(parent, name, by: caller)
-                return 0
-            }
+            try once.remove(files, parent, name) { () throws(PoolError) in try files.removeDirectory(parent, name, by: caller) }
             fuse_reply_err(request, 0)
         }
     }
     operations.unlink = { request, parent, name in
         serveOnce(request, "unlink", name, parent) { files, once, caller throws(PoolError) in
             let parent = try inode(parent), name = string(name)
-            _ = try once.run(
-                about: { files.number(parent, name) }, found: { begun in files.isRemoved(parent, name, begun.object) ? 0 : nil }
-            ) { () throws(PoolError) in
-                try files.unlink(parent, name, by: caller)
-                return 0
-            }
+            try once.remove(files, parent, name) { () throws(PoolError) in try files.unlink(parent, name, by: caller) }
             fuse_reply_err(request, 0)
         }
     }
     operations.symlink = { request, target, parent, name in
         serveOnce(request, "symlink", name, parent, other: target) { files, once, caller throws(PoolError) in
             let parent = try inode(parent), name = string(name), target = string(target)
-            let made = try once.run(about: { 0 }, found: { begun in files.made(parent, name, since: begun.started)?.number }) { () throws(PoolError) in
-                try files.makeLink(parent, name, target: target, by: caller).number
+            let made = try once.make(files, parent, name) { () throws(PoolError) in
+                try files.makeLink(parent, name, target: target, by: caller)
             }
-            replyEntry(request, try files.attributes(try inode(fuse_ino_t(made))))
+            replyEntry(request, try files.attributes(made))
         }
     }
     operations.rename = { request, parent, name, newParent, newName, flags in

@@ -13,6 +13,12 @@ extension IntegrationTests {
             fio --name=fs --directory="$T/fs" --rw=randrw --bs=4k-32k --size=128M --time_based --runtime=$1 --iodepth=8 --ioengine=libaio \\
                 --fsync=64 --verify=crc32c --verify_backlog=256 --verify_fatal=1 --randseed=8 > "$T/fs.out" 2>&1 & fs=$!
         }
+        # outlived COUNT STATUS HANDED: the load went on over so many daemons that ended with the status.
+        outlived() {
+            kill -0 $raw && kill -0 $fs || fail "the load ended too early: $(head -n 8 "$T"/*.out)"
+            verified; same "$(grep -c "ended $2" "$T/heard")" $1; same "$(grep -c "handed_over=$3" "$T/log")" $1
+            stop_all
+        }
         verified() {
             wait $raw || fail "on the volume: $(head -n 15 "$T/raw.out")"
             wait $fs || fail "on ext4: $(head -n 15 "$T/fs.out")"
@@ -27,9 +33,7 @@ extension IntegrationTests {
             Self.load + """
             "$V" create "$P" --size 4G; managed; load 12
             for n in 2 3 4 5; do sleep 1.5; kill -URG $(serving); restarted $n; done
-            kill -0 $raw && kill -0 $fs || fail "the load ended too early: $(head -n 8 "$T"/*.out)"
-            verified; same "$(grep -c 'ended 75' "$T/heard")" 4; same "$(grep -c 'handed_over=yes' "$T/log")" 4
-            stop_all
+            outlived 4 75 yes
             """, tools: ["fio", "e2fsck", "mkfs.ext4"], seconds: 180)
     }
 
@@ -39,9 +43,7 @@ extension IntegrationTests {
             Self.load + """
             "$V" create "$P" --size 4G; managed; load 14
             for n in $(seq 2 13); do sleep 0.$((RANDOM % 6 + 3)); kill -9 $(serving); restarted $n; done
-            kill -0 $raw && kill -0 $fs || fail "the load ended too early: $(head -n 8 "$T"/*.out)"
-            verified; same "$(grep -c 'ended -9' "$T/heard")" 12; same "$(grep -c 'handed_over=no' "$T/log")" 12
-            stop_all
+            outlived 12 -9 no
             """, tools: ["fio", "e2fsck", "mkfs.ext4"], seconds: 180)
     }
 
