@@ -105,7 +105,7 @@ final class DirectPool: PoolAccess {
     }
 
     func destroy(_ object: ObjectLine) throws(Failure) {
-        if let reason = try properties(object.name).first(where: { $0.name == "hold" })?.value {
+        if let reason = try attribute(object.name, "user.volfs.hold") {
             throw Failure(.busy, object.name, "it is held (\(reason)); first: volfs release \(path) \(object.name)", errno: EBUSY)
         }
         try run(object.name) { () throws(PoolError) in

@@ -19,6 +19,8 @@ public struct ObjectInfo: Equatable, Sendable {
     public var modified: UInt64
     public var changed: UInt64
     public var attributes: Attributes
+    /// Those of the volume itself, for a snapshot as they are now.
+    public var volumeAttributes: Attributes
     public var uuid: UUIDBytes
     public var generation: UInt32
     /// `VOLUME@SNAPSHOT` or `VOLUME` that a clone was made from, as it is called now. Nil if it is gone.

@@ -347,13 +347,13 @@ extension PoolState {
 
     func info(_ version: Version) -> ObjectInfo {
         let record = version.record
-        let isSnapshot = record.state == .snapshot
+        let isSnapshot = record.state == .snapshot, volume = objects[record.volume]?.record
         return ObjectInfo(
             id: version.objectID, isSnapshot: isSnapshot, volume: record.volume, name: record.name,
-            volumeName: objects[record.volume]?.record.name ?? record.name, size: record.size,
+            volumeName: volume?.name ?? record.name, size: record.size,
             referenced: record.referenced * UInt64(geometry.blockSize), reserved: version.reserved.count * UInt64(geometry.blockSize),
             created: record.created, modified: record.modified,
-            changed: record.changed, attributes: record.attributes, uuid: record.uuid, generation: record.generation,
+            changed: record.changed, attributes: record.attributes, volumeAttributes: volume?.attributes ?? record.attributes, uuid: record.uuid, generation: record.generation,
             origin: origin(of: record), snapshotCount: isSnapshot ? 0 : snapshotNames[record.volume]?.count ?? 0)
     }
 

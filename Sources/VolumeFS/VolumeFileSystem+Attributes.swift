@@ -43,9 +43,8 @@ extension VolumeFileSystem {
     /// A snapshot belongs to whom its volume belongs to, and may be read by whom that may be: else what was to be private later
     /// would stay open to all in every snapshot.
     func attributes(of info: ObjectInfo) -> Attributes {
-        guard info.isSnapshot, let volume = try? pool.info(info.volume) else { return info.attributes }
-        var attributes = volume.attributes
-        attributes.mode &= 0o555
+        var attributes = info.volumeAttributes
+        if info.isSnapshot { attributes.mode &= 0o555 }
         return attributes
     }
 
