@@ -143,9 +143,9 @@ package struct MountSettings: Sendable {
         case "allow_other": options.access = .everybody
         case "allow_root": options.access = .root
         case "subtype": guard word.value == "volfs" else { throw word.wrong("is volfs, so that its mounts can be found") }
-        case "attr_timeout", "entry_timeout", "negative_timeout":
-            // Accepted for the sake of old fstab lines; why they have no effect is in mount.volfs(8).
-            guard let seconds = Double(word.value ?? ""), seconds >= 0 else { throw word.wrong("needs seconds") }
+        case "attr_timeout": options.attributeSeconds = try word.seconds(upTo: 1, else: "of a snapshot alone are attributes kept, and for no longer than that")
+        case "entry_timeout", "negative_timeout":
+            _ = try word.seconds(upTo: 0, else: "names are not kept: a change in .ctl shows under several of them at once")
         default: break
         }
     }

@@ -58,6 +58,13 @@ package struct MountWord: Sendable {
         return size
     }
 
+    /// `reason` tells why more is not possible.
+    func seconds(upTo most: Double, else reason: String) throws(Failure) -> Double {
+        guard let seconds = Double(value ?? ""), seconds >= 0, seconds.isFinite else { throw wrong("needs seconds") }
+        guard seconds <= most else { throw wrong("is \(Int(most)) at most: \(reason)") }
+        return seconds
+    }
+
     func number(_ range: ClosedRange<UInt64>) throws(Failure) -> UInt64 {
         guard let number = UInt64(value ?? ""), range.contains(number) else {
             throw wrong("needs a number from \(range.lowerBound) to \(range.upperBound)")

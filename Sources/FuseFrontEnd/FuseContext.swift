@@ -15,6 +15,8 @@ final class FuseContext: Sendable {
     let log: Log
     /// Bytes of the largest read, or 0.
     let maximumRead: UInt32
+    /// For which the kernel keeps a snapshot's attributes.
+    let attributeSeconds: Double
     /// Agreed on by another daemon: what we have to keep to.
     let inherited: Agreement?
     let directories: DirectoryTable
@@ -34,6 +36,7 @@ final class FuseContext: Sendable {
         self.files = files
         log = options.log
         maximumRead = options.maximumRead
+        attributeSeconds = options.attributeSeconds
         keptLarge = max(options.threads, 8)
         inherited = options.kept.map {
             Agreement(maximumWrite: $0.record.maximumWrite, readAhead: $0.record.readAhead, capabilities: $0.record.capabilities)
@@ -59,6 +62,11 @@ final class FuseContext: Sendable {
     /// Where open files are noted, once there is a mount that outlives us.
     var kept: KeptMount? { keptMount.load() }
     func keep(_ kept: KeptMount) { _ = keptMount.storeIfNil(kept) }
+
+    /// Requests that are left without an answer to the daemon after this one. A lone counter, read when all threads have ended.
+    private let left = Atomic(0)
+    var leftCount: Int { left.load(ordering: .relaxed) }
+    func noteLeft() { left.add(1, ordering: .relaxed) }
 
     /// Lends a buffer of at least `count` bytes, at most `maximumTransfer`, to `body`. What is in it is of no meaning.
     func withBuffer(_ count: Int, _ body: (UnsafeMutableRawBufferPointer) throws(PoolError) -> Void) throws(PoolError) {

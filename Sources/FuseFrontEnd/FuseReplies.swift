@@ -25,19 +25,21 @@ func replyEntry(_ request: fuse_req_t?, _ attributes: FileAttributes) {
     entry.attr = status(attributes)
     // No timeout for names, and for attributes only where they stay: a name or a size that `.ctl` changed is seen at once,
     // through whichever path it is looked at.
-    entry.attr_timeout = attributeTime(attributes)
+    entry.attr_timeout = attributeTime(request, attributes)
     fuse_reply_entry(request, &entry)
 }
 
 func replyAttributes(_ request: fuse_req_t?, _ attributes: FileAttributes) {
     var status = status(attributes)
-    fuse_reply_attr(request, &status, attributeTime(attributes))
+    fuse_reply_attr(request, &status, attributeTime(request, attributes))
 }
 
 /// Seconds for which the kernel need not ask for attributes. A snapshot's size is fixed, so reading what is in the page cache asks
 /// us nothing; owner and mode are its volume's, and the kernel is told when those change, but for an inode that it is only just
 /// getting to know: that one asks again soon.
-func attributeTime(_ attributes: FileAttributes) -> Double { attributes.isImmutable ? 1 : 0 }
+func attributeTime(_ request: fuse_req_t?, _ attributes: FileAttributes) -> Double {
+    attributes.isImmutable ? context(request).attributeSeconds : 0
+}
 
 func status(_ attributes: FileAttributes) -> stat {
     var status = stat()

@@ -42,6 +42,8 @@ public struct MountOptions: Sendable {
     public var idleThreads = 2
     /// Bytes of the largest read that the kernel asks for; 0 leaves it to the kernel.
     public var maximumRead: UInt32 = 0
+    /// Seconds, at most 1, for which the kernel may take a snapshot's attributes for what they were.
+    public var attributeSeconds = 1.0
     /// Words for mount(2) and the kernel.
     public var kernelOptions: [String] = []
     /// Owner of directories and new volumes, if not who mounted and who makes them.

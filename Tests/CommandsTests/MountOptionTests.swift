@@ -15,6 +15,8 @@ import Testing
             "FILE": "/none", "TARGET": "syslog", "NAME": "any", "TEXT": "any",
             "ADDRESS": "127.0.0.1:10809", "DIR": "/none",
         ]
+        // Names are never kept.
+        if ["entry_timeout", "negative_timeout"].contains(name) { return "\(name)=0" }
         return "\(name)=\(option.choices?.first ?? samples[value] ?? value)"
     }
 
@@ -40,11 +42,11 @@ import Testing
         "_netdev", "nofail", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "suid", "nosuid",
         "silent", "loud", "owner", "ro", "rw", "sync", "user", "user=alice", "nouser", "users", "X-mount.mkdir=0755", "X-mount.owner=alice",
         "x-systemd.mount-timeout=5min", "x-systemd.automount", "x-gvfs-show", "x-initrd.mount", "comment=systemd.automount", "nosymfollow",
-        "allow_other", "allow_root", "default_permissions", "fsname=x", "max_read=131072",
+        "allow_other", "allow_root", "default_permissions", "fsname=x", "max_read=131072", "attr_timeout=0.5", "entry_timeout=0", "negative_timeout=0",
     ])
     func genericOptionsAreAccepted(word: String) throws { _ = try Self.settings(word) }
 
-    @Test(arguments: ["atimes", "Ro", "allow_others", "cach=1G", "nodiscards", "x", "checksum=off", "checksum", "autogrow=1M", "trash=soon", "umask=9", "uid=nobody-here", "max_read=1", "nbdx=1", "fallocate=no", "loglevel=loud", "attr_timeout=x"])
+    @Test(arguments: ["atimes", "Ro", "allow_others", "cach=1G", "nodiscards", "x", "checksum=off", "checksum", "autogrow=1M", "trash=soon", "umask=9", "uid=nobody-here", "max_read=1", "nbdx=1", "fallocate=no", "loglevel=loud", "attr_timeout=x", "attr_timeout=1.5", "attr_timeout=nan", "entry_timeout=0.1", "negative_timeout=1"])
     func wrongWordsAreNamed(word: String) {
         let failure = #expect(throws: Failure.self) { try Self.settings("ro,\(word)") }
         #expect(failure?.status == .usage && failure?.object == "-o \(word)" && failure?.message.isEmpty == false)

@@ -103,12 +103,37 @@ extension IntegrationTests {
             fails 2 "$V" "$P" "$M" -o auto_unmount; says "auto_unmount: is not needed"
             fails 2 "$V" "$P" "$M" -o checksum=off; says "checksum=off: is not possible"
             fails 2 "$V" "$P" "$M" -o ro,clone_fd; says "clone_fd: is not for volfs.*threads="
-            mount_pool -o checksum=on,attr_timeout=10,entry_timeout=10,max_read=65536,max_idle_threads=1,dev,suid,noexec
+            fails 2 "$V" "$P" "$M" -o attr_timeout=1.5; says "attr_timeout=1.5: is 1 at most"
+            fails 2 "$V" "$P" "$M" -o entry_timeout=1; says "entry_timeout=1: is 0 at most: names"
+            mount_pool -o checksum=on,attr_timeout=1,entry_timeout=0,negative_timeout=0,max_read=65536,max_idle_threads=1,dev,suid,noexec
             grep " $M fuse" /proc/mounts > "$T/out"; says "max_read=65536"; says noexec; grep -E "nosuid|nodev" "$T/out" && fail "suid or dev was lost"
             head -c 5M /dev/urandom > f; cp f "$M/v"; cmp f "$M/v"
-            # However long names may be kept: what .ctl changed is seen at once.
+            # What .ctl changed is seen at once.
             mkdir "$M/.ctl/snap/v/s"; [ -e "$M/v@s" ]; mv "$M/.ctl/snap/v/s" "$M/.ctl/snap/v/t"; [ ! -e "$M/v@s" ] && [ -e "$M/v@t" ] || fail "stale"
             truncate -s 1M "$M/v"; echo t > "$M/.ctl/vol/v/rollback"; same "$(stat -c %s "$M/v")" $((5 << 20)); unmount_pool
+            """)
+    }
+
+    /// How often a snapshot's attributes are asked for anew, by what the daemon counts.
+    @Test func attributesAreKept() throws {
+        try scenario(
+            """
+            "$V" create "$P" --size 256M
+            asked() { awk '/^volfs_request_seconds_count\\{op="attributes"\\}/ { print $2 }' "$M/.ctl/metrics"; }
+            # rounds OPTION: requests for attributes that so many looks at an open snapshot cost.
+            rounds() {
+                mount_pool -o "$1"; [ -e "$M/v" ] || { touch "$M/v"; mkdir "$M/.ctl/snap/v/s"; }
+                python3 - "$M/v@s" > "$T/out" <<'END' & looker=$!
+            import os, signal, sys
+            f = os.open(sys.argv[1], os.O_RDONLY)
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); signal.sigwait([signal.SIGUSR1])
+            for _ in range(3000): os.fstat(f)
+            END
+                sleep 0.5; before=$(asked); kill -USR1 $looker; wait $looker; echo $(($(asked) - before)); unmount_pool
+            }
+            none=$(rounds attr_timeout=0); some=$(rounds attr_timeout=1)
+            [ "$none" -ge 3000 ] || fail "kept although attr_timeout=0: $none"; [ "$some" -lt 1500 ] || fail "not kept: $some"
+            echo "RESULT $none and $some requests for 3000 looks"
             """)
     }
 }
