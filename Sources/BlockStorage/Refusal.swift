@@ -15,6 +15,8 @@ public enum Refusal: Equatable, Sendable {
     case poolIsSuspended
     /// The mount is ending and opens nothing new.
     case isStopping
+    /// The mount is being handed over to another daemon, who can be asked for the same.
+    case isHandedOver
     /// Somebody has it open.
     case isOpen(object: UInt64)
     case computedProperty, unknownProperty
@@ -51,6 +53,7 @@ public enum Refusal: Equatable, Sendable {
         switch self {
         case .quota, .fixed: ENOSPC
         case .shrinkIsOff, .isStopping, .computedProperty, .groupOfAll, .isInTrash, .freesByItself, .shrinksBySize: EPERM
+        case .isHandedOver: EINTR
         case .volumeIsReadOnly, .poolIsSuspended: EROFS
         case .isOpen, .memberIsHeld: EBUSY
         case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty: EINVAL

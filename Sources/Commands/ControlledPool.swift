@@ -154,13 +154,31 @@ final class ControlledPool: PoolAccess {
     }
 
     func freed(byDestroying objects: [ObjectLine]) throws(Failure) -> UInt64? {
+        // The daemon may be exchanged between question and answer, and the next one does not know the question.
+        for _ in 0..<8 {
+            if let freed = try askFreed(objects) { return freed }
+            if errno != ESTALE && errno != EINTR { break }
+        }
+        return nil
+    }
+
+    /// Nil with errno if there is no answer.
+    private func askFreed(_ objects: [ObjectLine]) throws(Failure) -> UInt64? {
         let file = open("\(mountpoint)/.ctl/unique", O_RDWR | O_CLOEXEC)
         guard file >= 0 else { throw Failure(errno: errno, object: mountpoint, reason: nil) }
-        defer { close(file) }
+        var problem: Int32 = 0
+        defer {
+            close(file)
+            errno = problem
+        }
         let names = objects.map(\.name).joined(separator: "\n")
-        guard write(file, names, names.utf8.count) == names.utf8.count else { return nil }
+        guard write(file, names, names.utf8.count) == names.utf8.count else {
+            problem = errno
+            return nil
+        }
         var answer = [UInt8](repeating: 0, count: 32)
         let count = Glibc.read(file, &answer, answer.count)
+        problem = count < 0 ? errno : 0
         return count > 0 ? UInt64(String(decoding: answer[..<(count - 1)], as: UTF8.self)) : nil
     }
 
@@ -187,6 +205,11 @@ final class ControlledPool: PoolAccess {
     func size() throws(Failure) -> UInt64 { UInt64(try read("size").filter { !$0.isWhitespace }) ?? 0 }
 
     func grow(to size: UInt64) throws(Failure) { try command("size", "\(size)\n", object: mountpoint) }
+
+    func smallerSize(_ size: UInt64) throws(Failure) -> UInt64 {
+        guard let text = try attribute("", "user.volfs.smaller.\(size)"), let smaller = UInt64(text) else { return size }
+        return smaller
+    }
 
     func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure) {
         let job = MountedJob("shrink", mountpoint: mountpoint)

@@ -99,6 +99,7 @@ final class DaemonWatch: Sendable {
         log.write(.info, "handing the mount over", ["mountpoint": options.mountpoint])
         isLeaving.store(true, ordering: .releasing)
         options.reporter.begin(["STOPPING=1"], extends: true) { "handing the mount over" }
+        files.beginHandOver(repeats: kept.repeats)
         // Somebody may wait for one.
         files.stopJobs()
         workers.leave()

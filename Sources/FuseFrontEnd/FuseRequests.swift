@@ -12,8 +12,8 @@ func context(_ request: fuse_req_t?) -> FuseContext {
     Unmanaged<FuseContext>.fromOpaque(fuse_req_userdata(request)!).takeUnretainedValue()
 }
 
-/// Answers `request` exactly once: either `body` replies as its last act, or what it throws is the reply. A refusal is
-/// noted under the name it was asked for.
+/// Answers `request` exactly once: either `body` replies as its last act, or what it throws is the reply; but for what is left to the
+/// next daemon. A refusal is noted under the name it was asked for.
 func serve(
     _ request: fuse_req_t?, _ operation: StaticString, _ name: UnsafePointer<CChar>?, _ number: fuse_ino_t = 0,
     other: UnsafePointer<CChar>? = nil, kind: RequestMetrics.Kind = .change, range: Range<UInt64>? = nil, logs: Bool = true, _ body: (VolumeFileSystem, Caller) throws(PoolError) -> Void
@@ -26,6 +26,8 @@ func serve(
     do throws(PoolError) {
         try body(files, caller)
     } catch {
+        // The kernel asks the next daemon for it.
+        if error == .refused(.isHandedOver), context(request).kept?.repeats == true { return context(request).noteLeft() }
         files.requests.refused(errno: error.errno)
         if logs {
             let what = RefusedRequest(

@@ -97,6 +97,9 @@ final class FuseSession: @unchecked Sendable {
     /// From now on who opens and what is begun is noted in `kept`.
     func note(in kept: KeptMount) { context.takeUnretainedValue().keep(kept) }
 
+    /// Requests that are left to the daemon after this one.
+    var leftCount: Int { context.takeUnretainedValue().leftCount }
+
     /// Has the kernel send again what another daemon has received and not answered. Returns an errno, or 0.
     func askAgain() -> Int32 {
         var notice = fuse_out_header(len: UInt32(MemoryLayout<fuse_out_header>.size), error: KernelOffer.resendNotice, unique: 0)
@@ -113,7 +116,7 @@ final class FuseSession: @unchecked Sendable {
         if context.takeUnretainedValue().kept != nil { buffer.mem = Self.touchedMemory() }
         defer { free(buffer.mem) }
         while fuse_session_exited(session) == 0 && !isLeaving.load(ordering: .sequentiallyConsistent) {
-            let count = fuse_session_receive_buf(session, &buffer)
+            let count = receive(&buffer)
             switch count {
             case 1...:
                 began()
@@ -129,6 +132,19 @@ final class FuseSession: @unchecked Sendable {
         }
     }
 
+    /// Bytes of the next request; 0 or a negative errno if there is none.
+    private func receive(_ buffer: inout fuse_buf) -> Int32 {
+        guard let resent = context.takeUnretainedValue().kept?.resent, !resent.isOver else { return fuse_session_receive_buf(session, &buffer) }
+        var count = -EINTR
+        resent.take {
+            // It may have been said while this thread waited for its turn.
+            if isLeaving.load(ordering: .sequentiallyConsistent) { return nil }
+            count = fuse_session_receive_buf(session, &buffer)
+            return count > 0 ? KernelOffer.kind(UnsafeRawBufferPointer(start: buffer.mem, count: Int(count))) : nil
+        }
+        return count
+    }
+
     /// Memory for the largest request and its header, as libfuse would allocate it. The kernel ends a request with EIO if it copies
     /// it for a thread that is being killed to a page that is not there yet; so all pages are.
     private static func touchedMemory() -> UnsafeMutableRawPointer? {
@@ -142,8 +158,8 @@ final class FuseSession: @unchecked Sendable {
     private func process(_ buffer: inout fuse_buf, _ count: Int) {
         let header = UnsafeRawBufferPointer(start: buffer.mem, count: count), number: UInt64 = header.integer(at: KernelOffer.unique)
         volfs_begin_request(number & ~KernelOffer.resentBit)
-        let isResent = number & KernelOffer.resentBit != 0 && header.integer(at: KernelOffer.opcode, as: UInt32.self) != FUSE_INTERRUPT.rawValue
-        guard isResent, let kept = context.takeUnretainedValue().kept else { return fuse_session_process_buf(session, &buffer) }
+        guard KernelOffer.kind(header) == .resent, let kept = context.takeUnretainedValue().kept else { return fuse_session_process_buf(session, &buffer) }
+        defer { if !kept.resent.isOver { kept.resent.done() } }
         let resent = number & ~KernelOffer.resentBit
         guard kept.tried.begin(resent) else { return giveUp(number) }
         fuse_session_process_buf(session, &buffer)

@@ -66,6 +66,9 @@ package final class HandleTable: @unchecked Sendable {
         return opened
     }
 
+    /// No request will be sent again any more.
+    package func forgetOpeners() { state.withLock { $0.openedBy.removeAll() } }
+
     package func remove(_ handle: UInt64) {
         state.withLock { state in
             guard let index = state.taken.removeValue(forKey: handle) else { return }

@@ -21,6 +21,9 @@ package final class KeptMount: Sendable {
     package let handles: HandleTable
     let requests: RequestTable
     let tried: TriedRequests
+    let resent: ResentRequests
+    /// Whether the next daemon can have again what this one has not answered.
+    let repeats: Bool
     private let memory: MemoryFile
     private let device: Mutex<Int32>
     private let probe = Mutex<StoreProbe?>(nil)
@@ -47,6 +50,9 @@ package final class KeptMount: Sendable {
             preconditionFailure("zeroed memory is damaged")
         }
         tried = Self.tried(memory.bytes)
+        repeats = KernelOffer(record.initial).resends
+        // There was no daemon before.
+        resent = ResentRequests(isOver: true) {}
         device = Mutex(session.descriptor)
         set(Offset.answered, 1)
     }
@@ -78,8 +84,14 @@ package final class KeptMount: Sendable {
             throw .record(error)
         }
         tried = Self.tried(self.memory.bytes)
+        repeats = KernelOffer(record.initial).resends
+        resent = ResentRequests(isOver: false) { [handles, requests, tried] in
+            requests.forgetInherited()
+            tried.forgetAll()
+            handles.forgetOpeners()
+        }
         self.device = Mutex(device.take())
-        if !wasAnswered && !KernelOffer(record.initial).resends {
+        if !wasAnswered && !repeats {
             if MountInfo.top(at: record.mountpoint)?.device == record.device { umount2(record.mountpoint, Int32(MNT_DETACH)) }
             Self.forgetAll()
             close(descriptor)

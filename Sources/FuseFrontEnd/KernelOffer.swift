@@ -35,6 +35,13 @@ package struct KernelOffer {
         }
     }
 
+    /// What a request is for whoever waits for those that are sent again.
+    static func kind(_ request: UnsafeRawBufferPointer) -> ResentRequests.Kind {
+        let code = request.integer(at: opcode, as: UInt32.self)
+        if [FUSE_INTERRUPT, FUSE_FORGET, FUSE_BATCH_FORGET].contains(where: { $0.rawValue == code }) { return .aside }
+        return request.integer(at: unique, as: UInt64.self) & resentBit != 0 ? .resent : .other
+    }
+
     /// The same under a number that no request has, so that the kernel takes no notice of its answer.
     package var repeated: [UInt8] {
         var copy = bytes

@@ -66,7 +66,7 @@ public enum MountedPool {
             waits?.end()
             if watch.isHandedOver {
                 // Who waits for events goes on waiting, if the kernel asks the next daemon for them.
-                if !KernelOffer(session.initial).resends { files.endEvents() }
+                if kept?.repeats != true { files.endEvents() }
             } else {
                 kept?.forget()
                 files.endEvents()
@@ -84,7 +84,10 @@ public enum MountedPool {
             session.close()
             throw error
         }
-        if let kept, watch.isHandedOver { return leave(kept, pool, files, watch, options.log) }
+        if let kept, watch.isHandedOver {
+            options.log.write(.info, "handed over", ["mountpoint": options.mountpoint, "left_to_the_next": "\(session.leftCount)"])
+            return leave(kept, pool, files, watch, options.log)
+        }
         session.close()
         files.stop()
         files.stopJobs()
@@ -110,7 +113,7 @@ public enum MountedPool {
             session.note(in: kept)
             kept.keep()
             // Before any thread asks for requests: these come first.
-            let problem = session.askAgain()
+            let problem = kept.repeats ? session.askAgain() : ENOSYS
             if problem != 0 && !wasAnswered {
                 options.log.write(.error, "the kernel does not send again what was not answered", ["reason": String(cString: strerror(problem))])
             }

@@ -47,6 +47,15 @@ package final class RequestTable: @unchecked Sendable {
     /// What another daemon did of a request that is sent again. The caller ends it.
     package func inherited(_ request: UInt64) -> (slot: Int, request: BegunRequest)? { state.withLock { $0.inherited.removeValue(forKey: request) } }
 
+    /// No request will be sent again any more: what is left of other daemons had its answer, or nobody waits for one.
+    package func forgetInherited() {
+        let slots = state.withLock { state in
+            defer { state.inherited.removeAll() }
+            return state.inherited.values.map(\.slot)
+        }
+        for slot in slots { end(slot) }
+    }
+
     private static func slot(_ slots: UnsafeMutableRawBufferPointer, _ index: Int) -> UnsafeMutableRawBufferPointer {
         slots.part(index * BegunRequest.size..<(index + 1) * BegunRequest.size)
     }

@@ -37,6 +37,13 @@ package final class TriedRequests: @unchecked Sendable {
     /// It has been carried out, or will be answered by somebody else.
     package func end(_ request: UInt64) { lock.withLock { _ in if let slot = slot(request) { SharedWord.publish(0, at: slot) } } }
 
+    /// No request will be sent again any more, and none that was is being carried out.
+    package func forgetAll() {
+        lock.withLock { _ in
+            for offset in stride(from: 0, to: slots.count, by: Self.size) { SharedWord.publish(0, at: slots.part(offset..<offset + Self.size)) }
+        }
+    }
+
     private func slot(_ request: UInt64) -> UnsafeMutableRawBufferPointer? {
         for offset in stride(from: 0, to: slots.count, by: Self.size) where slots.integer(at: offset, as: UInt64.self) == request {
             return slots.part(offset..<offset + Self.size)

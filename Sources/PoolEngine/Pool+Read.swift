@@ -146,11 +146,14 @@ extension Pool {
     }
 
     /// What lies at `offset`, and where it ends: data, or a hole. Nil at or beyond the object's end, which ends a hole. An end
-    /// beyond `limit` is not looked for.
-    public func extent(_ object: UInt64, at offset: UInt64, upTo limit: UInt64 = .max) throws(PoolError) -> Extent? {
+    /// beyond `limit` is not looked for. Throws `.notFound`, `.corrupt` for a node that cannot be read, `.cancelled`.
+    public func extent(
+        _ object: UInt64, at offset: UInt64, upTo limit: UInt64 = .max, control: JobControl? = nil
+    ) throws(PoolError) -> Extent? {
         let blockSize = UInt64(geometry.blockSize)
         var scan = ExtentScan(block: offset / blockSize)
         while !scan.isDone {
+            if control?.isCancelled == true { throw .cancelled }
             // Some leaves at a time: what was found stays found, however long the extent is and however small the cache.
             scan = try withNodes { state, missing throws(PoolError) -> ExtentScan? in
                 var next = scan

@@ -99,8 +99,9 @@ private struct UsageCount {
         }
         guard var walk = start else { return nil }
         while !walk.isDone {
-            if control.isCancelled { throw .cancelled }
             let isValid = try pool.withNodes { state, missing throws(PoolError) -> Bool? in
+                // Here, as where no node is in memory it is tried again for each.
+                if control.isCancelled { throw .cancelled }
                 guard try holds(state) else { return false }
                 return walk.advance(state, &tally, steps: 128, missing: &missing) ? true : nil
             }

@@ -140,7 +140,7 @@ extension VolumeFileSystem {
     }
 
     private func infoText(_ info: ObjectInfo) throws(PoolError) -> String {
-        let usage = try? pool.usage(of: info.id)
+        let usage = try usageIfKnown(of: info.id)
         func number(_ value: UInt64?) -> String { value.map { "\($0)" } ?? "-" }
         var lines = [
             ("name", info.fullName), ("type", info.isSnapshot ? "snapshot" : "volume"), ("size", "\(info.size)"),
@@ -155,8 +155,7 @@ extension VolumeFileSystem {
     }
 
     private func infoJSON(_ info: ObjectInfo) throws(PoolError) -> String {
-        // A node that cannot be read leaves everything else to tell.
-        let usage = try? pool.usage(of: info.id)
+        let usage = try usageIfKnown(of: info.id)
         func number(_ value: UInt64?) -> JSON { value.map { .size($0) } ?? .null }
         return JSON.object([
             ("schema", .text("volfs.volume/1")), ("name", .text(info.fullName)), ("guid", .text(info.uuid.text)),

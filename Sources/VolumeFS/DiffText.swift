@@ -40,11 +40,13 @@ final class DiffText: Sendable {
         }
     }
 
-    /// Returns how many bytes there were before the end of the text.
-    func read(at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) -> Int {
+    /// Returns how many bytes there were before the end of the text. Throws what comparing them would, and `.cancelled`; then it can
+    /// be read again.
+    func read(at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer, control: JobControl = JobControl()) throws(PoolError) -> Int {
         try state.withLock { state throws(PoolError) in
             if offset < state.start { begin(&state) }
             while !state.isWhole, offset + UInt64(bytes.count) > state.start + UInt64(state.bytes.count) {
+                if control.isCancelled { throw .cancelled }
                 // What lies far before is not asked for again.
                 let old = Int(clamping: offset - min(offset, state.start)) - Self.kept
                 if old > 0 {

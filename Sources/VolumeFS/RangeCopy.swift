@@ -35,9 +35,11 @@ struct RangeCopy: ~Copyable {
     }
 
     /// Copies until the end, the source's new end if it becomes smaller, a failure, or a cancellation, which is asked for before
-    /// each step. Returns the bytes done; what stopped it is thrown where nothing was, and met again by who goes on.
-    mutating func run(isCancelled: () -> Bool) throws(PoolError) -> UInt64 {
+    /// each step; and with something done where it `isEnding`. Returns the bytes done; what stopped it is thrown where nothing was,
+    /// and met again by who goes on.
+    mutating func run(isCancelled: () -> Bool, isEnding: () -> Bool = { false }) throws(PoolError) -> UInt64 {
         while done < count {
+            if done > 0 && isEnding() { break }
             if isCancelled() {
                 if done == 0 { throw .cancelled }
                 break

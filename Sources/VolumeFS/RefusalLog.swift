@@ -68,6 +68,7 @@ private func reason(for refusal: Refusal) -> String {
     case .shrinkIsOff: "its property shrink is off; set shrink=on first"
     case .volumeIsReadOnly: "its property readonly is on; set readonly=off first"
     case .poolIsSuspended: "the pool is read-only after a failed write; unmount and mount again to recover"
+    case .isHandedOver: "the mount is just being handed over to another daemon; do it again"
     case .isStopping: "the mount is ending, and opens and makes nothing new; wait, and mount again"
     case .isOpen: "it is open; close, unmount or detach it first"
     case .computedProperty: "that property is computed; it can only be read"

@@ -67,7 +67,8 @@ extension VolumeFileSystem {
             if !name.isEmpty { objects.insert(try find(String(decoding: name, as: UTF8.self))) }
             name.removeAll(keepingCapacity: true)
         }
-        let text = "\(try pool.freed(byDeleting: Array(objects)))\n"
+        let named = Array(objects)
+        let text = "\(try untilHandedOver(walks.figures) { control throws(PoolError) in try pool.freed(byDeleting: named, control: control) })\n"
         return open.withLock { table in
             table.questions[handle]?.settle(text)
             return table.questions[handle]?.take(into: bytes) ?? 0

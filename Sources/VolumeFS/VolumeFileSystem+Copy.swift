@@ -10,7 +10,7 @@ extension VolumeFileSystem {
     /// Makes `count` bytes of a volume from `target` on the same as those of a volume or snapshot from `offset` on; less at the
     /// source's end, and at most 1 GiB. Whole blocks that lie alike in both are shared and not read; holes stay holes; the
     /// destination grows. Returns the bytes done: fewer than there are, but never none, where it was cancelled or failed on the
-    /// way, and then all before them are done. Durable on return where `handle` was opened for that, or the mount was.
+    /// way, or the mount is handed over, and then all before them are done. Durable on return where `handle` was opened for that, or the mount was.
     ///
     /// Throws as a write does; `.notSupported` for anything else than volumes and snapshots, `.invalid(.value)` for ranges of
     /// one volume that overlap, `.cancelled` if nothing was done.
@@ -32,7 +32,7 @@ extension VolumeFileSystem {
         if rules.isReadOnly { throw .refused(.volumeIsReadOnly) }
         if rules.isFixed, end > size { throw .refused(.fixed(size: size)) }
         var copy = RangeCopy(pool: pool, from: from, at: offset, to: to, at: target, count: wanted, quota: rules.quota)
-        let done = try copy.run(isCancelled: isCancelled)
+        let done = try copy.run(isCancelled: isCancelled, isEnding: { walks.copies.isCancelled })
         if done > 0, options.isSynchronous || open.withLock({ $0.synchronous.contains(handle) }) { try pool.flush(to) }
         return done
     }

@@ -118,7 +118,9 @@ extension VolumeFileSystem {
         _ inode: Inode, _ handle: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) -> Int {
         if isInherited(handle) { try resumeText(inode, handle, at: offset) }
-        if let diff = open.withLock({ $0.diffs[handle] }) { return try diff.read(at: offset, into: bytes) }
+        if let diff = open.withLock({ $0.diffs[handle] }) {
+            return try untilHandedOver(walks.texts) { control throws(PoolError) in try diff.read(at: offset, into: bytes, control: control) }
+        }
         return open.withLock { table in
             guard let text = table.texts[handle], offset < UInt64(text.count) else { return 0 }
             let part = text[Int(offset)..<min(text.count, Int(offset) + bytes.count)]
@@ -221,16 +223,20 @@ extension VolumeFileSystem {
     }
 
     /// lseek(2) with SEEK_DATA or SEEK_HOLE: where the next data or hole at or after `offset` begins. Throws
-    /// `.system(.pread, ENXIO)` if there is none.
+    /// `none` if there is none, `.refused(.isHandedOver)`.
     public func seek(_ inode: Inode, data wantsData: Bool, from offset: UInt64, noneIs none: PoolError) throws(PoolError) -> UInt64 {
         guard case .file(let id) = inode else { throw .invalid(.value) }
         let size = try pool.size(id).bytes
         guard offset < size else { throw none }
-        var at = offset
-        while let extent = try pool.extent(id, at: at) {
-            if extent.isData == wantsData { return at }
-            at = extent.end
+        let found = try untilHandedOver(walks.seeks) { control throws(PoolError) -> UInt64? in
+            var at = offset
+            while let extent = try pool.extent(id, at: at, control: control) {
+                if extent.isData == wantsData { return at }
+                at = extent.end
+            }
+            return nil
         }
+        if let found { return found }
         if wantsData { throw none }
         return size
     }

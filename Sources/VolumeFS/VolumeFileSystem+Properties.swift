@@ -49,6 +49,9 @@ extension VolumeFileSystem {
     /// What `volfs set` can set.
     package static let settableNames = Settable.allCases.map(\.rawValue)
 
+    /// Of the mount's top, with a size in bytes behind it: the size that making the pool as small as that would give it.
+    private static let smaller = "user.volfs.smaller."
+
     /// For which the object's map is walked.
     private static let counted = ["used", "unique", "written"]
     private static let computed = ["size", "referenced"] + counted + ["created", "guid", "origin", "generation", "snapshots", "open", "reserved"]
@@ -59,6 +62,9 @@ extension VolumeFileSystem {
     public func attribute(_ inode: Inode, _ name: String) throws(PoolError) -> [UInt8] {
         if inode == .root, name.hasPrefix(Settable.prefix), let index = Self.poolProperties.firstIndex(of: String(name.dropFirst(Settable.prefix.count))) {
             return Array(poolPropertyText(UInt64(index)).utf8)
+        }
+        if inode == .root, name.hasPrefix(Self.smaller), let size = UInt64(name.dropFirst(Self.smaller.count)) {
+            return Array("\(try pool.smallerSize(size))".utf8)
         }
         guard case .file(let id) = inode else { throw .noProperty }
         if name.hasPrefix(Settable.prefix), let text = try computedValue(String(name.dropFirst(Settable.prefix.count)), id) {
@@ -126,9 +132,9 @@ extension VolumeFileSystem {
         return switch name {
         case "size": "\(info.size)"
         case "referenced": "\(info.referenced)"
-        case "used": "\(try pool.usage(of: id).used)"
-        case "unique": "\(try pool.usage(of: id).unique)"
-        case "written": "\(try pool.usage(of: id).written)"
+        case "used": "\(try usage(of: id).used)"
+        case "unique": "\(try usage(of: id).unique)"
+        case "written": "\(try usage(of: id).written)"
         case "created": Wording.time(info.created)
         case "guid": info.uuid.text
         case "origin": info.origin

@@ -22,11 +22,16 @@ extension VolumeFileSystem {
     }
 
     /// The text that the other daemon had is gone. Who begins to read gets a new one; who is in the middle is told (ESTALE), as
-    /// parts of two texts would be none.
+    /// parts of two texts would be none. But what two snapshots differ in is the same for ever.
     func resumeText(_ inode: Inode, _ handle: UInt64, at offset: UInt64) throws(PoolError) {
         if open.withLock({ $0.texts[handle] != nil || $0.diffs[handle] != nil }) { return }
-        guard offset == 0 else { throw Self.stale }
+        guard offset == 0 || isSame(inode) else { throw Self.stale }
         _ = try keepText(of: inode, as: handle)
+    }
+
+    private func isSame(_ text: Inode) -> Bool {
+        guard case .diff(let pair) = text else { return false }
+        return [pair >> 28, pair & (1 << 28 - 1)].allSatisfy { (try? pool.info($0))?.isSnapshot == true }
     }
 
     /// What was asked of the other daemon is not known here.

@@ -29,6 +29,7 @@ public final class VolumeFileSystem: Sendable {
     let trashChecked = Mutex<UInt64>(0)
     /// Held while a volume's list of groups is read and written: a commit lock.
     let membershipLock = Mutex<Void>(())
+    let walks = WalkControls()
 
     /// What a mount chooses.
     public struct Options: Sendable {
@@ -119,9 +120,11 @@ public final class VolumeFileSystem: Sendable {
         times = DirectoryTimes(start: options.now())
     }
 
-    /// From now on nothing new can be opened; what is open goes on, but for readers of events, who come to the end.
+    /// From now on nothing new can be opened; what is open goes on, but for readers of events, who come to the end, and for what
+    /// is being counted.
     public func stop() {
         open.withLock { $0.isStopping = true }
+        walks.figures.cancel()
         events.publish("state", options.source, [("state", .text("stopping"))])
         events.end()
     }

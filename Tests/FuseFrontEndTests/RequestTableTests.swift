@@ -1,5 +1,6 @@
 internal import BlockStorage
 internal import FuseFrontEnd
+internal import Synchronization
 internal import TestSupport
 import Testing
 
@@ -48,6 +49,45 @@ import Testing
         #expect(table.begin(BegunRequest(request: 9, object: 0, started: 0)) == slots[3])
     }
 
+    /// Each killed daemon leaves a slot that nobody asks for again, many times as many as there are; what is asked for is kept.
+    @Test func slotsOfKilledDaemonsAreFreed() throws {
+        #expect(try RequestTable(requests).begin(BegunRequest(request: 1000, object: 0, started: 0)) != nil)
+        for round in 1...100 as ClosedRange<UInt64> {
+            let table = try RequestTable(requests)
+            // As the kernel sends it again.
+            let again = try #require(table.inherited(1000))
+            table.forgetInherited()
+            // Killed before it ends.
+            #expect(table.begin(BegunRequest(request: round, object: 0, started: 0)) != nil, "round \(round)")
+            #expect(again.request.request == 1000)
+        }
+        let last = try RequestTable(requests)
+        #expect(last.inherited(99) == nil)
+        #expect(last.inherited(100) != nil)
+    }
+
+    /// A request that was sent again may have been received by a thread that has not looked for it when another has the first of
+    /// the others.
+    @Test func inheritanceEndsAfterTheLastRepeatedRequest() {
+        let ends = Mutex(0)
+        let resent = ResentRequests(isOver: false) { ends.withLock { $0 += 1 } }
+        resent.take { .resent }
+        resent.take { .resent }
+        resent.take { .aside }
+        resent.take { nil }
+        resent.done()
+        #expect(!resent.isOver)
+        resent.take { .other }
+        #expect(!resent.isOver && ends.withLock { $0 } == 0)
+        resent.take { .other }
+        resent.done()
+        #expect(resent.isOver && ends.withLock { $0 } == 1)
+        let none = ResentRequests(isOver: false) { ends.withLock { $0 += 1 } }
+        none.take { .other }
+        none.take { .other }
+        #expect(none.isOver && ends.withLock { $0 } == 2)
+    }
+
     @Test(arguments: 0..<300 as Range<UInt64>) func survivesNonsense(seed: UInt64) throws {
         var mutator = Mutator(seed: seed)
         let table = try RequestTable(requests)
@@ -79,6 +119,17 @@ import Testing
         last.end(77)
         for _ in 0..<10 { #expect(daemon().begin(77)) }
         #expect(!daemon().begin(77))
+    }
+
+    /// Each killed daemon leaves a request that does not come again; a thousand later one that ends every daemon is still counted.
+    @Test func triesOfKilledDaemonsAreForgotten() {
+        for number in 1...1000 as ClosedRange<UInt64> {
+            let daemon = TriedRequests(memory.bytes)
+            #expect(daemon.begin(number))
+            daemon.forgetAll()
+        }
+        for _ in 0..<10 { #expect(TriedRequests(memory.bytes).begin(7)) }
+        #expect(!TriedRequests(memory.bytes).begin(7))
     }
 
     /// More than there is room for are tried without being counted.

@@ -2,7 +2,7 @@
 enum KeepingManager {
     /// `managed OPTION…` makes one that serves `$P` at `$M`; `$T/heard` has what it heard and did, `$T/log` the daemon's log.
     /// `serving` is the daemon's process; `restarted N` waits for the Nth READY=1; `order WORDS` has it do something:
-    /// start · refuse (keep nothing any more) · drop NAME · write OFFSET HEX [sum] (into what is known of the mount) · hold and free
+    /// start · leave (as killed daemons leave what they began, all slots full) · count (says `taken N and N` slots) · refuse (keep nothing any more) · drop NAME · write OFFSET HEX [sum] (into what is known of the mount) · hold and free
     /// (start nothing, start again) · end.
     static let prelude = """
         cat > "$T/manager.py" <<'END'
@@ -80,6 +80,16 @@ enum KeepingManager {
                 os.pwrite(fd, data, at)
                 if len(order) > 3:
                     head = bytearray(os.pread(fd, 12288, 0)); head[12:16] = bytes(4); os.pwrite(fd, crc(head).to_bytes(4, "little"), 12)
+            if order[0] in ("leave", "count"):
+                fd = kept["volfs-mount"]; head = os.pread(fd, 24, 0)
+                begun = 16384 + 64 * int.from_bytes(head[16:20], "little"); size = 64 * int.from_bytes(head[20:24], "little")
+                if order[0] == "leave":
+                    # As daemons that were killed between an answer and its note: every slot but one is taken.
+                    slot = lambda n: n.to_bytes(8, "little") + bytes(24) + (1).to_bytes(8, "little") + bytes(24)
+                    os.pwrite(fd, b"".join(slot((1 << 40) + 2 * n) for n in range(size // 64 - 1)), begun + 64)
+                    os.pwrite(fd, b"".join(((1 << 40) + 2 * n).to_bytes(8, "little") + (1).to_bytes(8, "little") for n in range(64)), 12352)
+                taken = lambda at, size, step: sum(os.pread(fd, 8, at + n) != bytes(8) for n in range(0, size, step))
+                say("taken %d and %d" % (taken(begun, size, 64), taken(12352, 1024, 16)))
             if order[0] == "end": break
             say("did " + order[0])
         END

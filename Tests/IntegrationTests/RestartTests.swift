@@ -159,4 +159,63 @@ extension IntegrationTests {
             echo end > "$T/orders"; clean
             """)
     }
+
+    /// What many killed daemons left behind is gone once the kernel has nothing more to send again, and verbs have slots.
+    @Test func slotsOfKilledDaemonsAreFreed() throws {
+        try scenario(
+            KeepingManager.prelude + """
+            "$V" create "$P" --size 256M; managed; touch "$M/v"
+            for number in 2 3; do
+                order leave; grep -q 'taken 1023 and 64' "$T/heard" || fail "slots: $(grep taken "$T/heard")"
+                kill -9 $(serving); restarted $number; touch "$M/w$number"; order count; same "$(grep taken "$T/heard" | tail -n 1)" "taken 0 and 0"
+            done
+            same "$(ls "$M" | tr '\n' ' ')" "v w2 w3 "; stop_all
+            """)
+    }
+
+    /// Long walks and copies do not hold up an exchange: what only reads is answered by the next daemon, copies go on there.
+    @Test func exchangeDoesNotWaitForWalks() throws {
+        try scenario(
+            KeepingManager.prelude + """
+            "$V" create "$P" --size 4G; managed; touch "$M/v" "$M/copy"; truncate -s 20G "$M/v"; head -c 300M /dev/urandom > "$M/data"
+            python3 - "$M" <<'END'
+            import os, sys
+            f = os.open(sys.argv[1] + "/v", os.O_RDWR)
+            for n in range(20000): os.pwrite(f, b"x" * 4096, n << 20)
+            os.mkdir(sys.argv[1] + "/.ctl/snap/v/s")
+            for n in range(20000): os.pwrite(f, b"y" * 4096, n << 20)
+            os.mkdir(sys.argv[1] + "/.ctl/snap/v/t")
+            END
+            right=$(cat "$M/.ctl/vol/v/prop/unique") both=$("$V" destroy "$M" v -r -n --json | grep -o '"frees":[0-9]*'); cat "$M/.ctl/diff/v/s..t" > "$T/diff"
+            cat > "$T/walk.py" <<'END'
+            # Asks for the same until the file stop is there; every answer must be right.
+            import errno, os, sys
+            m, kind, right, stop = sys.argv[1:5]; n = 0
+            def ask():
+                if kind == "file": return open(m + "/.ctl/vol/v/prop/unique").read().strip()
+                if kind == "attribute": return os.getxattr(m + "/v", "user.volfs.unique").decode()
+                if kind == "diff": return str(len(open(m + "/.ctl/diff/v/s..t").read()))
+                f, s, done = os.open(m + "/data", os.O_RDONLY), os.open(m + "/copy", os.O_RDWR), 0
+                size = os.fstat(f).st_size - 5
+                while done < size:
+                    step = os.copy_file_range(f, s, size - done, done + 5, done)
+                    if step == 0: return "ended at %d" % done
+                    done += step
+                os.close(f); os.close(s); return right
+            while not os.path.exists(stop):
+                n += 1; answer = ask()
+                if answer != right: sys.exit("%s: %s instead of %s" % (kind, answer, right))
+            print(kind, n)
+            END
+            walks=""; for kind in file attribute diff copy; do
+                wanted=$right; [ $kind = diff ] && wanted=$(stat -c %s "$T/diff")
+                python3 "$T/walk.py" "$M" $kind $wanted "$T/stop" > "$T/said.$kind" 2>&1 & walks="$walks $!"
+            done
+            for number in 2 3 4 5 6; do sleep 0.6; kill -URG $(serving); restarted $number; done
+            touch "$T/stop"; for walk in $walks; do wait $walk || fail "$(cat "$T"/said.*)"; done
+            cmp <(tail -c +6 "$M/data") "$M/copy"; same "$("$V" destroy "$M" v -r -n --json | grep -o '"frees":[0-9]*')" "$both"
+            grep -q 'left_to_the_next=[1-9]' "$T/log" || fail "every exchange waited: $(grep left_to "$T/log")"
+            echo "RESULT $(cat "$T"/said.* | tr '\n' ' ') left: $(grep -o 'left_to_the_next=[0-9]*' "$T/log" | tr '\n' ' ')"; stop_all
+            """, seconds: 120)
+    }
 }
