@@ -196,13 +196,23 @@ extension Pool {
 
     /// Ends a volume or a snapshot. Its name is free and the deletion durable on return; its blocks are freed in the
     /// background. Always allowed for a snapshot, whatever was cloned from it. Throws `.hasSnapshots` for a volume.
-    public func delete(_ object: UInt64) throws(PoolError) {
-        _ = try change(.freeing, versions: 1) { state, environment throws(PoolError) in
-            let version = try state.version(of: object)
-            if version.record.state == .volume, let count = state.snapshotNames[object]?.count, count > 0 {
-                throw .hasSnapshots(count: count)
+    public func delete(_ object: UInt64) throws(PoolError) { try delete([object]) }
+
+    /// As of one, of several at one moment: all or none.
+    public func delete(_ objects: [UInt64]) throws(PoolError) {
+        guard let first = objects.first else { return }
+        precondition(Set(objects).count == objects.count, "each of them once")
+        _ = try change(.freeing, versions: objects.count) { state, environment throws(PoolError) in
+            let time = environment.now()
+            var records: [JournalRecord] = []
+            for object in objects {
+                let version = try state.version(of: object)
+                if version.record.state == .volume, let count = state.snapshotNames[object]?.count, count > 0 {
+                    throw .hasSnapshots(count: count)
+                }
+                records.append(.delete(version: version.id, time: time))
             }
-            return (object, [.delete(version: version.id, time: environment.now())])
+            return (first, records)
         }
     }
 

@@ -153,16 +153,18 @@ extension VolumeFileSystem {
         return try lookup(.groupSnapshots(group), name)
     }
 
-    /// `rmdir .ctl/group/GROUP/snap/SNAP`: that snapshot of each member. None, if one is held or open.
+    /// `rmdir .ctl/group/GROUP/snap/SNAP`: that snapshot of each member, at one moment. None, if one is held or open. Durable on
+    /// return.
     func removeGroupSnapshot(_ group: UInt64, _ name: String, by caller: Caller) throws(PoolError) {
         try requireOwner(of: group, caller)
         let found = members(group).compactMap { try? pool.find(snapshot: name, of: $0.id) }
         for id in found where try limits(of: id).isHeld { throw .refused(.memberIsHeld(volume: id)) }
         try whileClosed(found) { () throws(PoolError) in
-            for id in found {
-                let info = try pool.info(id)
-                try pool.delete(id)
-                forget(id)
+            var infos: [ObjectInfo] = []
+            for id in found { infos.append(try pool.info(id)) }
+            try pool.delete(found)
+            for info in infos {
+                forget(info.id)
                 touchSnapshots(of: info.volume)
                 events.publish("snapshot-deleted", info.fullName, [("group", .text(groupName(group)))])
             }

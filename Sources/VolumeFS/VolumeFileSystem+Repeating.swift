@@ -25,8 +25,6 @@ extension VolumeFileSystem {
 
     /// Whether `name` is not any more what it was, by that inode's number.
     public func isRemoved(_ parent: Inode, _ name: String, _ number: UInt64) -> Bool {
-        // Those of a group go one after another.
-        if case .groupSnapshots = parent { return false }
         if number == 0 { return false }
         return self.number(parent, name) != number
     }
