@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/fuse.h>
+#include <linux/mount.h>
 #include <malloc.h>
 #include <sched.h>
 #include <signal.h>
@@ -155,3 +157,33 @@ static _Thread_local uint64_t request;
 void volfs_begin_request(uint64_t number) { request = number; }
 
 uint64_t volfs_request(void) { return request; }
+
+// A filesystem of which there is no mount: the kernel's first request says what it speaks, and closing ends it.
+static int begin_fuse(int context, int device) {
+    char number[12];
+    snprintf(number, sizeof number, "%d", device);
+    const char *words[][2] = {{"source", "volfs"}, {"fd", number}, {"rootmode", "40000"}, {"user_id", "0"}, {"group_id", "0"}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, words[i][0], words[i][1], 0) != 0) return -1;
+    }
+    return (int)syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+}
+
+int volfs_fuse_protocol(uint32_t *major, uint32_t *minor) {
+    int result = -1, device = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (device == -1) return -1;
+    int context = (int)syscall(SYS_fsopen, "fuse", FSOPEN_CLOEXEC);
+    if (context != -1 && begin_fuse(context, device) == 0) {
+        // The least that the kernel accepts to write a request to.
+        struct { struct fuse_in_header header; struct fuse_init_in init; char rest[8192]; } request;
+        ssize_t count = read(device, &request, sizeof request);
+        if (count >= (ssize_t)sizeof request.header + 8 && request.header.opcode == FUSE_INIT) {
+            *major = request.init.major;
+            *minor = request.init.minor;
+            result = 0;
+        }
+    }
+    if (context != -1) close(context);
+    close(device);
+    return result;
+}

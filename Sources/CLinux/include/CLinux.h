@@ -104,4 +104,7 @@ uint64_t volfs_request(void);
 /// preadv2(2) with RWF_NOWAIT: only what needs no waiting, EAGAIN if that is nothing.
 int64_t volfs_read_cached(int descriptor, void *bytes, int64_t count, int64_t offset);
 
+/// The version of FUSE that the kernel speaks. Nothing is mounted anywhere for it.
+int volfs_fuse_protocol(uint32_t *major, uint32_t *minor);
+
 #endif
