@@ -125,8 +125,9 @@ enum ChangeCommands {
         guard summary.allocated <= size else {
             throw Failure(.noSpace, pool.source, "\(Wording.size(summary.allocated)) are in use, which have no place in \(Wording.size(size))", errno: ENOSPC)
         }
+        let new = try pool.smallerSize(size)
         return ChangeReport.plan(arguments, [
-            "make the pool smaller, from \(Wording.size(old)) to \(Wording.size(size)) or a little less, and before that move what of its \(Wording.size(summary.allocated)) lies behind",
+            "make the pool smaller, from \(Wording.size(old)) to \(Wording.size(new)) (\(new) bytes), and before that move what of its \(Wording.size(summary.allocated)) lies behind",
         ])
     }
 

@@ -8,6 +8,11 @@ internal import VolumeFS
 enum CreateCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0])
+        // For scripts that say it. With another one each entry of the map would stand for more than is written at a time, or for less
+        // than its own size repays.
+        if let text = arguments["block-size"], Size.parse(text) != 4096 {
+            throw .usage("--block-size \(text)", "every pool has blocks of 4K, of which each has its own checksum and is never copied for a smaller write; leave it out")
+        }
         if let mount = MountTable().mount(ofPool: path) { throw mountedFailure(path, mount) }
         if PoolDevice.isRemote(path) { return try onServer(arguments, path) }
         if let mount = MountTable().mounts.last(where: { path.hasPrefix($0.mountpoint + "/") }) {

@@ -200,6 +200,10 @@ final class DirectPool: PoolAccess {
         try run(path) { () throws(PoolError) in try pool.grow() }
     }
 
+    func smallerSize(_ size: UInt64) throws(Failure) -> UInt64 {
+        try run(path) { () throws(PoolError) in try pool.smallerSize(size) }
+    }
+
     func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure) {
         try run(path) { () throws(PoolError) in
             try WatchedWork.run("shrink", mode) { control throws(PoolError) in try pool.shrink(to: size, control: control) }

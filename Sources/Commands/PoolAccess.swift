@@ -47,6 +47,8 @@ protocol PoolAccess: AnyObject {
     func size() throws(Failure) -> UInt64
     /// Makes the pool that many bytes large.
     func grow(to size: UInt64) throws(Failure)
+    /// The size in bytes that `shrink` to `size` would make it. Throws what it would throw before it moves anything.
+    func smallerSize(_ size: UInt64) throws(Failure) -> UInt64
     /// Makes the pool that many bytes large, or a little less, where what is in use has a place in that. A signal that asks for
     /// the end cancels it, and the pool is as large as before.
     func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure)

@@ -29,11 +29,13 @@ extension Pool {
         try device.shrink(to: cut.size)
     }
 
-    /// The size that `shrink` would make it, in bytes. Throws what it would throw before it has moved anything.
+    /// The size that `shrink` would make it, in bytes. Throws what it would throw before it has moved anything; but of a pool that is
+    /// open for reading only it is not known whether all has a place.
     public func smallerSize(_ size: UInt64) throws(PoolError) -> UInt64 {
         guard let cut = map.cut(to: size) else { throw .invalid(.size) }
         try state.withLock { state throws(PoolError) in
             if state.isChangingSize { throw .inUse }
+            if state.isReadOnly { return }
             _ = try state.beginTail(cut)
             state.space.endTail()
         }

@@ -153,6 +153,22 @@ extension IntegrationTests {
             """)
     }
 
+    /// What a dry run says comes out, of a mounted pool and of another one; and other sizes of blocks than there are.
+    @Test func dryRunTellsTheNewSize() throws {
+        try scenario(
+            """
+            fails 2 "$V" create "$P" --size 1G --block-size 8K; says 'block-size 8K: every pool has blocks of 4K'; [ ! -e "$P" ] || fail made
+            "$V" create "$P" --size 1G --block-size 4K
+            planned() { "$V" shrink "$P" $1 -n | grep -o '([0-9]* bytes)' | tr -dc 0-9; }
+            for size in 777777K 555M; do
+                free=$(planned $size); mount_pool; same "$(planned $size)" "$free"; same "$(getfattr -n user.volfs.smaller.1000000000000 "$M" 2>&1 | grep -c Invalid)" 1
+                unmount_pool; "$V" shrink "$P" $size; same "$(stat -c %s "$P")" "$free"
+            done
+            "$V" version > "$T/out"; says "libfuse $(dpkg-query -W -f '${Version}' libfuse3-3 | cut -d- -f1), FUSE protocol of the kernel 7\\.[0-9]"
+            "$V" version --json > "$T/out"; says '"format":[0-9]*,"libfuse":"3.*","fuse_protocol":"7'
+            """, tools: ["getfattr"])
+    }
+
     /// A pool becomes smaller under a mounted filesystem that is written to, with snapshots, clones and shared blocks; what has no
     /// place is refused, and has changed nothing; afterwards it grows again.
     @Test func poolShrinksWhileUsed() throws {
