@@ -21,6 +21,7 @@ public final class FileDevice: WaitingDevice {
     private static let largeWrite = 128 << 10
     /// Whether the file can be asked for what is in memory. Only the flag itself is communicated: relaxed order is enough.
     private let hasCachedReads: Atomic<Bool>
+    private let around = ReadAround()
 
     public enum Mode: Sendable { case readOnly, readWrite }
 
@@ -134,19 +135,28 @@ public final class FileDevice: WaitingDevice {
         if let bounce, !BounceBuffers.isAligned(UnsafeRawBufferPointer(bytes), offset) {
             return try readAround(bytes, at: offset, bounce)
         }
-        guard waits.isWanted else { return try get(bytes, from: 0, at: offset) }
         let done = cached(bytes, at: offset)
         if done == bytes.count { return }
+        guard waits.isWanted else { return try get(bytes, from: done, at: offset) }
         try waits.during { () throws(PoolError) in try get(bytes, from: done, at: offset) }
     }
 
-    /// Reads as much as the kernel has in memory, so that a thread that will have to wait can say so. Returns how much that was.
+    /// Reads as much as the kernel has in memory, and has it begin with the rest, and what lies around it. Returns how much that was.
     private func cached(_ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
         guard hasCachedReads.load(ordering: .relaxed) else { return 0 }
-        let count = volfs_read_cached(descriptor.raw, bytes.baseAddress, Int64(bytes.count), Int64(offset))
-        if count >= 0 { return Int(count) }
-        if errno == EOPNOTSUPP { hasCachedReads.store(false, ordering: .relaxed) }
-        return 0
+        let isShort = ReadAround.concerns(offset, bytes.count)
+        let isBegun = isShort && around.isWanted(before: offset, bytes.count, isCrowded: waits.isWanted)
+        if isBegun { beginReading(around: offset) }
+        let count = Int(volfs_read_cached(descriptor.raw, bytes.baseAddress, Int64(bytes.count), Int64(offset)))
+        if count == bytes.count { return count }
+        if count < 0 && errno == EOPNOTSUPP { hasCachedReads.store(false, ordering: .relaxed) }
+        if isShort && !isBegun && around.isWanted(afterMissAt: offset, bytes.count) { beginReading(around: offset) }
+        return max(0, count)
+    }
+
+    /// Advice, so that nothing is lost where it is not taken.
+    private func beginReading(around offset: UInt64) {
+        posix_fadvise(descriptor.raw, off_t(offset / ReadAround.window * ReadAround.window), off_t(ReadAround.window), POSIX_FADV_WILLNEED)
     }
 
     private func get(_ bytes: UnsafeMutableRawBufferPointer, from start: Int, at offset: UInt64) throws(PoolError) {
