@@ -58,7 +58,7 @@ extension Allocator {
                 noteUnpunched()
             }
         }
-        mayHaveRoom = [true, true, true]
+        notePlenty()
         freeCount += segments.count { $0 * geometry.segmentBlocks < usableCount } * geometry.segmentBlocks
         heldCount -= segments.count * geometry.segmentBlocks
     }

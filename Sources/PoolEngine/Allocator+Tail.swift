@@ -24,7 +24,7 @@ extension Allocator {
         for segment in index / geometry.segmentBlocks..<segmentFree.count where segmentUse[segment] != .held {
             freeCount += Int(segmentFree[segment])
         }
-        mayHaveRoom = [true, true, true]
+        notePlenty()
         noteUnpunched()
     }
 
@@ -70,6 +70,6 @@ extension Allocator {
         touchedLimit = min(touchedLimit, index)
         for stream in streams.indices { streams[stream].rotor = 0 }
         countBacked()
-        mayHaveRoom = [true, true, true]
+        notePlenty()
     }
 }

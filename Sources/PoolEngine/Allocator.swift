@@ -50,7 +50,7 @@ struct Allocator: ~Copyable {
     var emptyCount = 0
     var freed = FreedSegments()
     /// By purpose: whether there may be a segment at least half free for it.
-    var mayHaveRoom = [Bool](repeating: true, count: Purpose.allCases.count)
+    var mayHaveRoom = Purpose.allCases.map { _ in true }
     /// Segments that the host has storage for, which nodes fill next; and how many nodes are sure of a place in those, as of the
     /// last look. The segment being filled is not counted.
     var ready: [Int] = []
@@ -58,7 +58,7 @@ struct Allocator: ~Copyable {
     var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
 
     /// What a block is wanted for. Different purposes fill different segments while there is room.
-    enum Purpose: Int, CaseIterable { case data = 0, bulkData = 1, node = 2 }
+    enum Purpose: Int, CaseIterable { case data = 0, bulkData = 1, node = 2, copy = 3 }
 
     enum Use: UInt8 { case unknown, data, node, held, ready }
 
@@ -98,8 +98,11 @@ struct Allocator: ~Copyable {
         Self.extend(&segmentFree, to: segments, with: UInt16(geometry.segmentBlocks))
         Self.extend(&segmentUse, to: segments, with: .unknown)
         segmentIsWritten += [Bool](repeating: false, count: segments - segmentIsWritten.count)
-        mayHaveRoom = [true, true, true]
+        notePlenty()
     }
+
+    /// There may be segments at least half free again.
+    mutating func notePlenty() { for index in mayHaveRoom.indices { mayHaveRoom[index] = true } }
 
     /// Also makes it shorter.
     static func extend<Element>(_ buffer: inout UnsafeMutableBufferPointer<Element>, to count: Int, with element: Element) {
@@ -120,8 +123,7 @@ struct Allocator: ~Copyable {
             var stream = streams[purpose.rawValue]
             let run = stream.segment < 0 ? nil : nextRun(in: stream.segment, from: stream.cursor, limit: left)
             if let run {
-                mark(run)
-                pending.set(map.index(of: run.start), run.count)
+                take(run)
                 left -= run.count
                 stream.cursor = map.index(of: run.end) - stream.segment * geometry.segmentBlocks
                 if runs.count > firstNew, let joined = map.joined(runs[runs.count - 1], run) {
@@ -135,6 +137,12 @@ struct Allocator: ~Copyable {
             streams[purpose.rawValue] = stream
         }
         if purpose != .node { inFlight += runs[firstNew...] }
+    }
+
+    /// The blocks are no longer free, and nobody's yet.
+    mutating func take(_ run: BlockRun) {
+        mark(run)
+        pending.set(map.index(of: run.start), run.count)
     }
 
     /// Puts back blocks that no record names: their write failed, or was given up before its record.
@@ -291,7 +299,7 @@ struct Allocator: ~Copyable {
         Self.forEachSegment(of: geometry.segmentBlocks, first, run.count) { segment, count in
             let before = Int(segmentFree[segment]), after = before + count, half = geometry.segmentBlocks / 2
             segmentFree[segment] = UInt16(after)
-            if before < half && after >= half { mayHaveRoom = [true, true, true] }
+            if before < half && after >= half { notePlenty() }
             if after == geometry.segmentBlocks { emptyCount += 1 }
             if after == geometry.segmentBlocks, segmentUse[segment] != .ready {
                 segmentUse[segment] = .unknown
@@ -338,7 +346,7 @@ struct Allocator: ~Copyable {
     }
 
     /// The first free run in `segment` at or after block `cursor` of it, at most `limit` long.
-    private func nextRun(in segment: Int, from cursor: Int, limit: Int) -> BlockRun? {
+    func nextRun(in segment: Int, from cursor: Int, limit: Int) -> BlockRun? {
         let end = (segment + 1) * geometry.segmentBlocks
         guard let index = busy.firstClear(from: segment * geometry.segmentBlocks + cursor, to: end) else { return nil }
         return BlockRun(start: map.address(of: index), count: busy.clearCount(from: index, limit: min(limit, end - index)))

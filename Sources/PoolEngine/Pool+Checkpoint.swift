@@ -234,33 +234,37 @@ extension PoolState {
         }
         var runs: [BlockRun] = []
         space.allocate(count, for: .node, into: &runs)
+        return committed(runs)
+    }
+
+    private mutating func committed(_ runs: [BlockRun]) -> [BlockAddress] {
         for run in runs { space.commit(run) }
         return runs.flatMap { run in (0..<run.count).map { run.start.advanced(by: $0) } }
     }
 
-    /// Takes places for `count` nodes and their copies: those of a group of up to 256 nodes first, then as many copies, so
-    /// that one damaged spot has both only if the group is small. Where free blocks lie too far apart for that, and for a
-    /// pair of neighbours too, a node goes without a copy.
+    /// Takes places for `count` nodes and their copies, for groups of up to 256 nodes: the copies in another segment where there
+    /// is one for them, else behind the nodes, so that one damaged spot has both only if the group is small. Where free blocks lie
+    /// too far apart for that, and for a pair of neighbours too, a node goes without a copy.
     private mutating func placePairs(_ count: Int) throws(PoolError) -> [(address: BlockAddress, distance: Int)] {
         var result: [(address: BlockAddress, distance: Int)] = []
         while result.count < count {
             let group = min(count - result.count, 256)
-            let blocks = try place(2 * group)
-            let isNear = (0..<group).allSatisfy { Self.distance(blocks[$0], blocks[$0 + group]) != nil }
+            let nodes = try place(group)
+            if let copies = space.allocateCopies(of: nodes, keeping: blocksToBack) {
+                for (node, copy) in zip(nodes, committed(copies)) { result.append((node, NodePointer.distance(from: node, to: copy) ?? 0)) }
+                continue
+            }
+            let blocks = nodes + (try place(group))
+            let isNear = (0..<group).allSatisfy { NodePointer.distance(from: blocks[$0], to: blocks[$0 + group]) != nil }
             for index in 0..<group {
                 let first = isNear ? blocks[index] : blocks[2 * index]
                 let copy = isNear ? blocks[index + group] : blocks[2 * index + 1]
-                let distance = Self.distance(first, copy)
+                let distance = NodePointer.distance(from: first, to: copy)
                 if distance == nil { release(copy) }
                 result.append((first, distance ?? 0))
             }
         }
         return result
-    }
-
-    private static func distance(_ first: BlockAddress, _ copy: BlockAddress) -> Int? {
-        let distance = Int(copy.value) - Int(first.value)
-        return abs(distance) <= NodePointer.maximumDistance ? distance : nil
     }
 
     private func collect(_ node: Node, above cursor: UInt64, into nodes: inout [Node]) {

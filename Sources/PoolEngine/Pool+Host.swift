@@ -75,7 +75,9 @@ extension PoolState {
     mutating func nextBacking(margin: Int, onlyTouched: Bool) -> Backing? {
         // One region ahead of data, where that can be.
         if space.touchedLimit > backedLimit { return .pages(min(space.touchedRegions + (onlyTouched ? 0 : 1), space.map.regionCount)) }
-        guard blocksToBack + margin > space.backedCount else { return nil }
+        // And what copies need to be far away, which is nothing to refuse a change for.
+        let spare = space.separatesCopies && !onlyTouched && !isHostFull ? Allocator.spareSegments * geometry.segmentBlocks : 0
+        guard blocksToBack + margin + spare > space.backedCount else { return nil }
         if let segment = space.beginBacking(onlyTouched: onlyTouched) { return .segment(segment) }
         if !onlyTouched { space.endBacking() }
         return nil

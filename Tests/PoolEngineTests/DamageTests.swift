@@ -86,6 +86,39 @@ import Testing
         }
     }
 
+    /// A segment's size anywhere in the metadata, of a pool that has segments to spare: with all of it destroyed each volume and
+    /// snapshot is still there, and of each only what lay there is lost.
+    @Test func lostSegmentTakesNoVolume() throws {
+        let disk = SimulatedDisk(size: 4096 * 1024)
+        let pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 400_000, attributes: .plain)
+        for step in 0..<40 {
+            try pool.write(volume, at: UInt64(step * 9500), Sample.bytes(UInt8(step + 1), 5000))
+            if step % 8 == 0 { try pool.createSnapshot("s\(step)", of: volume) }
+            if step % 3 == 0 { try pool.createVolume("small\(step)", size: 3000, attributes: .plain) }
+            if step % 2 == 0 { try pool.checkpoint() }
+        }
+        try pool.close()
+        let whole = try Pool.openTiny(SimulatedDisk(image: disk.image), mode: .readOnly)
+        let contents = try Sample.contents(whole), layout = try whole.layout()
+        let segment = Geometry.tiny.segmentSize
+        let pairs = layout.catalogNodes + layout.catalogLeaves + layout.interiorNodes
+        #expect(layout.catalogLeaves.count > 5 && layout.interiorNodes.count > 5)
+        // From each node on, and up to it.
+        for position in Set(pairs.flatMap { [$0.node, $0.copy] }) {
+            let start = Int(position) - (position % 2048 == 0 ? 0 : segment - layout.blockSize)
+            guard start > Int(layout.zoneHeaders[0]) else { continue }
+            let damaged = SimulatedDisk(image: disk.image)
+            damaged.damage(at: start, Sample.bytes(0xa5, segment))
+            let report = try Pool.repair(damaged, configuration: .tiny, environment: .simulated(seed: 5), isDryRun: false)
+            let lost = report.findings.filter { if case .lostCatalogNode = $0 { true } else { false } }
+            #expect(lost.isEmpty, "from \(start) on")
+            let after = try Sample.contents(try Pool.openTiny(damaged))
+            #expect(Set(after.keys) == Set(contents.keys), "from \(start) on")
+            for (name, bytes) in after { if let bytes { #expect(bytes == contents[name], "\(name) from \(start) on") } }
+        }
+    }
+
     // MARK: Repair
 
     enum Damage: String, CaseIterable {

@@ -21,6 +21,12 @@ struct NodePointer: Hashable, Sendable {
         distance == 0 ? .none : BlockAddress(UInt64(bitPattern: Int64(bitPattern: address.value) &+ Int64(distance)))
     }
 
+    /// Blocks from a node to its copy; nil if that is more than a pointer can say.
+    static func distance(from node: BlockAddress, to copy: BlockAddress) -> Int? {
+        let distance = Int(copy.value) - Int(node.value)
+        return abs(distance) <= maximumDistance ? distance : nil
+    }
+
     /// How many blocks a node of `level` takes.
     static func copies(level: Int) -> Int { level > 0 ? 2 : 1 }
 
