@@ -156,7 +156,10 @@ extension CommandTable {
             ], count: 1...1, run: ScrubCommand.run),
         Command(
             name: "repair", operands: "", help: "make a damaged, unmounted pool whole again as far as possible",
-            options: [.flag("dry-run", letter: "n", "only print what is wrong and what would be lost"), json], count: 1...1, run: RepairCommand.run),
+            options: [
+                .flag("dry-run", letter: "n", "only print what is wrong and what would be lost"),
+                .flag("force", "also where whole volumes are given up"), json,
+            ], count: 1...1, run: RepairCommand.run),
         Command(name: "dump", operands: "", help: "print an unmounted pool's metadata as text", count: 1...1, run: DumpCommands.dump),
         Command(
             name: "restore", operands: "FILE", help: "give a pool the metadata of a dump; its data must be where it was",

@@ -9,16 +9,22 @@ enum RepairCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         try CheckCommand.judged(arguments) { path throws(Failure) in
             try refuseIfMounted(path)
-            let isDryRun = arguments.has("dry-run")
+            let isDryRun = arguments.has("dry-run"), isForced = arguments.has("force")
             let report: RepairReport
             let device = try PoolDevice.open(path, writing: !isDryRun)
             do throws(PoolError) {
-                report = try Pool.repair(device, environment: DirectPool.environment, isDryRun: isDryRun)
+                report = try Pool.repair(device, environment: DirectPool.environment, isDryRun: isDryRun, givesUpVolumes: isForced)
             } catch {
                 throw Failure(error, object: path, pool: path)
             }
             say(arguments.isJSON ? ReportText.json(report, isDryRun: isDryRun) : ReportText.text(report, isDryRun: isDryRun))
             if report.isClean { return CheckCommand.Status.clean }
+            if !isDryRun && !report.isRepaired {
+                throw Failure(
+                    .corrupt, path,
+                    "whole volumes would be lost, and nothing was written; keep a copy of the file, see volfs restore, then give them up with: "
+                        + "volfs repair --force \(path)")
+            }
             return isDryRun ? CheckCommand.Status.uncorrected : CheckCommand.Status.corrected
         }
     }

@@ -7,9 +7,11 @@ extension Pool {
     ///
     /// Taken in this order: the copy of a node, the superblock before the newest, what a search of the whole pool finds below
     /// a lost node, or in the place of all superblocks. What is lost for good is marked so: reading it fails, and no old or zero
-    /// bytes stand in for it. Throws if nothing tells of a pool, or if the pool has no space for what has to be written.
+    /// bytes stand in for it. Where whole volumes are lost, as `RepairReport.losesVolumes` says, nothing is written unless `givesUpVolumes`.
+    /// Throws if nothing tells of a pool, or if the pool has no space for what has to be written.
     public static func repair(
-        _ device: any BlockDevice, configuration: Configuration = Configuration(), environment: Environment, isDryRun: Bool
+        _ device: any BlockDevice, configuration: Configuration = Configuration(), environment: Environment, isDryRun: Bool,
+        givesUpVolumes: Bool = true
     ) throws(PoolError) -> RepairReport {
         var report = RepairReport()
         let opened = try OpenedPool(repairing: device, configuration: configuration, environment: environment, isDryRun: isDryRun, report: &report)
@@ -17,7 +19,7 @@ extension Pool {
         try pool.mend(&report)
         try pool.recoverWhatIsThere(from: opened.superblock, &report)
         try pool.recount(&report)
-        if report.isClean || isDryRun { return report }
+        if report.isClean || isDryRun || (report.losesVolumes && !givesUpVolumes) { return report }
         try pool.state.withLock { state throws(PoolError) in
             let needed = state.dirtyBlocks + state.shares.rewriteBlocks
             guard needed <= state.space.freeCount else {

@@ -10,6 +10,15 @@ public struct RepairReport: Sendable {
     public var isRepaired = false
 
     public var isClean: Bool { findings.isEmpty && losses.isEmpty }
+    /// Records of volumes or snapshots cannot be read, and a repaired pool does not have them any more.
+    public var losesVolumes: Bool {
+        findings.contains { finding in
+            switch finding {
+            case .lostCatalogNode, .lostVolume: true
+            default: false
+            }
+        }
+    }
 
     public enum Finding: Equatable, Sendable {
         /// One of the copies of the newest superblock.

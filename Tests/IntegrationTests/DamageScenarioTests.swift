@@ -22,6 +22,8 @@ extension IntegrationTests {
         if kind == "bitmap": hit(max((at for at, magic in blocks if magic == b"VFBM"), key=lambda at: struct.unpack_from("<Q", data, at + 24)[0]))
         if kind == "zone": hit(next(at for at, magic in blocks if magic == b"VFZN"))
         if kind == "interior": hit(max((n for n in nodes if n[1] > 0 and n[2] == 0), key=lambda n: n[4])[0])
+        # Each place of the catalog's newest node, and of all before.
+        if kind == "catalog": hit(*[n[0] for n in nodes if n[2] == 1])
         if kind == "leaf": hit(max((n for n in nodes if n[1] == 0 and n[2] == 0), key=lambda n: n[4])[0])
         if kind == "data": hit(data.find(b"MARKED" + b"x" * 4000) // 4096 * 4096)
         END
@@ -88,6 +90,11 @@ extension IntegrationTests {
                 [ $count = 1 ] || says 'was found by a search'
                 clean; mount_pool; same "$(cd "$M"; cksum a a@s b)" "$sums" "without its first $count MiB"; unmount_pool
             done
+            # Where nothing tells of any volume, that is not repaired without being asked for.
+            fill; for name in c d e; do mount_pool; head -c 64K /dev/urandom > "$M/$name"; unmount_pool; done
+            damage catalog; cp "$P" "$T/before"
+            fails 4 "$V" repair "$P"; says 'whole volumes would be lost, and nothing was written'; says 'volfs repair --force'; cmp "$P" "$T/before"
+            fails 1 "$V" repair "$P" --force; says 'repaired'; clean; same "$("$V" list "$P" -H | wc -l)" 0
             fill; damage leaf
             fails 4 "$V" check "$P"; says 'node above block'
             fails 4 "$V" repair "$P" -n; says 'lost: '; fails 1 "$V" repair "$P"; says 'repaired'
