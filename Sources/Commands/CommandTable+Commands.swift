@@ -11,6 +11,7 @@ extension CommandTable {
             name: "create", operands: "", help: "make a pool in a new file",
             options: [
                 .taking("SIZE", "size", letter: "s", "its size; the file is sparse (default: 9/10 of what the host has free)"),
+                .taking("SIZE", "autogrow", "by how much a full pool makes its file larger (default: never)"),
                 .taking("SIZE", "block-size", "of a block: 4K, as every pool has it"),
                 .flag("force", "replace an existing file"), dryRun, json,
             ], count: 1...1, run: CreateCommand.run),

@@ -19,7 +19,7 @@ enum CreateCommand {
             let name = arguments.operands[0].split(separator: "/").last ?? "NAME"
             throw .usage(path, "would be a pool inside a volume; make a volume with: volfs new \(mount.mountpoint) \(name) SIZE, or a pool elsewhere")
         }
-        let size = try size(arguments, path)
+        let size = try size(arguments, path), autogrow = try autogrow(arguments)
         let exists = Glibc.access(path, F_OK) == 0
         var status = stat()
         if stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR {
@@ -31,7 +31,7 @@ enum CreateCommand {
         if arguments.has("dry-run") { return ChangeReport.plan(arguments, try plan(path, size, exists: exists)) }
         do throws(PoolError) {
             let device = try FileDevice(creating: path, size: size, replacing: arguments.has("force"))
-            try Pool.format(device, environment: DirectPool.environment)
+            try Pool.format(device, autogrow: autogrow, environment: DirectPool.environment)
         } catch .locked {
             // Somebody else's by now, so not ours to remove.
             throw Failure(.locked(process: 0), object: path, pool: path)
@@ -53,6 +53,7 @@ enum CreateCommand {
     /// A pool on an export, which has the size it has.
     private static func onServer(_ arguments: Arguments, _ uri: String) throws(Failure) -> Int32 {
         if let size = arguments["size"] { throw .usage("--size \(size)", "the pool takes the whole of the export, which has the size its server gives it; leave it out") }
+        if let step = arguments["autogrow"] { throw .usage("--autogrow \(step)", "the server gives the export its size; make it larger there, then: volfs grow") }
         if arguments.has("dry-run") {
             let (size, isEmpty) = try RemotePool.look(at: uri)
             return ChangeReport.plan(arguments, try plan(uri, size, exists: !isEmpty))
@@ -73,6 +74,16 @@ enum CreateCommand {
         }
         let lines = try pool.list()
         return lines.map { "destroy \($0.name) (\(DestroyCommand.cost(of: $0)))" } + ["replace the pool in \(path)", make]
+    }
+
+    /// Bytes; 0 for a pool that keeps its size.
+    private static func autogrow(_ arguments: Arguments) throws(Failure) -> UInt64 {
+        guard let text = arguments["autogrow"] else { return 0 }
+        guard let size = Size.parse(text) else { throw .usage("--autogrow \(text)", "not a size; write it as 16G") }
+        guard size >= MountSettings.leastGrowth, size <= UInt64(Int64.max) else {
+            throw .usage("--autogrow \(text)", "too small or too large a step; give \(Wording.size(MountSettings.leastGrowth)) or more, as a pool grows at most 4096 times")
+        }
+        return size
     }
 
     /// What was asked for, else nine tenths of what the host's filesystem has free.

@@ -20,7 +20,9 @@ package struct MountSettings: Sendable {
     package private(set) var user: UInt32?
     /// Seconds for which removed volumes are kept.
     package var trashSeconds: UInt64 { options.trashSeconds }
-    package var autogrow: UInt64 { configuration.autogrow }
+    /// Bytes. A pool is made larger at most 4096 times.
+    package static let leastGrowth: UInt64 = 16 << 20
+    package var autogrow: UInt64? { configuration.autogrow }
 
     /// The words of `-o` alone.
     package init(_ text: String, mountpoint: String, source: String) throws(Failure) {
@@ -94,7 +96,7 @@ package struct MountSettings: Sendable {
         case "fallocate": options.reservesOnAllocate = word.value == "reserve"
         case "fixed": options.makesFixed = true
         case "trash": options.trashSeconds = try word.seconds()
-        case "autogrow": configuration.autogrow = try word.size(least: 16 << 20)
+        case "autogrow": configuration.autogrow = word.value == "off" ? 0 : try word.size(least: Self.leastGrowth)
         case "lock_wait": lockWait = Int(try word.number(0...86_400))
         default: preconditionFailure("an option of the table that nobody takes: \(word.name)")
         }

@@ -56,6 +56,8 @@ struct DumpReader {
         superblock.epoch = try fields.number("epoch")
         superblock.size = try fields.number("size")
         superblock.created = try fields.number("created")
+        // Older dumps do not tell it.
+        superblock.autogrow = fields.has("autogrow") ? try fields.number("autogrow") : 0
         superblock.nextID = try fields.number("next_id")
         superblock.nextGeneration = UInt32(truncatingIfNeeded: try fields.number("next_generation"))
         guard superblock.size <= (try device.size), superblock.nextID < PoolState.maximumID, superblock.epoch < 1 << 61 else {
@@ -257,6 +259,8 @@ private struct Fields {
             if parts.count == 2 { values[parts[0]] = parts[1] }
         }
     }
+
+    func has(_ name: String) -> Bool { values[Substring(name)] != nil }
 
     func text(_ name: String) throws(PoolError) -> String {
         guard let value = values[Substring(name)] else { throw .malformed(line: line) }

@@ -2,17 +2,21 @@ internal import BlockStorage
 internal import Synchronization
 
 extension Pool {
-    /// Makes a full pool larger, if it may be and the layer below has room: by `configuration.autogrow`, or by what `needed`
+    /// Bytes by which the pool makes its device larger when it is full; 0 for never.
+    public var autogrow: UInt64 { configuration.autogrow ?? state.withLock { $0.superblock.autogrow } }
+
+    /// Makes a full pool larger, if it may be and the layer below has room: by `autogrow`, or by what `needed`
     /// blocks take if that is more. `blocks` is how many there were when space was found short: if others have made the pool
     /// larger since, that is enough. False if nothing was gained. Called with no other lock held.
     func growAutomatically(by needed: Int, from blocks: Int) -> Bool {
-        guard configuration.autogrow > 0 else { return false }
+        let autogrow = autogrow
+        if autogrow == 0 { return false }
         return growLock.withLock { _ in
             if state.withLock({ $0.space.blockCount > blocks }) { return true }
             if state.withLock({ $0.space.tail != nil }) { return false }
             // Whole segments, and two more for the new zone's own pages.
             let segment = UInt64(geometry.segmentSize)
-            let asked = max(configuration.autogrow, UInt64(needed * geometry.blockSize) + 2 * segment)
+            let asked = max(autogrow, UInt64(needed * geometry.blockSize) + 2 * segment)
             do throws(PoolError) {
                 let step = min(asked, try device.room) / segment * segment
                 guard step >= 2 * segment else { return false }

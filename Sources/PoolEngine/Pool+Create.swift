@@ -2,9 +2,10 @@ public import BlockStorage
 
 extension Pool {
     /// Lays out a new pool over the whole of `device`, whatever was there before, and makes it durable. The pool is not
-    /// open afterwards. Throws `.invalid(.size)` if not even one segment and the fixed structures fit.
+    /// open afterwards. With an `autogrow` a full pool makes the device larger by so many bytes, unless who opens it says something
+    /// else. Throws `.invalid(.size)` if not even one segment and the fixed structures fit.
     public static func format(
-        _ device: any BlockDevice, geometry: Geometry? = nil, environment: Environment
+        _ device: any BlockDevice, geometry: Geometry? = nil, autogrow: UInt64 = 0, environment: Environment
     ) throws(PoolError) {
         let size = try device.size
         let geometry = geometry ?? .standard(size: size)
@@ -28,6 +29,7 @@ extension Pool {
         superblock.zoneCount = headers.count
         superblock.epoch = 1
         superblock.size = size
+        superblock.autogrow = autogrow
         superblock.incarnation = environment.random()
         superblock.nonce = environment.random()
         superblock.created = environment.now()

@@ -14,7 +14,7 @@ extension Pool {
         line("volfs-dump 1")
         line(
             "pool uuid=\(superblock.uuid.text) epoch=\(superblock.epoch) size=\(superblock.size) created=\(superblock.created) "
-                + "next_id=\(state.withLock { $0.nextID }) next_generation=\(state.withLock { $0.nextGeneration })")
+                + "autogrow=\(superblock.autogrow) next_id=\(state.withLock { $0.nextID }) next_generation=\(state.withLock { $0.nextGeneration })")
         line(
             "geometry block=\(g.blockSize) fanout=\(g.fanout) segment=\(g.segmentBlocks) slots=\(g.ringSlots) stride=\(g.ringStride) "
                 + "journal=\(g.journalFrames) space_log=\(g.spaceLogFrames)")

@@ -40,8 +40,9 @@ public final class Pool: Sendable {
         public var checkpointInterval: UInt64 = 5_000_000_000
         /// Whether segments that are wholly free are given back to the host.
         public var discardsFreeSegments = true
-        /// Bytes by which a full pool makes its device larger before it refuses anything; 0 for never.
-        public var autogrow: UInt64 = 0
+        /// Bytes by which a full pool makes its device larger before it refuses anything; 0 for never, nil for what the pool was
+        /// made with.
+        public var autogrow: UInt64?
         /// Bytes of freed blocks that wait for a checkpoint, beyond which one is made: what was freed last is what the next writes
         /// are best made to.
         public var quarantineSize = 128 << 20

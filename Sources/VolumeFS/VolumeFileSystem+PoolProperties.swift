@@ -20,7 +20,7 @@ extension VolumeFileSystem {
         case "dirty": "\(statistics.dirtyBlocks * usage.blockSize)"
         case "fragmentation": "\(statistics.fragmentation)"
         case "errors": "\(statistics.checksumErrors)"
-        case "autogrow": "\(pool.configuration.autogrow)"
+        case "autogrow": "\(pool.autogrow)"
         default: pool.uuid.text
         }
     }

@@ -71,6 +71,10 @@ extension IntegrationTests {
             [ "$(stat -c %s "$P")" -le $((300 << 20)) ] || fail "larger than the host: $(stat -c %s "$P")"
             cmp "$T/data" "$M/v"; rm "$M/w"; unmount_pool; clean
             mount_pool; fails 1 dd if=/dev/urandom of="$M/w" bs=1M status=none; unmount_pool; size=$(stat -c %s "$P"); mount_pool; same "$(stat -c %s "$P")" "$size"; unmount_pool
+            # As the pool was made, unless the mount says otherwise.
+            rm "$P"; fails 2 "$V" create "$P" --size 64M --autogrow 1M; says '16.0 MiB or more'; "$V" create "$P" --size 64M --autogrow 32M
+            mount_pool -o autogrow=off; same "$(cat "$M/.ctl/prop/autogrow")" 0; fails 1 dd if=/dev/urandom of="$M/w" bs=1M status=none; rm "$M/w"; unmount_pool
+            same "$(stat -c %s "$P")" $((64 << 20)); mount_pool; same "$(cat "$M/.ctl/prop/autogrow")" $((32 << 20)); cp "$T/data" "$M/v"; cmp "$T/data" "$M/v"; unmount_pool; clean
             """)
     }
 

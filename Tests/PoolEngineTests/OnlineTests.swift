@@ -98,16 +98,17 @@ import Testing
     }
 
     /// A full pool makes its device larger, as far as there is room, before it refuses a write; what was written is all there.
-    @Test(arguments: [0, 500, 2000]) func fullPoolGrowsByItself(kibibytes: UInt64) throws {
+    @Test(arguments: [0, 500, 2000], [true, false]) func fullPoolGrowsByItself(kibibytes: UInt64, isMadeSo: Bool) throws {
         var geometry = Geometry.tiny
         geometry.segmentBlocks = 64
         let disk = SimulatedDisk(size: 600 * 1024)
-        try Pool.format(disk, geometry: geometry, environment: .simulated(seed: 3))
+        try Pool.format(disk, geometry: geometry, autogrow: isMadeSo ? 200 * 1024 : 7, environment: .simulated(seed: 3))
         var configuration = Pool.Configuration.tiny
-        configuration.autogrow = 200 * 1024
+        if !isMadeSo { configuration.autogrow = 200 * 1024 }
         var pool = try Pool(opening: disk, configuration: configuration, environment: .simulated(seed: 4))
         disk.setRoom(kibibytes * 1024)
         let volume = try pool.createVolume("v", size: 4 << 20, attributes: .plain)
+        try pool.checkpoint()
         var written = 0
         while true {
             do {

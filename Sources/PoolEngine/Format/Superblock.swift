@@ -27,7 +27,10 @@ internal import BlockStorage
 ///        240     8  allocated      blocks in use
 ///        248    16  written, created: nanoseconds since 1970
 ///        264     4  reflink depth  levels of the tree of shared blocks, 0 if there are none
-///        268        reserved, zero
+///        268     4  reserved, zero
+///        272     8  autogrow       bytes by which a full pool makes its file larger, 0 for never; a volfs that does not know
+///                                  of it stores 0
+///        280        reserved, zero
 ///        504     8  nonce          random, different in each superblock written, and the same at the end of each further
 ///                                  512 bytes. Two checkpoints may have the same number, if the first was never completed
 ///                                  and recovery made the other: sectors of both must not add up to a valid one.
@@ -52,6 +55,7 @@ public struct Superblock: Equatable, Sendable {
     var previous: UInt32 = 0
     var catalogDepth = 0
     var reflinkDepth = 0
+    var autogrow: UInt64 = 0
     var size: UInt64 = 0
     var nextID: UInt64 = 1
     var nextGeneration: UInt32 = 1
@@ -79,10 +83,10 @@ public struct Superblock: Equatable, Sendable {
         static let previous = 104, catalogDepth = 108, size = 112, nextID = 120, nextGeneration = 128, bitmapSlot = 132
         static let roots = 136, incarnation = 184, journalTail = 192, journalLSN = 200, spaceTail = 208, spaceHead = 216
         static let bitmapEpoch = 224, bitmapRegions = 232, allocated = 240, written = 248, created = 256
-        static let reflinkDepth = 264
+        static let reflinkDepth = 264, autogrow = 272
     }
     static let epochOffset = Offset.epoch
-    static let encodedSize = 268
+    static let encodedSize = 280
     private static let sectorSize = 512
 
     init(uuid: UUIDBytes, geometry: Geometry) {
@@ -125,6 +129,7 @@ public struct Superblock: Equatable, Sendable {
         block.store(written, at: Offset.written)
         block.store(created, at: Offset.created)
         block.store(UInt32(reflinkDepth), at: Offset.reflinkDepth)
+        block.store(autogrow, at: Offset.autogrow)
         for end in stride(from: Self.sectorSize, through: block.count, by: Self.sectorSize) { block.store(nonce, at: end - 8) }
         SealedBlock.seal(block, magic: Self.magic)
         return block.integer(at: 4)
@@ -177,6 +182,7 @@ public struct Superblock: Equatable, Sendable {
         written = block.integer(at: Offset.written)
         created = block.integer(at: Offset.created)
         reflinkDepth = number(Offset.reflinkDepth)
+        autogrow = block.integer(at: Offset.autogrow)
         nonce = block.integer(at: Self.sectorSize - 8)
         let isSound =
             bitmapSlot <= 1 && catalogDepth <= 24 && reflinkDepth <= 24 && (epoch | journalLSN | journalTail | spaceHead) < 1 << 62 && journalLSN > 0
