@@ -70,7 +70,7 @@ let package = Package(
         tests("FuseFrontEndTests", ["FuseFrontEnd", "VolumeFS", "BlockStorage", "TestSupport"]),
         tests("NBDTests", ["NBD", "NBDProtocol", "LinuxIO", "BlockStorage", "TestSupport"]),
         tests("NBDProtocolTests", ["NBDProtocol", "BlockStorage", "TestSupport"]),
-        tests("CommandsTests", ["Commands", "VolumeFS", "BlockStorage", "TestSupport"]),
+        tests("CommandsTests", ["Commands", "VolumeFS", "PoolEngine", "BlockStorage", "TestSupport"]),
         tests("IntegrationTests", ["TestSupport"]),
     ],
     swiftLanguageModes: [.v6]

@@ -1,9 +1,9 @@
-internal import BlockStorage
-internal import PoolEngine
+package import BlockStorage
+package import PoolEngine
 
 /// What a metadata context says of a version of a volume.
-struct ExtentSource {
-    static let allocation = "base:allocation", depth = "qemu:allocation-depth", shared = "x-volfs:shared", changes = "qemu:dirty-bitmap:since-"
+package struct ExtentSource {
+    package static let allocation = "base:allocation", depth = "qemu:allocation-depth", shared = "x-volfs:shared", changes = "qemu:dirty-bitmap:since-"
 
     /// Flags of `base:allocation`: a hole, which reads as zeros. Depths of `qemu:allocation-depth`: nothing is there; written
     /// in this volume; there since it was cloned.
@@ -11,19 +11,24 @@ struct ExtentSource {
 
     /// Differences are looked for in windows of that many bytes, so that a client which wants one extent costs no more.
     private static let window: UInt64 = 64 << 20
+    /// Bytes that one question is answered for, at the most: extended headers allow for one about a whole volume, and a client may be
+    /// told less than it asked about, but not keep a thread for minutes.
+    package static let longest: UInt64 = 64 << 30
 
     private let pool: Pool
     private let id: UInt64
     private let context: String
 
-    init(_ pool: Pool, _ id: UInt64, _ context: String) {
+    package init(_ pool: Pool, _ id: UInt64, _ context: String) {
         self.pool = pool
         self.id = id
         self.context = context
     }
 
-    /// Calls `body` with lengths and flags, in order, until `range` is covered or it returns false.
-    func extents(_ range: Range<UInt64>, _ body: (UInt64, UInt32) -> Bool) throws(PoolError) {
+    /// Calls `body` with lengths and flags, in order, until what was asked for, or the first `longest` bytes of it, is covered or it returns
+    /// false.
+    package func extents(_ asked: Range<UInt64>, _ body: (UInt64, UInt32) -> Bool) throws(PoolError) {
+        let range = asked.lowerBound..<min(asked.upperBound, asked.lowerBound + Self.longest)
         switch context {
         case Self.allocation:
             _ = try allocated(range) { part, isData in body(UInt64(part.count), isData ? 0 : Flags.hole) }
