@@ -31,8 +31,9 @@ final class Connection: Sendable {
         var isReadable = true
         /// A thread is receiving, or waits for something to come: no other may.
         var isReceiving = false
-        /// What was asked last took longer than what is in memory does.
-        var isSlow = false
+        /// Requests in a row that took longer than what is in memory does. One alone may have lost the processor meanwhile.
+        var slowOnes = 0
+        var isSlow: Bool { slowOnes > 1 }
         /// The client has said that it leaves.
         var isFarewell = false
         var input: ReceiveBuffer?
@@ -172,7 +173,7 @@ final class Connection: Sendable {
     /// `wasSlow` tells what became of the request before.
     private func next(after wasSlow: Bool?) -> Next {
         state.withLock { state in
-            if let wasSlow { state.isSlow = wasSlow }
+            if let wasSlow { state.slowOnes = wasSlow ? state.slowOnes + 1 : 0 }
             state.isPaused = false
             state.isDeferred = false
             guard state.phase == .transmission, let transmission = state.transmission, let input = state.input else { return .nothing }
