@@ -180,6 +180,7 @@ public enum MountedPool {
             guard process > 0, let text = readText("/proc/\(process)/comm") else { return "" }
             return String(text.prefix { $0 != "\n" })
         }
+        settings.hasOpen = { process, end in process > 0 && ProcessFiles.hasOpen(process, endingIn: end) }
         settings.version = options.version
         settings.mountpoint = options.mountpoint
         settings.source = options.source

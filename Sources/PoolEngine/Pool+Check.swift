@@ -7,6 +7,8 @@ public struct CheckReport: Equatable, Sendable {
     /// Blocks that count as in use but that nothing reaches. Space lost, no data.
     public var leakedBlocks = 0
     public var checkedNodes = 0
+    /// Bytes.
+    public var blockSize = 4096
     /// Data blocks reached, each counted once.
     public var checkedBlocks = 0
     /// Blocks that a repair marked as lost: reading them fails. In each version that has them, but once in shared nodes.
@@ -68,6 +70,7 @@ extension Pool {
         try checker.walk()
         checker.compareReferences()
         checker.compare(with: state.withLock { $0.space.liveWords() })
+        checker.report.blockSize = geometry.blockSize
         checker.report.names = state.withLock { $0.names(of: checker.report.problems.compactMap(\.version)) }
         return checker.report
     }
@@ -114,6 +117,9 @@ private final class Checker {
     /// Mapped blocks below each node seen.
     private var mappedBelow: [Place: UInt64] = [:]
     private var walked: Set<Place> = []
+    /// Blocks whose contents are not what they were, so that all that have them are named.
+    private var damaged: Set<BlockAddress> = []
+    private var damagedUses = 0
     private var mappedBelowDirty: [ObjectIdentifier: UInt64] = [:]
 
     init(pool: Pool, readingData: Bool, control: JobControl) {
@@ -140,6 +146,7 @@ private final class Checker {
             for version in state.versions.values { nodes += version.propertyNodes }
             return nodes
         }
+        report.checkedNodes += catalog.count
         for node in catalog { reachNode(node, key: 0, version: 0, first: 0) }
     }
 
@@ -196,6 +203,7 @@ private final class Checker {
         guard let node = node(reference, level: level, first: first, version: version) else { return 0 }
         report.checkedNodes += 1
         var mapped: UInt64 = 0
+        let usesBefore = damagedUses
         for slot in 0..<fanout {
             let child = first + UInt64(slot) * (span / UInt64(fanout))
             if level > 0 {
@@ -206,7 +214,8 @@ private final class Checker {
                 mapped += 1
             }
         }
-        if cursor == 0 { remember(reference, first, mapped) }
+        // The next version that shares it is to be named too.
+        if cursor == 0 && damagedUses == usesBefore { remember(reference, first, mapped) }
         return mapped
     }
 
@@ -248,7 +257,11 @@ private final class Checker {
         if isNew {
             control.advance(UInt64(pool.geometry.blockSize))
             report.checkedBlocks += 1
-            if readsData && !dataMatches(entry) { report.problems.append(.data(version: version, block: block)) }
+            if readsData && !dataMatches(entry) { damaged.insert(entry.address) }
+        }
+        if damaged.contains(entry.address) {
+            damagedUses += 1
+            report.problems.append(.data(version: version, block: block))
         }
         return true
     }

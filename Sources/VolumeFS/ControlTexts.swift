@@ -114,7 +114,7 @@ extension VolumeFileSystem {
             ("shared_bytes", s.sharedBytes), ("share_table_bytes", UInt64(s.shareTableSize)), ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors),
             ("cached_nodes", UInt64(s.cachedNodes)), ("dirty_blocks", UInt64(s.dirtyBlocks)), ("nodes_from_copy", s.nodesFromCopy),
             ("journal_used", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
-            ("memory_bound", memoryBound), ("restartable", isRestartable.withLock { $0 }() ? 1 : 0),
+            ("trash_seconds", options.trashSeconds), ("suspended", s.isSuspended ? 1 : 0), ("memory_bound", memoryBound), ("restartable", isRestartable.withLock { $0 }() ? 1 : 0),
         ]
     }
 

@@ -16,6 +16,8 @@ public enum Inode: Hashable, Sendable {
     case groupMember(UInt64)
     /// `.ctl/group/GROUP/snap/SNAP`: the group's number and the snapshot of the member with the lowest id, 28 bits each.
     case groupSnapshot(UInt64)
+    /// A member's link in it, to the snapshot of that id; the same in each group.
+    case groupSnapshotMember(UInt64)
     /// `prop` of a volume or a snapshot; in it the property whose number is in the low eight bits.
     case propertyDirectory(UInt64), property(UInt64)
     /// `.ctl/size`: bytes the pool has; a larger number written to it makes it grow.
@@ -69,6 +71,7 @@ public enum Inode: Hashable, Sendable {
         case .poolProperty(let index): (index + 1) << 8 | 23
         case .snapshotAlias(let id): id << 8 | 24
         case .aliasPropertyDirectory(let id): id << 8 | 25
+        case .groupSnapshotMember(let id): id << 8 | 26
         // The fixed ones have numbers from 1, the root's; an object's id is never 0.
         default: UInt64((Self.fixed.firstIndex(of: self) ?? 0) + 1)
         }
@@ -108,6 +111,7 @@ public enum Inode: Hashable, Sendable {
         case 23: self = .poolProperty(id - 1)
         case 24: self = .snapshotAlias(id)
         case 25: self = .aliasPropertyDirectory(id)
+        case 26: self = .groupSnapshotMember(id)
         default: return nil
         }
     }
@@ -125,7 +129,7 @@ public enum Inode: Hashable, Sendable {
         switch self {
         case .file(let id), .volumeDirectory(let id), .volumeInfo(let id), .volumeInfoJSON(let id), .volumeOrigin(let id),
             .volumeUsers(let id), .volumeRollback(let id), .snapshotDirectory(let id), .snapshot(let id), .snapshotAlias(let id), .snapshotInfo(let id),
-            .snapshotInfoJSON(let id), .clone(let id), .propertyDirectory(let id), .aliasPropertyDirectory(let id), .diffDirectory(let id), .groupMember(let id):
+            .snapshotInfoJSON(let id), .clone(let id), .propertyDirectory(let id), .aliasPropertyDirectory(let id), .diffDirectory(let id), .groupMember(let id), .groupSnapshotMember(let id):
             id
         case .property(let pair): pair >> 8
         case .groupSnapshot(let pair): pair & (1 << 28 - 1)
@@ -141,7 +145,7 @@ public enum Inode: Hashable, Sendable {
             .snapshot, .jobs, .job, .groups, .group, .groupMembers, .groupSnapshots, .groupSnapshot, .trash,
             .diffs, .diffDirectory, .propertyDirectory, .poolPropertyDirectory, .snapshotAlias, .aliasPropertyDirectory:
             .directory
-        case .clone, .volumeOrigin, .groupMember: .link
+        case .clone, .volumeOrigin, .groupMember, .groupSnapshotMember: .link
         default: .file
         }
     }

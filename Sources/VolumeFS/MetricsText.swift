@@ -6,14 +6,14 @@ extension VolumeFileSystem {
     func metricsText() -> String {
         var text = ""
         func add(_ name: String, _ kind: String, _ samples: [(labels: String, value: String)]) {
-            text += "# TYPE volfs_\(name) \(kind)\n"
+            text += "# HELP volfs_\(name) \(Self.help(name))\n# TYPE volfs_\(name) \(kind)\n"
             for sample in samples { text += "volfs_\(name)\(sample.labels) \(sample.value)\n" }
         }
         func single(_ name: String, _ kind: String, _ value: UInt64) { add(name, kind, [("", "\(value)")]) }
         let usage = pool.usage(), s = pool.statistics(), state = stateName
         add("build_info", "gauge", [("{version=\"\(options.version)\"}", "1")])
         add("pool_info", "gauge", [("{uuid=\"\(pool.uuid.text)\"}", "1")])
-        add("pool_state", "gauge", Self.stateNames.map { ("{state=\"\($0)\"}", $0 == state ? "1" : "0") })
+        add("pool_state", "gauge", Self.stateNames.dropFirst().map { ("{state=\"\($0)\"}", $0 == state ? "1" : "0") })
         for (name, value) in [
             ("pool_size_bytes", usage.capacity), ("pool_allocated_bytes", usage.allocated), ("pool_free_bytes", usage.free),
             ("pool_available_bytes", usage.available), ("pool_reserve_bytes", usage.reserve), ("pool_quarantined_bytes", usage.quarantined),
@@ -54,7 +54,7 @@ extension VolumeFileSystem {
     }
 
     private func histogramText() -> String {
-        var text = "# TYPE volfs_request_seconds histogram\n"
+        var text = "# HELP volfs_request_seconds \(Self.help("request_seconds"))\n# TYPE volfs_request_seconds histogram\n"
         for kind in RequestMetrics.Kind.allCases {
             let (below, seconds, count) = requests.histogram(kind)
             if count == 0 { continue }
@@ -67,4 +67,25 @@ extension VolumeFileSystem {
         }
         return text
     }
+
+    /// What a metric counts, in words that follow from its name where that says it.
+    static func help(_ name: String) -> String {
+        if let text = helps[name] { return text }
+        let words = (name.hasSuffix("_total") ? String(name.dropLast(6)) : name).split(separator: "_").joined(separator: " ")
+        return name.hasPrefix("volume_") ? "\(words.dropFirst(7)) of the volume since the mount." : "\(words) since the mount."
+    }
+
+    private static let helps: [String: String] = [
+        "build_info": "The version of volfs.", "pool_info": "The pool's uuid.", "pool_state": "1 for the state that the pool is in.",
+        "pool_size_bytes": "What the pool can hold.", "pool_allocated_bytes": "What is in use.", "pool_free_bytes": "What is not in use.",
+        "pool_available_bytes": "What writers can still have.", "pool_reserve_bytes": "What is kept so that deleting works in a full pool.",
+        "pool_quarantined_bytes": "Freed, and in use again after the next checkpoint.", "pool_dirty_bytes": "Nodes that the next checkpoint stores.",
+        "pool_trash_bytes": "What the volumes in the trash refer to.", "volumes": "Volumes there are.", "snapshots": "Snapshots there are.",
+        "freeing_versions": "Deleted volumes and snapshots whose blocks are being freed.", "share_table_bytes": "Memory for counting references.",
+        "cached_nodes": "Nodes in memory.", "journal_used_frames": "Frames of the journal that are in use.", "journal_frames": "Frames the journal has.",
+        "errors_total": "Requests refused, by errno.", "volume_size_bytes": "Size of the volume.", "volume_referenced_bytes": "Data the volume maps, shared or not.",
+        "volume_open": "Open handles of the volume.", "volume_snapshots": "Snapshots of the volume.",
+        "job_progress_ratio": "How much of a job is done, of 1.", "request_seconds": "How long requests took, by operation.",
+        "checksum_errors_total": "Blocks that did not match their checksum since the mount.", "nodes_from_copy_total": "Nodes read from their copy since the mount.",
+    ]
 }

@@ -7,17 +7,51 @@ package enum ReportText {
         let lost = report.lostBlocks == 0 ? "" : ", \(report.lostBlocks) blocks lost earlier"
         let counted = "\(report.checkedNodes) nodes, \(report.checkedBlocks) blocks\(lost)"
         if report.isClean { return "clean: \(counted)" }
-        let problems = report.problems.map { "error: \(sentence($0, report.names))\n" }.joined()
-        return "\(problems)\(report.problems.count) errors, \(report.leakedBlocks) leaked blocks, in \(counted)"
+        let sentences = sentences(report)
+        return "\(sentences.map { "error: \($0)\n" }.joined())\(Wording.count(sentences.count, "error")), \(report.leakedBlocks) leaked blocks, in \(counted)"
     }
 
     package static func json(_ report: CheckReport) -> String {
         JSON.object([
             ("schema", .text("volfs.check/1")), ("clean", .bool(report.isClean)),
-            ("errors", .array(report.problems.map { .text(sentence($0, report.names)) })), ("leaked_blocks", .number(Int64(report.leakedBlocks))),
+            ("errors", .array(sentences(report).map { .text($0) })), ("leaked_blocks", .number(Int64(report.leakedBlocks))),
             ("lost_blocks", .number(Int64(report.lostBlocks))), ("nodes", .number(Int64(report.checkedNodes))),
             ("blocks", .number(Int64(report.checkedBlocks))),
         ])
+    }
+
+    /// One each, but for damaged blocks that lie behind each other, which are one range.
+    private static func sentences(_ report: CheckReport) -> [String] {
+        var sentences: [String] = []
+        var range: (version: UInt64, blocks: Range<UInt64>)?
+        func endRange() {
+            guard let (version, blocks) = range else { return }
+            let name = report.names[version] ?? "version \(version)", unit = UInt64(report.blockSize)
+            sentences.append(
+                "\(name): \(UInt64(blocks.count) * unit) bytes at \(blocks.lowerBound * unit) do not match their checksum; overwrite them, or restore them from a copy")
+            range = nil
+        }
+        // A deleted version is named only if it alone has a block.
+        let named = Set(report.problems.compactMap { problem -> UInt64? in
+            guard case .data(let version, let block) = problem, report.names[version] != nil else { return nil }
+            return block
+        })
+        for problem in report.problems {
+            if case .data(let version, let block) = problem, report.names[version] == nil, named.contains(block) { continue }
+            guard case .data(let version, let block) = problem else {
+                endRange()
+                sentences.append(sentence(problem, report.names))
+                continue
+            }
+            if let (known, blocks) = range, known == version, blocks.upperBound == block {
+                range = (version, blocks.lowerBound..<block + 1)
+            } else {
+                endRange()
+                range = (version, block..<block + 1)
+            }
+        }
+        endRange()
+        return sentences
     }
 
     package static func text(_ report: ScrubReport) -> String {
@@ -75,7 +109,7 @@ package enum ReportText {
         case .shared(let address, let version, let block): "block \(address) of the pool holds two things, one of them block \(block) of \(name(version))"
         case .references(let address, let stored, let found): "block \(address) of the pool is counted as shared \(stored) times, and is \(found) times; volfs repair counts anew"
         case .counter(let version, let stored, let found): "\(name(version)): \(stored) mapped blocks are counted, \(found) are there"
-        case .data(let version, let block): "\(name(version)): the contents of block \(block) do not match their checksum; volfs scrub names all that share it"
+        case .data(let version, let block): "\(name(version)): the contents of block \(block) do not match their checksum"
         case .copy(let version, let first, let position):
             "\(name(version)): the node above block \(first) has one damaged copy, at byte \(position) of the pool's file; nothing is lost, volfs scrub mends it"
         }

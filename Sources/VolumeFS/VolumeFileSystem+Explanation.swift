@@ -55,6 +55,8 @@ extension VolumeFileSystem {
         case .exists: return whyTaken(request, object)
         case .invalid(.destination): return whyNotThere(request, object)
         case .invalid(.value): return whyNotThatValue(request, object)
+        case .invalid(.size) where request.inode == .poolSize:
+            return "the pool has \(pool.deviceSize) bytes; it grows by two segments of 2 MiB or more, and shrinks by one or more, to no less than it needs for itself"
         case .outOfSpace:
             let trash = trashSize, promised = pool.usage().promised
             if promised > 0 && trash == 0 {
@@ -63,7 +65,7 @@ extension VolumeFileSystem {
                 return "\(reason(for: error)); \(promised) bytes are kept for reserved ranges of \(some): echo 0 > .ctl/vol/\(names.first ?? "VOL")/prop/reservation releases a volume's"
             }
             if trash > 0 { return "\(reason(for: error)); the trash holds \(trash) bytes: rm .ctl/trash/*" }
-        case .hasSnapshots(let count): return "\(name) has \(count) snapshots; remove them first: rmdir .ctl/snap/\(name)/*"
+        case .hasSnapshots(let count): return "\(name) has \(Wording.count(count, "snapshot")); remove them first: rmdir .ctl/snap/\(name)/*"
         case .held:
             let directory = object.map { ".ctl/snap/\($0.volumeName)/\($0.name)" } ?? ".ctl/snap/VOL/SNAP"
             return "\(name) is held\(object.map { holdText($0.id) } ?? ""); release it first: echo > \(directory)/prop/hold"
@@ -102,7 +104,7 @@ extension VolumeFileSystem {
         case .memberIsHeld(let id):
             return "\(called(id)) is held\(holdText(id)), so none was removed; release it first: echo > .ctl/snap/\(called(id).replacing("@", with: "/"))/prop/hold"
         case .groupHasMembers(let count):
-            return "the group \(request.name ?? "") has \(count) members; remove them first: rm .ctl/group/\(request.name ?? "GROUP")/members/*"
+            return "the group \(request.name ?? "") has \(Wording.count(count, "member")); remove them first: rm .ctl/group/\(request.name ?? "GROUP")/members/*"
         case .groupIsEmpty:
             guard case .groupSnapshots(let group) = request.inode else { return nil }
             return "the group \(groupName(group)) has no members; add one: ln -s ../../../../VOL .ctl/group/\(groupName(group))/members/VOL"
@@ -112,7 +114,7 @@ extension VolumeFileSystem {
     }
 
     private func tooMany(_ volume: String, _ limit: UInt64) -> String {
-        "the property snapshot_limit allows \(limit) snapshots of \(volume); remove one, or raise it: echo N > .ctl/vol/\(volume)/prop/snapshot_limit"
+        "the property snapshot_limit allows \(Wording.count(limit, "snapshot")) of \(volume); remove one, or raise it: echo N > .ctl/vol/\(volume)/prop/snapshot_limit"
     }
 
     private func holdText(_ id: UInt64) -> String {
@@ -149,6 +151,14 @@ extension VolumeFileSystem {
         case ("mknod", _): return "only volumes are made here, with: truncate -s SIZE \(name)"
         case ("unlink", .snapshot(let id)):
             return "what a snapshot shows is not removed one by one; remove the snapshot: rmdir \(path(of: .snapshot(id)))"
+        case ("unlink", .groupSnapshot):
+            return "what a group's snapshot shows is not removed one by one; remove that snapshot of each member: rmdir \(place)"
+        case ("unlink", .clones):
+            return "a clone does not forget what it was made from because all in \(place) is removed; if that is wanted: rm \(place)/\(name)"
+        case ("unlink", .trash):
+            return "nothing is deleted for good because all in \(place) is removed; if that is wanted: rm \(place)/\(name)"
+        case ("unlink", .groupMembers):
+            return "a volume does not leave its group because all in \(place) is removed; if that is wanted: rm \(place)/\(name)"
         case ("rmdir", .snapshotDirectories), ("rmdir", .volumeDirectories), ("rmdir", .diffs):
             return "\(place)/\(name) is there as long as the volume is; remove that: rm \(name)"
         case ("rmdir", _), ("unlink", _): return "\(place.isEmpty ? name : "\(place)/\(name)") is always there; see .ctl/README for what can be removed"
@@ -163,7 +173,8 @@ extension VolumeFileSystem {
         let name = request.name ?? "it"
         switch (request.operation, request.inode) {
         case ("mkdir", .snapshotDirectories):
-            let volume = String(name.prefix { $0 != "@" })
+            let names = name.prefix { $0 != "@" }.split(separator: ",").map(String.init)
+            let volume = names.first { (try? pool.find($0)) == nil } ?? String(name.prefix { $0 != "@" })
             return "there is no volume \(volume); make it first: truncate -s SIZE \(volume)"
         case ("symlink", _):
             let target = request.other ?? ""

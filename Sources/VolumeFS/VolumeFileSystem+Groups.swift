@@ -54,6 +54,11 @@ extension VolumeFileSystem {
             return [.init(name: "members", inode: .groupMembers(group)), .init(name: "snap", inode: .groupSnapshots(group))]
         case .groupMembers(let group): return members(group).map { DirectoryEntry(name: $0.name, inode: .groupMember($0.id)) }
         case .groupSnapshots(let group): return commonSnapshots(group)
+        case .groupSnapshot(let pair):
+            let name = try pool.info(pair & (1 << 28 - 1)).name
+            return members(pair >> 28).compactMap { volume in
+                (try? pool.find(snapshot: name, of: volume.id)).map { DirectoryEntry(name: volume.name, inode: .groupSnapshotMember($0)) }
+            }
         default: return []
         }
     }

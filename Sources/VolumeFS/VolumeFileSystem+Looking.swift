@@ -187,6 +187,7 @@ extension VolumeFileSystem {
             guard let origin = try pool.info(id).origin else { throw .notFound }
             return "../../../\(origin)"
         case .groupMember(let id): return "../../../../\(try pool.info(id).name)"
+        case .groupSnapshotMember(let id): return "../../../../../\(try pool.info(id).fullName)"
         default: throw .invalid(.value)
         }
     }
@@ -225,6 +226,7 @@ extension VolumeFileSystem {
         case .groupMembers(let group): return ".ctl/group/\(groupName(group))/members"
         case .groupSnapshots(let group): return ".ctl/group/\(groupName(group))/snap"
         case .groupMember(let id): return ".ctl/group/GROUP/members/\(name(id))"
+        case .groupSnapshotMember(let id): return ".ctl/group/GROUP/snap/\((try? pool.info(id))?.name ?? "?")/\((try? pool.info(id))?.volumeName ?? "?")"
         case .groupSnapshot(let pair): return ".ctl/group/\(groupName(pair >> 28))/snap/\((try? pool.info(pair & (1 << 28 - 1)))?.name ?? "?")"
         case .job(let kind): return ".ctl/job/\(kind.rawValue)"
         case .jobState(let kind): return ".ctl/job/\(kind.rawValue)/state"

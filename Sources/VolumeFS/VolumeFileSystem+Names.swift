@@ -125,23 +125,32 @@ extension VolumeFileSystem {
     }
 
     /// `rm`: deletes a volume at the top, or moves it to the trash; in the trash deletes it for good; in a group ends its being
-    /// a member; in `.ctl/clone` forgets what a volume was cloned from.
+    /// a member; in `.ctl/clone` forgets what a volume was cloned from. Nothing below `.ctl` goes because somebody removes all that
+    /// is in a directory: throws `.notPermitted` for that.
     public func unlink(_ parent: Inode, _ name: String, by caller: Caller) throws(PoolError) {
         switch (parent, try lookup(parent, name)) {
         case (.root, .file(let id)): try removeVolume(try pool.info(id))
         case (.trash, .file(let id)):
             try refuseIfReadOnly()
+            try refuseIfWalking(parent, caller)
             try deleteFromTrash(id)
         case (.groupMembers(let group), _):
             try refuseIfReadOnly()
+            try refuseIfWalking(parent, caller)
             try leave(group, name, by: caller)
         case (.clones, .clone(let id)):
             try refuseIfReadOnly()
+            try refuseIfWalking(parent, caller)
             try pool.forgetOrigin(of: id)
             times.touch([.clones], options.now())
             events.publish("volume-detached", name)
         default: throw .notPermitted
         }
+    }
+
+    /// Who has the directory open reads its names and removes what he finds, as `rm -r` does, and means none of it.
+    private func refuseIfWalking(_ directory: Inode, _ caller: Caller) throws(PoolError) {
+        if options.hasOpen(caller.process, "/" + path(of: directory)) { throw .notPermitted }
     }
 
     private func removeVolume(_ info: ObjectInfo) throws(PoolError) {

@@ -159,7 +159,7 @@ extension VolumeFileSystem {
         return names + Self.settableNames(isSnapshot: isSnapshot)
     }
 
-    static func settableNames(isSnapshot: Bool) -> [String] {
+    package static func settableNames(isSnapshot: Bool) -> [String] {
         Settable.allCases.filter { isSnapshot ? [.comment, .hold].contains($0) : $0 != .hold }.map(\.rawValue)
     }
 

@@ -77,6 +77,8 @@ public final class VolumeFileSystem: Sendable {
         public var pause: @Sendable (Int) -> Void
         /// What a process is called; empty where that cannot be known.
         public var commandName: @Sendable (Int32) -> String = { _ in "" }
+        /// Whether a process has a directory open whose path ends so; false where that cannot be known.
+        public var hasOpen: @Sendable (Int32, String) -> Bool = { _, _ in false }
         /// Makes what the pool is on so many bytes large, if it can.
         public var enlarge: @Sendable (UInt64) throws(PoolError) -> Void = { _ throws(PoolError) in throw .notSupported }
         /// Called when something may have to be done by the threads that look after the mount, which may sleep: after the first

@@ -13,6 +13,9 @@ package enum Wording {
         return "\(tenths / 10).\(tenths % 10) \(units[unit])"
     }
 
+    /// `1 snapshot`, `2 snapshots`.
+    package static func count(_ number: some BinaryInteger, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+
     /// Nanoseconds since 1970 as RFC 3339, UTC, whole seconds.
     package static func time(_ nanoseconds: UInt64) -> String {
         let seconds = Int(nanoseconds / 1_000_000_000)

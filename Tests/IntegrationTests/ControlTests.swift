@@ -18,7 +18,7 @@ extension IntegrationTests {
             mkdir .ctl/snap/b/n2; fails 1 mkdir .ctl/group/db/snap/n2; says 'File exists'; same "$(ls .ctl/snap/a)" n1
             tail -1 .ctl/errors | grep -q 'errno=17: b has a snapshot n2 already, so none was made' || fail "$(tail -1 .ctl/errors)"
             echo 1 > .ctl/vol/a/prop/snapshot_limit; fails 1 mkdir .ctl/group/db/snap/n3; says 'Too many links'; same "$(ls .ctl/snap/b | tr '\\n' ' ')" "n1 n2 "
-            tail -1 .ctl/errors | grep -q 'snapshot_limit allows 1 snapshots of a' || fail "$(tail -1 .ctl/errors)"; echo > .ctl/vol/a/prop/snapshot_limit
+            tail -1 .ctl/errors | grep -q 'snapshot_limit allows 1 snapshot of a' || fail "$(tail -1 .ctl/errors)"; echo > .ctl/vol/a/prop/snapshot_limit
             echo why > .ctl/snap/b/n1/prop/hold; fails 1 rmdir .ctl/group/db/snap/n1; says busy; same "$(ls .ctl/snap/a)" n1; echo > .ctl/snap/b/n1/prop/hold
             exec 5<b@n1; fails 1 rmdir .ctl/group/db/snap/n1; says busy; same "$(ls .ctl/snap/a)" n1; exec 5<&-; rmdir .ctl/group/db/snap/n1
             same "$(ls .ctl/snap/a .ctl/snap/b | grep -c n1)" 0

@@ -90,11 +90,12 @@ extension IntegrationTests {
             fails 2 "$V" set "$P" v comment; fails 4 "$V" get "$P" v none; "$V" get "$P" v | grep -q '^referenced  *1048576'
             "$V" get "$P" v --json | python3 -c 'import json,sys; assert json.load(sys.stdin)["properties"]["fixed"] == "on"'
             python3 - "$M/.ctl/metrics" <<'END'
-            # Every line is a type or a sample of one that was named before; counters end in _total; histograms add up.
+            # Every line is a help, a type behind its help, or a sample of one that was named before; counters end in _total; histograms add up.
             import re, sys
-            types, values = {}, {}
+            types, values, helped = {}, {}, ""
             for line in open(sys.argv[1]):
-                if line.startswith("# TYPE"): _, _, name, kind = line.split(); assert name not in types, name; types[name] = kind
+                if line.startswith("# HELP"): _, _, helped, text = line.split(maxsplit=3); assert text.strip().endswith("."), line
+                elif line.startswith("# TYPE"): assert line.split()[2] == helped, line; _, _, name, kind = line.split(); assert name not in types, name; types[name] = kind
                 else:
                     name, labels, value = re.fullmatch(r'([a-z_]+)(\\{(?:[a-z]+="[^"\\n]*",?)+\\})? ([0-9.e+-]+|[+]Inf)\\n', line).groups()
                     assert name in types or re.sub("_(bucket|sum|count)$", "", name) in types, name

@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test func inodesOfGroupsAreReversible() {
-        for inode: Inode in [.events, .trash, .groups, .group(1), .groupMembers(7), .groupSnapshots(1 << 27), .groupMember(3), .groupSnapshot(5 << 28 | 9), .diffJSON(1 << 28 | 2)] {
+        for inode: Inode in [.events, .trash, .groups, .group(1), .groupMembers(7), .groupSnapshots(1 << 27), .groupMember(3), .groupSnapshot(5 << 28 | 9), .groupSnapshotMember(9), .diffJSON(1 << 28 | 2)] {
             #expect(Inode(number: inode.number) == inode)
         }
     }
@@ -76,6 +76,37 @@ import Testing
         #expect(try again.list(.groups).map(\.name) == ["all", "db"])
         try again.removeDirectory(.groups, "db", by: root)
         #expect(try self.files(files.pool).list(.groups).map(\.name) == ["all"])
+    }
+
+    /// A group's snapshot shows its members', none of which can be removed there; and nothing in `.ctl` goes because somebody goes
+    /// through a directory and removes what he finds.
+    @Test func walkersRemoveNothing() throws {
+        let pool = try Pool.makeTiny(on: SimulatedDisk(size: 640 * 1024)), walks = Mutex("")
+        var options = VolumeFileSystem.Options(now: { 1 }, pause: { _ in })
+        options.trashSeconds = 100
+        options.hasOpen = { process, end in process == 1 && walks.withLock { $0 } == end }
+        let files = VolumeFileSystem(pool: pool, options: options)
+        _ = try make(["a", "b", "c"], files)
+        try files.unlink(.root, "c", by: root)
+        _ = try files.makeLink(.clones, "clone", target: "a", by: root)
+        let group = try files.makeDirectory(.groups, "db", by: root), members = try files.lookup(group, "members")
+        _ = try files.makeLink(members, "a", target: "a", by: root)
+        _ = try files.makeDirectory(files.lookup(group, "snap"), "s", by: root)
+        let snapshot = try files.lookup(files.lookup(group, "snap"), "s")
+        #expect(try files.list(snapshot).map(\.name) == ["a"])
+        #expect(try files.readLink(files.lookup(snapshot, "a")) == "../../../../../a@s")
+        #expect(error { () throws(PoolError) in try files.unlink(snapshot, "a", by: root) } == .notPermitted)
+        for (directory, path, name) in [(.clones, "/.ctl/clone", "clone"), (members, "/.ctl/group/db/members", "a"), (.trash, "/.ctl/trash", "c")] as [(Inode, String, String)] {
+            walks.withLock { $0 = path }
+            #expect(error { () throws(PoolError) in try files.unlink(directory, name, by: root) } == .notPermitted)
+            #expect(try files.list(directory).map(\.name).contains(name))
+            walks.withLock { $0 = "" }
+            try files.unlink(directory, name, by: root)
+            #expect(try !files.list(directory).map(\.name).contains(name))
+        }
+        _ = try files.makeLink(members, "a", target: "a", by: root)
+        try files.removeDirectory(files.lookup(group, "snap"), "s", by: root)
+        #expect(error { () throws(PoolError) in _ = try files.find("a@s") } == .notFound)
     }
 
     /// A clone is nobody's member, and has none of its source's limits.
