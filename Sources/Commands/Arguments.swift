@@ -31,9 +31,9 @@ package struct Arguments: Sendable {
     package func has(_ name: String) -> Bool { values[name] != nil }
     package var isJSON: Bool { has("json") }
 
-    /// `resize POOL VOL -1G` makes a volume smaller.
+    /// `resize POOL VOL -1G` makes a volume smaller, `shrink POOL -1G` a pool.
     private static func isNegativeSize(_ word: String, _ command: Command) -> Bool {
-        command.name == "resize" && Size.parse(String(word.dropFirst())) != nil
+        ["resize", "shrink"].contains(command.name) && Size.parse(String(word.dropFirst())) != nil
     }
 
     private mutating func takeLong(_ word: String, _ rest: inout ArraySlice<String>, _ command: Command) throws(Failure) {
@@ -67,6 +67,7 @@ package struct Arguments: Sendable {
     }
 
     private func unknown(_ word: String, _ command: Command) -> Failure {
-        .usage(word, "no such option of \(command.name); see: volfs help \(command.name)")
+        let words = command.options.map { "--\($0.name)" } + ["--help"]
+        return .usage(word, "no such option of \(command.name); " + Spelling.advice(word, of: words, otherwise: "see: volfs help \(command.name)"))
     }
 }

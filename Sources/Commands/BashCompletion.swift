@@ -17,7 +17,11 @@ enum BashCompletion {
             previous=${words[-1]}
             case "${words[1]}" in
         \(CommandTable.commands.map(entry).joined(separator: "\n"))
-                *) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                *)
+                    case "$previous" in -o | --options)
+                        cut=${cur%"${cur##*,}"}; mapfile -t COMPREPLY < <(compgen -P "$cut" -W '\(mountOptions)' -- "${cur##*,}"); return ;;
+                    esac
+                    compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac
             # A value of an option, behind it or behind its equals sign.
             case "$cur" in --*=*) previous=${cur%%=*}; cur=${cur#*=} ;; esac
@@ -71,6 +75,8 @@ enum BashCompletion {
 
         """
     }
+
+    private static var mountOptions: String { CommandTable.find("mount")?.options.first { $0.name == "options" }?.choices.joined(separator: " ") ?? "" }
 
     /// `list|ls) options='…' values=' … ' kinds='…' ;;`.
     private static func entry(_ command: Command) -> String {

@@ -28,11 +28,17 @@ enum ChangeCommands {
         let name = arguments.operands[1], text = arguments.operands[2]
         let isRelative = text.hasPrefix("+") || text.hasPrefix("-"), isDryRun = arguments.has("dry-run")
         guard let amount = Size.parse(isRelative ? String(text.dropFirst()) : text) else { throw notASize(text, before: name) }
+        if split(name).snapshot != nil {
+            throw Failure(.permission, name, "is a snapshot, which never changes; clone it and resize that: volfs clone \(arguments.operands[0]) \(name) NEW", errno: EROFS)
+        }
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
-        let old = try ListCommand.select(try pool.list(), names: [name])[0].size
+        let old = try ListCommand.select(try pool.list(), names: [name], of: arguments.operands[0])[0].size
         var size = amount
         if text.hasPrefix("+") { size = old.addingReportingOverflow(amount).overflow ? .max : old + amount }
-        if text.hasPrefix("-") { size = old > amount ? old - amount : 0 }
+        if text.hasPrefix("-") {
+            guard amount <= old else { throw .usage(name, "has \(Wording.size(old)) only, which cannot become \(Wording.size(amount)) less; to empty it: resize it to 0") }
+            size = old - amount
+        }
         if size < old && !arguments.has("shrink") {
             throw .usage(name, "would shrink from \(Wording.size(old)) to \(Wording.size(size)) and lose what is cut off; add --shrink")
         }
@@ -48,7 +54,7 @@ enum ChangeCommands {
 
     static func clone(_ arguments: Arguments) throws(Failure) -> Int32 {
         let source = arguments.operands[1]
-        try NameRule.checkReference(source)
+        try NameRule.checkReference(source, in: arguments.operands[0])
         return try forEach(arguments, Array(arguments.operands.dropFirst(2))) { pool, name throws(Failure) in
             try NameRule.checkVolume(name)
             try pool.makeClone(source, name)
@@ -57,8 +63,8 @@ enum ChangeCommands {
 
     static func detach(_ arguments: Arguments) throws(Failure) -> Int32 {
         try forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
-            try NameRule.checkReference(name)
-            let line = try ListCommand.select(try pool.list(), names: [name])[0]
+            try NameRule.checkReference(name, in: arguments.operands[0])
+            let line = try ListCommand.select(try pool.list(), names: [name], of: arguments.operands[0])[0]
             if line.isSnapshot { throw .usage(name, "is a snapshot; only a clone has an origin to forget") }
             // The record of an origin that is gone is none.
             if line.origin != nil { try pool.detach(name) }
@@ -71,7 +77,7 @@ enum ChangeCommands {
         guard let snapshot else { throw .usage(name, "name the snapshot too, as \(name)@NAME; see: volfs list \(arguments.operands[0]) -r \(name)") }
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         if isDryRun {
-            let lines = try ListCommand.select(try pool.list(), names: [volume, name])
+            let lines = try ListCommand.select(try pool.list(), names: [volume, name], of: arguments.operands[0])
             let fate = isDiscarding
                 ? "what it holds now goes: \(DestroyCommand.cost(of: lines[0]))" : "what it holds now is kept as \(volume)@pre-rollback-TIME"
             return ChangeReport.plan(arguments, ["put \(volume), \(Wording.size(lines[0].size)), back to \(name), \(Wording.size(lines[1].size)); \(fate)"])
@@ -90,8 +96,12 @@ enum ChangeCommands {
         let size = (text.hasPrefix("+") ? (overflow ? UInt64(Int64.max) : sum) : amount) / 4096 * 4096
         guard size > old else { throw .usage(text, "the pool has \(Wording.size(old)) already; `volfs shrink` makes a pool smaller") }
         try pool.grow(to: size)
+        let new = try pool.size()
+        if new > size + 4096 {
+            complain("volfs: \(path): has \(Wording.size(new)) now, not \(Wording.size(size)): what it is on was as large already, and a pool takes all of it")
+        }
         try pool.finish()
-        if arguments.isJSON { say(JSON.object([("schema", .text("volfs.grow/1")), ("pool", .text(pool.source)), ("size", .size(size))])) }
+        if arguments.isJSON { say(JSON.object([("schema", .text("volfs.grow/1")), ("pool", .text(pool.source)), ("size", .size(new))])) }
         return 0
     }
 
@@ -102,13 +112,15 @@ enum ChangeCommands {
         guard let amount = Size.parse(text.hasPrefix("-") ? String(text.dropFirst()) : text) else { throw notASize(text) }
         let pool = try access(toPool: path, writing: !isDryRun)
         let old = try pool.size()
-        let size = text.hasPrefix("-") ? (old > amount ? old - amount : 0) : amount
+        if text.hasPrefix("-") && amount >= old { throw .usage(text, "the pool has \(Wording.size(old)) only; a pool needs some of it") }
+        let size = text.hasPrefix("-") ? old - amount : amount
         guard size < old else { throw .usage(text, "the pool has \(Wording.size(old)) only; `volfs grow` makes a pool larger") }
         if isDryRun { return try planShrink(arguments, pool, from: old, to: size) }
         do throws(Failure) {
             try pool.shrink(to: size, mode)
         } catch {
             if Interruption.isEnding { throw Interruption.failure(path, "the pool has \(Wording.size(old)) as before; start again") }
+            if error.errno == ENOSPC, let used = try? pool.summary().allocated { throw Self.noPlace(pool, used, size) }
             throw error
         }
         let new = try pool.size()
@@ -117,14 +129,18 @@ enum ChangeCommands {
         return 0
     }
 
+    private static func noPlace(_ pool: any PoolAccess, _ used: UInt64, _ size: UInt64) -> Failure {
+        Failure(
+            .noSpace, pool.source, "\(Wording.size(used)) are in use, which have no place in \(Wording.size(size)), with what the pool needs for itself; destroy something, or choose a larger size",
+            errno: ENOSPC)
+    }
+
     /// Whether there is a place for everything is known for certain only when it is tried, and then nothing has changed either.
     private static func planShrink(
         _ arguments: Arguments, _ pool: any PoolAccess, from old: UInt64, to size: UInt64
     ) throws(Failure) -> Int32 {
         let summary = try pool.summary()
-        guard summary.allocated <= size else {
-            throw Failure(.noSpace, pool.source, "\(Wording.size(summary.allocated)) are in use, which have no place in \(Wording.size(size))", errno: ENOSPC)
-        }
+        guard summary.allocated <= size else { throw noPlace(pool, summary.allocated, size) }
         let new = try pool.smallerSize(size)
         return ChangeReport.plan(arguments, [
             "make the pool smaller, from \(Wording.size(old)) to \(Wording.size(new)) (\(new) bytes), and before that move what of its \(Wording.size(summary.allocated)) lies behind",
@@ -133,12 +149,14 @@ enum ChangeCommands {
 
     static func swap(_ arguments: Arguments) throws(Failure) -> Int32 {
         let names = [arguments.operands[1], arguments.operands[2]]
+        if names[0] == names[1] { return try changeNothing(arguments, names[0], "is both of them") }
         return try change(arguments, names) { pool throws(Failure) in try pool.swap(names[0], names[1]) }
     }
 
     static func rename(_ arguments: Arguments) throws(Failure) -> Int32 {
         let old = arguments.operands[1], new = arguments.operands[2]
         let (oldVolume, oldSnapshot) = split(old), (newVolume, newSnapshot) = split(new)
+        if old == new { return try changeNothing(arguments, old, "is called so already") }
         guard (oldSnapshot == nil) == (newSnapshot == nil), oldSnapshot == nil || oldVolume == newVolume else {
             if oldSnapshot != nil && newSnapshot == nil { throw .usage(new, "a snapshot stays with its volume; write the new name as \(oldVolume)@\(new)") }
             throw .usage(new, "a volume stays a volume, and a snapshot stays with its volume")
@@ -149,9 +167,17 @@ enum ChangeCommands {
             try NameRule.checkVolume(newVolume)
         }
         return try change(arguments, [new]) { pool throws(Failure) in
-            let object = try ListCommand.select(try pool.list(), names: [old])[0]
+            let object = try ListCommand.select(try pool.list(), names: [old], of: arguments.operands[0])[0]
             try pool.rename(object, to: newSnapshot ?? newVolume)
         }
+    }
+
+    /// For what is as it is to be.
+    private static func changeNothing(_ arguments: Arguments, _ name: String, _ why: String) throws(Failure) -> Int32 {
+        let pool = try access(toPool: arguments.operands[0], writing: false)
+        _ = try ListCommand.select(try pool.list(), names: [name], of: arguments.operands[0])
+        complain("volfs: \(name): \(why); nothing was done")
+        return try ChangeReport.finish(pool, arguments, changed: [name])
     }
 
     /// `other`, which stands before the size, may be it.

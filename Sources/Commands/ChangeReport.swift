@@ -31,7 +31,9 @@ enum ChangeReport {
     /// Says the failures of `count` changes. Returns the status when some were made, throws the last when none was.
     static func conclude(_ failures: [Failure], of count: Int, _ arguments: Arguments) throws(Failure) -> Int32 {
         guard let last = failures.last else { return 0 }
-        for failure in failures.dropLast() { complain(arguments.isJSON ? failure.json : failure.text) }
+        // What is wrong with all of them is said once.
+        let others = failures.indices.dropLast().filter { index in failures[index] != last && !failures[..<index].contains(failures[index]) }
+        for failure in others.map({ failures[$0] }) { complain(arguments.isJSON ? failure.json : failure.text) }
         if failures.count == count { throw last }
         complain(arguments.isJSON ? last.json : last.text)
         return Failure.Status.partly.rawValue

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import Glibc
 internal import PoolEngine
 internal import VolumeFS
 
@@ -14,11 +15,14 @@ package enum CheckCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let mode = try Progress.mode(arguments), readsData = arguments.has("data")
         return try judged(arguments) { path throws(Failure) in
-            if let mount = MountTable().mount(serving: path) {
+            let mounted = MountTable().mount(serving: path)
+            // Where the kernel lets nobody start a job nobody writes either: the file can be read beside the daemon.
+            let isReadOnly = mounted.map { MountTable.readOnlyReason($0.mountpoint) != nil } ?? false
+            if let mount = mounted, !isReadOnly {
                 let job = MountedJob(readsData ? "check-data" : "check", mountpoint: mount.mountpoint)
                 return try job.run(isJSON: arguments.isJSON, mode)
             }
-            let pool = try DirectPool.opened(path, mode: .readOnly)
+            let pool = try DirectPool.opened(mounted?.source ?? path, mode: .readOnly)
             let report: CheckReport
             do throws(PoolError) {
                 report = try WatchedWork.run("check", mode) { control throws(PoolError) in
@@ -41,6 +45,8 @@ package enum CheckCommand {
         } catch {
             complain(arguments.isJSON ? error.json : error.text)
             return switch error.status {
+            // What is no pool cannot be judged.
+            case .corrupt where error.errno == EMEDIUMTYPE: Status.operational
             case .corrupt: Status.uncorrected
             case .interrupted, .terminated: Status.cancelled
             case .usage: Status.usage

@@ -10,15 +10,15 @@ extension CommandTable {
         Command(
             name: "create", operands: "", help: "make a pool in a new file",
             options: [
-                .taking("SIZE", "size", letter: "s", "its size; the file is sparse (default: 9/10 of what the host has free)"),
+                .taking("SIZE", "size", letter: "s", "its size, of which the file takes what is used (default: 9/10 of what is free there)"),
                 .taking("SIZE", "autogrow", "by how much a full pool makes its file larger (default: never)"),
                 .taking("SIZE", "block-size", "of a block: 4K, as every pool has it"),
-                .flag("force", "replace an existing file"), dryRun, json,
+                .flag("force", "replace an existing file, or what is on a device"), dryRun, json,
             ], count: 1...1, run: CreateCommand.run),
         Command(
             name: "mount", operands: "MOUNTPOINT", help: "mount a pool; the word `mount` may be left out",
             options: [
-                .taking("OPT,…", "options", letter: "o", "mount options, see mount.volfs(8)"),
+                .taking("OPT,…", "options", letter: "o", "mount options, see mount.volfs(8)", choices: MountOptionTable.options.filter { $0.group != .refused }.map(\.name)),
                 .taking("FILE", "config", "read options, pool and mountpoint from FILE"), .flag("foreground", letter: "f", "stay in the foreground"),
                 .flag("background", "go to the background, also below a service manager"),
                 .flag("debug", letter: "d", "foreground, and print every request"),
@@ -36,7 +36,7 @@ extension CommandTable {
         Command(
             name: "list", aliases: ["ls"], operands: "[NAME…]", help: "list volumes and snapshots",
             options: [
-                .taking("TYPE,…", "type", letter: "t", "volume, snapshot, clone or all (default)", choices: ListCommand.types),
+                .taking("TYPE,…", "type", letter: "t", "volume, snapshot, clone, trash or all (default), which is without trash", choices: ListCommand.types),
                 .taking("COL,…", "columns", letter: "o", ObjectLine.columns.joined(separator: ", ") + ", or all", choices: ["all"] + ObjectLine.columns),
                 .taking("COL", "sort", letter: "s", "sort by a column", choices: ObjectLine.columns),
                 .taking("COL", "reverse", letter: "S", "sort by a column, largest first", choices: ObjectLine.columns),
@@ -76,7 +76,7 @@ extension CommandTable {
             name: "detach", operands: "NAME…", help: "forget what clones were made from", options: [json], count: 2...Int.max, kinds: [.volume],
             run: ChangeCommands.detach),
         Command(
-            name: "destroy", aliases: ["delete", "rm"], operands: "NAME…", help: "destroy volumes and snapshots",
+            name: "destroy", aliases: ["delete", "rm"], operands: "NAME…", help: "destroy volumes and snapshots; a mount with trash= keeps volumes for a while",
             options: [
                 dryRun, .flag("recursive", letter: "r", "a volume's snapshots too"), .flag("verbose", letter: "v", "print what goes even if not asking"),
                 .flag("yes", letter: "y", "do not ask"), json,

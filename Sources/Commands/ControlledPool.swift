@@ -15,6 +15,18 @@ final class ControlledPool: PoolAccess {
         try read("list").split(separator: "\n").compactMap { ObjectLine(line: String($0)) }
     }
 
+    func trash() throws(Failure) -> [ObjectLine] {
+        Directory.names(in: "\(mountpoint)/.ctl/trash").sorted().compactMap { name -> ObjectLine? in
+            var status = stat()
+            guard stat("\(mountpoint)/.ctl/trash/\(name)", &status) == 0 else { return nil }
+            return ObjectLine(
+                inTrash: name, id: UInt64(status.st_ino) >> 8, size: UInt64(status.st_size), referenced: UInt64(status.st_blocks) * 512,
+                created: UInt64(status.st_mtim.tv_sec) * 1_000_000_000)
+        }
+    }
+
+    func trashSeconds() throws(Failure) -> UInt64 { try counters().number("trash_seconds") }
+
     func summary() throws(Failure) -> PoolSummary {
         PoolSummary(try counters())
     }
@@ -50,11 +62,28 @@ final class ControlledPool: PoolAccess {
     func makeSnapshots(_ volumes: [String], _ name: String) throws(Failure) {
         // No name has a comma: `a,b@s` is snapshots of both at one moment.
         let place = volumes.count == 1 ? "\(volumes[0])/\(name)" : "\(volumes.joined(separator: ","))@\(name)"
-        try call(volumes.map { "\($0)@\(name)" }.joined(separator: ", ")) { mkdir("\(mountpoint)/.ctl/snap/\(place)", 0o755) }
+        do throws(Failure) {
+            try call(volumes.map { "\($0)@\(name)" }.joined(separator: ", ")) { mkdir("\(mountpoint)/.ctl/snap/\(place)", 0o755) }
+        } catch {
+            let missing = volumes.first { Glibc.access("\(mountpoint)/\($0)", F_OK) != 0 }
+            guard error.status == .notFound, let missing else { throw error }
+            throw Failure(.notFound, "\(missing)@\(name)", "no such volume; see: volfs list \(mountpoint)", errno: ENOENT)
+        }
     }
 
     func makeGroupSnapshot(_ group: String, _ name: String) throws(Failure) {
-        try call(group) { mkdir("\(mountpoint)/.ctl/group/\(group)/snap/\(name)", 0o755) }
+        do throws(Failure) {
+            try call(group) { mkdir("\(mountpoint)/.ctl/group/\(group)/snap/\(name)", 0o755) }
+        } catch {
+            var failure = error
+            switch error.errno {
+            case ENOENT where error.status == .notFound: failure.message = "no such group, or nothing in it; see: ls \(mountpoint)/.ctl/group"
+            // The snapshot, not the group, is there.
+            case EEXIST: failure.object = "\(group)@\(name)"
+            default: break
+            }
+            throw failure
+        }
     }
 
     func detach(_ volume: String) throws(Failure) { try call(volume) { unlink("\(mountpoint)/.ctl/clone/\(volume)") } }
@@ -240,12 +269,25 @@ final class ControlledPool: PoolAccess {
 
     private func read(_ name: String) throws(Failure) -> String {
         guard let text = readText("\(mountpoint)/.ctl/\(name)") else {
-            if errno == ENOENT {
-                throw Failure(.unreachable, mountpoint, "mounted without .ctl; mount it again without -o ctl=off", errno: ENOENT)
-            }
-            throw Failure(.unreachable, mountpoint, "its control directory does not answer; is the mount dead? try: volfs umount --lazy \(mountpoint)", errno: errno)
+            let number = errno
+            if number == ENOENT { throw Failure(.unreachable, mountpoint, Self.without, errno: ENOENT) }
+            if let dead = dead(number) { throw dead }
+            throw Failure(.unreachable, mountpoint, "its control directory does not answer: \(String(cString: strerror(number)))", errno: number)
         }
         return text
+    }
+
+    private static let without = "mounted without .ctl; mount it again without -o ctl=off"
+
+    /// What to say where there is no control directory; nil where there is.
+    static func withoutControl(_ mountpoint: String) -> String? {
+        Glibc.access("\(mountpoint)/.ctl", F_OK) != 0 && errno == ENOENT ? without : nil
+    }
+
+    /// For what a mount answers that nobody serves.
+    private func dead(_ number: Int32) -> Failure? {
+        guard number == ENOTCONN || number == ECONNABORTED, MountTable.isDead(mountpoint) else { return nil }
+        return Failure(.unreachable, mountpoint, "its daemon is gone; clear the dead mount with: volfs umount \(mountpoint)", errno: number)
     }
 
     @discardableResult
@@ -259,10 +301,15 @@ final class ControlledPool: PoolAccess {
 
     /// What an errno means that a call on `object` got: what the daemon noted of it, and who is in the way.
     private func failure(_ number: Int32, _ object: String, since start: String) -> Failure {
+        if let dead = dead(number) { return dead }
+        if number == ENOENT, let text = Self.withoutControl(mountpoint) { return Failure(.unreachable, mountpoint, text, errno: number) }
         let last = readText("\(mountpoint)/.ctl/errors")?.split(separator: "\n").last {
             $0.contains("errno=\(number):") && $0.contains("pid=\(getpid()) ") && $0.prefix(start.count) >= start
         }
-        var reason = last?.split(separator: ": ", maxSplits: 1).last.map(String.init)
+        var reason = last?.split(separator: ": ", maxSplits: 1).last.map { CommandForm.translated(String($0), mountpoint: mountpoint) }
+        // What it is about is said before.
+        if let text = reason, text.hasPrefix("\(object) ") { reason = String(text.dropFirst(object.count + 1)) }
+        if number == ENOENT && reason == nil { reason = "no such volume or snapshot; see: volfs list \(mountpoint)" }
         if number == EBUSY, let users = openBy(object) { reason = "is open; open by \(users); close, unmount or detach it" }
         if number == EROFS && reason == nil { reason = MountTable.readOnlyReason(mountpoint) }
         var failure = Failure(errno: number, object: object, reason: reason)
@@ -277,6 +324,6 @@ final class ControlledPool: PoolAccess {
         let users = names.flatMap { self.users(of: $0) }
         if users.isEmpty { return nil }
         let loops = names.flatMap { VolumeUse.loopDevices(of: "\(mountpoint)/\($0)") }
-        return (Set(users.map(\.text)).sorted() + loops).joined(separator: ", ")
+        return (Set(VolumeUse.living(users, mountpoint).map(\.text)).sorted() + loops).joined(separator: ", ")
     }
 }

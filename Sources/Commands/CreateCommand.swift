@@ -19,10 +19,11 @@ enum CreateCommand {
             let name = arguments.operands[0].split(separator: "/").last ?? "NAME"
             throw .usage(path, "would be a pool inside a volume; make a volume with: volfs new \(mount.mountpoint) \(name) SIZE, or a pool elsewhere")
         }
-        let size = try size(arguments, path), autogrow = try autogrow(arguments)
-        let exists = Glibc.access(path, F_OK) == 0
         var status = stat()
-        if stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR {
+        let exists = Glibc.access(path, F_OK) == 0, kind = stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
+        if kind == S_IFBLK { return try onDevice(arguments, path) }
+        let size = try size(arguments, path), autogrow = try autogrow(arguments)
+        if kind == S_IFDIR {
             throw Failure(.failed, path, "is a directory; a pool is one file: name a file in it", errno: EISDIR)
         }
         if exists && !arguments.has("force") {
@@ -48,6 +49,34 @@ enum CreateCommand {
             say(JSON.object([("schema", .text("volfs.create/1")), ("pool", .text(path)), ("size", .size(size))]))
         }
         return 0
+    }
+
+    /// A pool on a block device, of which it takes the whole.
+    private static func onDevice(_ arguments: Arguments, _ path: String) throws(Failure) -> Int32 {
+        if let size = arguments["size"] { throw .usage("--size \(size)", "the pool takes the whole of the device, which has the size it has; leave it out") }
+        if let step = arguments["autogrow"] { throw .usage("--autogrow \(step)", "a device has the size it has; make it larger, then: volfs grow") }
+        let (size, isEmpty) = try look(at: path)
+        if arguments.has("dry-run") { return ChangeReport.plan(arguments, try plan(path, size, exists: !isEmpty)) }
+        guard isEmpty || arguments.has("force") else {
+            throw Failure(.exists, path, "the device holds something already; choose another, or --force to replace it and all in it", errno: EEXIST)
+        }
+        do throws(PoolError) {
+            try Pool.format(try FileDevice(creating: path, size: size, replacing: true), environment: DirectPool.environment)
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
+        if arguments.isJSON { say(JSON.object([("schema", .text("volfs.create/1")), ("pool", .text(path)), ("size", .size(size))])) }
+        return 0
+    }
+
+    /// A device's size, and whether nothing is on it. It is not open any more on return.
+    private static func look(at path: String) throws(Failure) -> (size: UInt64, isEmpty: Bool) {
+        do throws(PoolError) {
+            let device = try FileDevice(opening: path, mode: .readOnly), size = try device.size
+            return (size, try RemotePool.isEmpty(device, size))
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
     }
 
     /// A pool on an export, which has the size it has.

@@ -10,9 +10,11 @@ enum DestroyCommand {
         var doomed = try select(try pool.list(), arguments)
         let isSaying = isDryRun || !isConfirmed || arguments.has("verbose")
         if isSaying { doomed = try pool.counted(doomed) }
-        let freed = isSaying ? try pool.freed(byDestroying: doomed) : nil
-        if isDryRun && arguments.isJSON { say(json(doomed, freed: freed, isDryRun: true)) }
-        if !arguments.isJSON && isSaying { explain(doomed, freed: freed, isDryRun ? "would destroy" : "will destroy") }
+        // A mount may keep removed volumes for a while.
+        let seconds = try pool.trashSeconds(), gone = seconds > 0 ? doomed.filter(\.isSnapshot) : doomed
+        let freed = !isSaying ? nil : gone.isEmpty ? 0 : try pool.freed(byDestroying: gone)
+        if isDryRun && arguments.isJSON { say(json(doomed, freed: freed, isDryRun: true, trashSeconds: seconds)) }
+        if !arguments.isJSON && isSaying { explain(doomed, freed: freed, isDryRun ? "would" : "will", trashSeconds: seconds) }
         if isDryRun { return 0 }
         if !isConfirmed { try confirm() }
         var failures: [Failure] = []
@@ -26,13 +28,26 @@ enum DestroyCommand {
             }
         }
         try pool.finish()
-        if arguments.isJSON && !destroyed.isEmpty { say(json(destroyed, freed: nil, isDryRun: false)) }
+        if arguments.isJSON && !destroyed.isEmpty { say(json(destroyed, freed: nil, isDryRun: false, trashSeconds: seconds)) }
         return try ChangeReport.conclude(failures, of: doomed.count, arguments)
     }
 
-    private static func explain(_ doomed: [ObjectLine], freed: UInt64?, _ verb: String) {
-        for object in doomed { say("\(verb) \(object.name) (\(cost(of: object)))") }
+    private static func explain(_ doomed: [ObjectLine], freed: UInt64?, _ verb: String, trashSeconds: UInt64) {
+        for object in doomed {
+            if trashSeconds > 0 && !object.isSnapshot {
+                say("\(verb) move \(object.name) to the trash (\(Wording.size(object.referenced)) referenced, which is free \(time(trashSeconds)) later)")
+            } else {
+                say("\(verb) destroy \(object.name) (\(cost(of: object)))")
+            }
+        }
         if doomed.count > 1, let freed { say("which together frees \(Wording.size(freed))") }
+    }
+
+    private static func time(_ seconds: UInt64) -> String {
+        for (unit, name) in [(86_400, "day"), (3600, "hour"), (60, "minute")] as [(UInt64, String)] where seconds % unit == 0 {
+            return Wording.count(seconds / unit, name)
+        }
+        return Wording.count(seconds, "second")
     }
 
     /// What destroying one object costs whoever does it.
@@ -42,23 +57,24 @@ enum DestroyCommand {
 
     /// What goes, snapshots before their volume.
     private static func select(_ lines: [ObjectLine], _ arguments: Arguments) throws(Failure) -> [ObjectLine] {
-        let named = try ListCommand.select(lines, names: Array(arguments.operands.dropFirst()))
+        let named = try ListCommand.select(lines, names: Array(arguments.operands.dropFirst()), of: arguments.operands[0])
         var doomed = Set(named.map(\.name))
         for volume in named where !volume.isSnapshot {
             let snapshots = lines.filter { $0.isSnapshot && split($0.name).volume == volume.name }
             if arguments.has("recursive") { doomed.formUnion(snapshots.map(\.name)) }
             guard snapshots.allSatisfy({ doomed.contains($0.name) }) else {
                 throw Failure(
-                    .busy, volume.name, "has \(volume.snapshots) snapshots; destroy them first, or use -r", errno: ENOTEMPTY)
+                    .busy, volume.name, "has \(Wording.count(volume.snapshots, "snapshot")); destroy them first, or use -r", errno: ENOTEMPTY)
             }
         }
         return lines.filter { $0.isSnapshot && doomed.contains($0.name) } + lines.filter { !$0.isSnapshot && doomed.contains($0.name) }
     }
 
-    private static func json(_ lines: [ObjectLine], freed: UInt64?, isDryRun: Bool) -> String {
+    private static func json(_ lines: [ObjectLine], freed: UInt64?, isDryRun: Bool, trashSeconds: UInt64) -> String {
         JSON.object([
             ("schema", .text("volfs.destroy/1")), ("dry_run", .bool(isDryRun)), ("frees", freed.map { .size($0) } ?? .null),
             ("objects", .array(lines.map(\.json))),
+            ("trashed", .array(trashSeconds == 0 ? [] : lines.filter { !$0.isSnapshot }.map { .text($0.name) })),
         ])
     }
 

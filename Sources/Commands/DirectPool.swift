@@ -26,17 +26,25 @@ final class DirectPool: PoolAccess {
         _ path: String, mode: Pool.Mode, configuration: Pool.Configuration = .init(), isDirect: Bool = false,
         environment: Pool.Environment = environment
     ) throws(Failure) -> Pool {
+        if let mount = MountTable().mount(around: path), isDirectory(path) {
+            throw Failure(.failed, path, "is in the mount of a pool, and no pool itself; name where that is mounted: \(mount.mountpoint)", errno: EISDIR)
+        }
         let device = try PoolDevice.open(path, writing: mode != .readOnly, isDirect: isDirect)
         do throws(PoolError) {
             return try Pool(opening: device, mode: mode, configuration: configuration, environment: environment)
         } catch .notAPool where MountTable().isInside(path) {
-            let pool = MountTable().mounts.last { path.hasPrefix($0.mountpoint + "/") }?.mountpoint ?? "POOL"
-            throw Failure(.corrupt, path, "is in the mount of a pool, and no pool itself; name where that is mounted: \(pool)")
+            let pool = MountTable().mount(around: path)?.mountpoint ?? "POOL"
+            throw Failure(.corrupt, path, "is in the mount of a pool, and no pool itself; name where that is mounted: \(pool)", errno: EMEDIUMTYPE)
         } catch .notAPool where isQcow2(path) {
-            throw Failure(.corrupt, path, "a qcow2 image, not a pool; convert it into a volume: qemu-img convert -O raw")
+            throw Failure(.corrupt, path, "a qcow2 image, not a pool; convert it into a volume: qemu-img convert -O raw", errno: EMEDIUMTYPE)
         } catch {
             throw Failure(error, object: path, pool: path)
         }
+    }
+
+    private static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
     private static func isQcow2(_ path: String) -> Bool {
@@ -49,6 +57,19 @@ final class DirectPool: PoolAccess {
     func list() throws(Failure) -> [ObjectLine] {
         pool.volumes().flatMap { [ObjectLine($0)] + pool.snapshots(of: $0.id).map { ObjectLine($0) } }
     }
+
+    func trash() throws(Failure) -> [ObjectLine] {
+        try run(path) { () throws(PoolError) in
+            var lines: [ObjectLine] = []
+            for entry in try files.list(.trash) {
+                if case .file(let id) = entry.inode, let info = try? pool.info(id) { lines.append(ObjectLine(inTrash: entry.name, info)) }
+            }
+            return lines
+        }
+    }
+
+    /// Only a mount has one.
+    func trashSeconds() throws(Failure) -> UInt64 { 0 }
 
     func summary() throws(Failure) -> PoolSummary {
         guard let statistics = FlatJSON(try statistics(isJSON: true)) else { throw Failure(.failed, path, "tells nonsense of itself") }
@@ -130,7 +151,7 @@ final class DirectPool: PoolAccess {
     }
 
     func stream(_ name: String, writing: Bool) throws(Failure) -> any ByteStream {
-        PoolStream(pool: pool, id: try run(name) { () throws(PoolError) in try find(name) }, name: name)
+        PoolStream(pool: pool, id: try run(name) { () throws(PoolError) in try find(name) }, name: name, source: path)
     }
 
     func differences(
@@ -197,16 +218,29 @@ final class DirectPool: PoolAccess {
         if PoolDevice.isRemote(path) && available < size {
             throw Failure(.failed, path, "the server has \(Wording.size(available)) for it; make the export larger there first")
         }
-        try run(path) { () throws(PoolError) in try pool.grow() }
+        do throws(PoolError) {
+            try pool.grow()
+        } catch .invalid(.size) {
+            throw Failure(.usage, path, "a pool grows by two segments of 2 MiB or more; give a larger size", errno: EINVAL)
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
     }
 
     func smallerSize(_ size: UInt64) throws(Failure) -> UInt64 {
-        try run(path) { () throws(PoolError) in try pool.smallerSize(size) }
+        do throws(PoolError) { return try pool.smallerSize(size) } catch { throw shrinkFailure(error) }
+    }
+
+    private func shrinkFailure(_ error: PoolError) -> Failure {
+        guard error == .invalid(.size) else { return Failure(error, object: path, pool: path) }
+        return Failure(.usage, path, "a pool shrinks by a segment of 2 MiB or more, and to no less than it needs for itself; choose another size", errno: EINVAL)
     }
 
     func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure) {
-        try run(path) { () throws(PoolError) in
+        do throws(PoolError) {
             try WatchedWork.run("shrink", mode) { control throws(PoolError) in try pool.shrink(to: size, control: control) }
+        } catch {
+            throw shrinkFailure(error)
         }
     }
 

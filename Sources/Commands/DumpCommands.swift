@@ -20,16 +20,27 @@ enum DumpCommands {
         return 0
     }
 
+    /// Throws unless there is nothing at the beginning: neither a pool's metadata nor anything of somebody else's.
+    private static func refuseToReplace(_ path: String, _ device: any BlockDevice, _ source: String) throws(Failure) {
+        if try PoolFile.isPool(path) { throw .usage(path, "its metadata would be replaced by what \(source) says; if that is wanted, add --force") }
+        let head = AlignedBuffer(count: 1 << 20)
+        do throws(PoolError) {
+            guard try device.size >= UInt64(head.bytes.count) else { return }
+            try device.read(into: head.bytes, at: 0)
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
+        if !isZero(UnsafeRawBufferPointer(head.bytes)) { throw .usage(path, "no pool begins there, and what does would be written over; if that is wanted, add --force") }
+    }
+
     static func restore(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0]), source = arguments.operands[1], isDryRun = arguments.has("dry-run")
         try refuseIfMounted(path)
-        guard arguments.has("force") || isDryRun else {
-            throw .usage(path, "its metadata would be replaced by what \(source) says; if that is wanted, add --force")
-        }
         guard let text = readText(source == "-" ? "/dev/stdin" : source) else {
             throw Failure(.notFound, source, "cannot be read: \(String(cString: strerror(errno)))", errno: errno)
         }
         let device = try PoolDevice.open(path, writing: !isDryRun)
+        if !arguments.has("force") && !isDryRun { try refuseToReplace(path, device, source) }
         do throws(PoolError) {
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
             try Pool.restore(device, from: lines, environment: DirectPool.environment, isDryRun: isDryRun)

@@ -104,7 +104,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .invalid: "that is not allowed here; see volfs(1)"
         case .notFound: "no such volume or snapshot; see: volfs list \(pool)"
         case .exists: "exists already; choose another name or remove it first"
-        case .hasSnapshots(let count): "has \(count) snapshots; destroy them first, or use -r"
+        case .hasSnapshots(let count): "has \(Wording.count(count, "snapshot")); destroy them first, or use -r"
         case .inUse: "is open; close, unmount or detach it first"
         case .readOnly: "is read-only; clone it to get a volume that can be written"
         case .notPermitted: "not permitted; see volfs-ctl(7)"
@@ -112,7 +112,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .suspended: "an earlier write to the pool failed; unmount it and mount it again to recover"
         case .malformed(let line): "line \(line) is not what a dump has there; nothing was written"
         case .noProperty: "no such property is set"
-        case .tooMany(let limit): "snapshot_limit allows \(limit) snapshots; remove one or raise it"
+        case .tooMany(let limit): "snapshot_limit allows \(Wording.count(limit, "snapshot")); remove one or raise it"
         case .outOfMemory(let limit): "needs more memory than \(Wording.size(limit)), which is what it may have; close files or ask for less"
         case .held: "it is held; first: volfs release \(pool) \(object)"
         case .refused: reason(for: error)
@@ -169,7 +169,9 @@ package struct Failure: Error, Equatable, Sendable {
         switch (call, number) {
         case (.open, ENOENT): "no such file; make a pool with: volfs create FILE --size SIZE"
         case (.open, EISDIR): "is a directory; a pool is one file, and none is mounted there: name a file that is one"
-        case (.open, EACCES), (.open, EPERM): "permission denied; run as the pool's owner or as root"
+        case (.open, EACCES): "permission denied; run as the pool's owner or as root"
+        case (.open, EPERM): "not permitted; the file may be immutable: lsattr shows an i then, and chattr -i takes it away"
+        case (_, EFBIG): "the filesystem that it is on takes no file of that size; choose a smaller one"
         case (_, ENOSPC): "the filesystem that it is on has no room left; make some there, or use another"
         case (.mount, _): "cannot mount (\(String(cString: strerror(number)))); is /dev/fuse there, and fusermount3 installed?"
         default: "\(call): \(String(cString: strerror(number)))"

@@ -7,7 +7,7 @@ enum InfoCommand {
         let names = Array(arguments.operands.dropFirst())
         if names.isEmpty {
             let summary = try pool.summary()
-            say(arguments.isJSON ? summary.json.description : text(summary))
+            say(arguments.isJSON ? summary.json.description : text(summary, try pool.trash(), arguments.operands[0]))
             return 0
         }
         let (found, failures) = ListCommand.found(try pool.list(), names: names, arguments)
@@ -21,13 +21,20 @@ enum InfoCommand {
         return try ChangeReport.conclude(failures, of: names.count, arguments)
     }
 
-    private static func text(_ summary: PoolSummary) -> String {
+    private static func text(_ summary: PoolSummary, _ trash: [ObjectLine], _ pool: String) -> String {
         TextTable.fields([
             ("uuid", summary.uuid), ("state", summary.state), ("block size", "\(summary.blockSize)"),
             ("capacity", Wording.size(summary.capacity)), ("allocated", Wording.size(summary.allocated)),
             ("free", Wording.size(summary.capacity - summary.allocated)), ("available", Wording.size(summary.available)),
-            ("volumes", "\(summary.volumes)"), ("snapshots", "\(summary.snapshots)"),
+            ("volumes", "\(summary.volumes)"), ("snapshots", "\(summary.snapshots)"), ("trash", trashText(trash, pool: pool)),
         ])
+    }
+
+    /// What was removed and can still be had back.
+    static func trashText(_ trash: [ObjectLine], pool: String) -> String {
+        if trash.isEmpty { return "empty" }
+        let some = trash.prefix(5).map { "\($0.name) (\(Wording.size($0.referenced)))" }.joined(separator: ", ")
+        return trash.count > 5 ? "\(some) and \(trash.count - 5) more; see: volfs list \(pool) -t trash" : some
     }
 
     private static func text(_ line: ObjectLine) -> String {

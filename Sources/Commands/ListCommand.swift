@@ -2,7 +2,7 @@ internal import VolumeFS
 
 /// `volfs list`, and the choice of objects by name that other commands share.
 enum ListCommand {
-    static let types = ["all", "volume", "snapshot", "clone"]
+    static let types = ["all", "volume", "snapshot", "clone", "trash"]
 
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         var columns = (arguments["columns"] ?? "name,type,size,referenced,created,origin").split(separator: ",").map(String.init)
@@ -16,13 +16,15 @@ enum ListCommand {
         }
         let pool = try access(toPool: arguments.operands[0], writing: false)
         let names = Array(arguments.operands.dropFirst())
-        let (chosen, failures) = found(try pool.list(), names: names, isRecursive: arguments.has("recursive"), arguments)
+        let all = try pool.list() + (wanted.contains("trash") ? pool.trash() : [])
+        let (chosen, failures) = found(all, names: names, isRecursive: arguments.has("recursive"), arguments)
         if !failures.isEmpty && failures.count == names.count { return try ChangeReport.conclude(failures, of: names.count, arguments) }
         var lines = chosen.filter { line in
-            wanted.contains("all") || wanted.contains(line.isSnapshot ? "snapshot" : "volume") || (wanted.contains("clone") && line.origin != nil)
+            if line.isInTrash { return true }
+            return wanted.contains("all") || wanted.contains(line.isSnapshot ? "snapshot" : "volume") || (wanted.contains("clone") && line.origin != nil)
         }
         // A walk for each object, so only if that was asked for.
-        if (columns + [sort ?? ""]).contains(where: { ObjectLine.counted.contains($0) }) { lines = try pool.counted(lines) }
+        if (columns + [sort ?? ""]).contains(where: { ObjectLine.counted.contains($0) }) { lines = try lines.filter(\.isInTrash) + pool.counted(lines.filter { !$0.isInTrash }) }
         if let sort { lines = sorted(lines, by: sort, isReverse: isReverse) }
         if arguments.isJSON {
             say(json(lines))
@@ -40,9 +42,9 @@ enum ListCommand {
         var found: [ObjectLine] = [], failures: [Failure] = []
         for name in names {
             do throws(Failure) {
-                found += try select(lines, names: [name], isRecursive: isRecursive)
+                found += try select(lines, names: [name], of: arguments.operands[0], isRecursive: isRecursive)
             } catch {
-                failures.append(Failure(.notFound, name, "no such volume or snapshot; see: volfs list \(arguments.operands[0])", errno: 2))
+                failures.append(error)
             }
         }
         return (found, failures)
@@ -59,12 +61,12 @@ enum ListCommand {
     }
 
     /// The objects of these names, or all. A volume's name stands for the volume alone, unless `isRecursive`.
-    static func select(_ lines: [ObjectLine], names: [String], isRecursive: Bool = false) throws(Failure) -> [ObjectLine] {
+    static func select(_ lines: [ObjectLine], names: [String], of pool: String, isRecursive: Bool = false) throws(Failure) -> [ObjectLine] {
         if names.isEmpty { return lines }
         var found: [ObjectLine] = []
         for name in names {
             guard let line = lines.first(where: { $0.name == name }) else {
-                throw Failure(.notFound, name, "no such volume or snapshot; see: volfs list", errno: 2)
+                throw Failure(.notFound, name, "no such volume or snapshot; see: volfs list \(pool)", errno: 2)
             }
             found.append(line)
             if isRecursive && !line.isSnapshot { found += lines.filter { $0.isSnapshot && split($0.name).volume == name } }

@@ -9,8 +9,31 @@ package enum Misuse {
             return .usage(next, "the command comes first: volfs \(next) \(word)")
         }
         if word.contains("/") || access(word, F_OK) == 0 { return nil }
-        if Spelling.nearest(word, of: CommandTable.words) == nil && rest.contains(where: isDirectory) { return nil }
-        return .usage(word, "no such command, and no such file; " + Spelling.advice(word, of: CommandTable.words, otherwise: "see: volfs help"))
+        // A pool's file is mostly called something with a dot, or somewhere else.
+        if !isCommandWord(word) && Spelling.nearest(word, of: CommandTable.words) == nil && rest.contains(where: isDirectory) { return nil }
+        let advice = foreign[word] ?? Spelling.advice(word, of: CommandTable.words, otherwise: "see: volfs help")
+        return .usage(word, "no such command, and no such file; \(advice)")
+    }
+
+    private static func isCommandWord(_ word: String) -> Bool { word.allSatisfy { $0 == "-" || ("a"..."z").contains($0) } }
+
+    /// What other programs call what is done otherwise here.
+    private static let foreign: [String: String] = [
+        "send": "write a snapshot with volfs export, what has changed with volfs diff, or read both over NBD: volfs-nbd(7)",
+        "receive": "make a volume of an image with volfs import", "recv": "make a volume of an image with volfs import",
+        "promote": "nothing depends on an origin, which is forgotten by: volfs detach POOL NAME",
+        "flatten": "nothing depends on an origin, which is forgotten by: volfs detach POOL NAME", "mv": "volumes are renamed by: volfs rename POOL OLD NEW",
+        "move": "volumes are renamed by: volfs rename POOL OLD NEW", "df": "see: volfs info POOL", "du": "see: volfs list POOL -o name,used,unique",
+        "trim": "a discard in a volume, as of fstrim, gives its space back at once", "jobs": "see: volfs status POOL",
+        "metrics": "read .ctl/metrics below the mountpoint", "cancel": "cancel a scrub by: volfs scrub POOL --stop",
+        "undelete": "mount with -o trash=TIME, and take back what was removed: mv .ctl/trash/NAME NEW", "remove": "see: volfs help destroy",
+        "stop": "see: volfs help umount", "start": "see: volfs help mount", "fsck": "see: volfs help check", "extend": "see: volfs help grow",
+        "shrink-volume": "see: volfs help resize", "freeze": "see: volfs help snapshot", "ps": "see: volfs help top",
+    ]
+
+    /// For a property that cannot be set: what does it.
+    static func property(_ name: String, pool: String, object: String) -> String? {
+        ["volsize", "size", "volumesize"].contains(name) ? "a volume's size is changed by: volfs resize \(pool) \(object) SIZE" : nil
     }
 
     /// For operands of which there are too few or too many.

@@ -105,7 +105,9 @@ enum MountCommand {
         let reporter = ServiceReporter()
         defer { reporter.end() }
         settings.options.reporter = reporter
-        let pool = try PoolOpening(settings: settings, reporter: reporter).open()
+        let isAwaited = { @Sendable in descriptor.map { hasReader($0) } ?? true }
+        let pool = try opened(PoolOpening(settings: settings, reporter: reporter, isAwaited: isAwaited))
+        if !isAwaited() { return Failure.Status.terminated.rawValue }
         settings.options.enlarge = { size throws(PoolError) in try pool.device.grow(to: size) }
         settings.options.reload = { request.reloaded(log, isBackground: isBackground) }
         var problem: Failure?, server: NBDServer?
@@ -130,6 +132,9 @@ enum MountCommand {
                 log.write(.info, "serving", ["pool": options.source, "mountpoint": options.mountpoint, "pid": "\(getpid())"])
                 if let server { nbd.announce(server, log) }
                 guard let descriptor else { return }
+                // Who asked for the mount was ended. A signal that is blocked waits for the thread that unmounts.
+                if !isAwaited() { kill(getpid(), SIGTERM) }
+                signal(SIGPIPE, SIG_IGN)
                 var byte: UInt8 = 1
                 leaveTerminal(keepingErrors: target == .standardError || target == .journal)
                 _ = Glibc.write(descriptor, &byte, 1)
@@ -137,6 +142,24 @@ enum MountCommand {
             }
         } catch {
             throw problem ?? Failure(error, object: settings.options.mountpoint, pool: settings.options.source)
+        }
+    }
+
+    /// False once nobody can read from the other end of a pipe: who started the daemon has ended.
+    private static func hasReader(_ descriptor: Int32) -> Bool {
+        var question = pollfd(fd: descriptor, events: 0, revents: 0)
+        return poll(&question, 1, 0) <= 0 || question.revents & Int16(POLLERR) == 0
+    }
+
+    /// A failure for want of permission names the user that was chosen.
+    private static func opened(_ opening: PoolOpening) throws(Failure) -> Pool {
+        do throws(Failure) {
+            return try opening.open()
+        } catch {
+            guard error.errno == EACCES, let user = opening.settings.user, let entry = getpwuid(user) else { throw error }
+            let name = String(cString: entry.pointee.pw_name), path = opening.settings.options.source
+            throw Failure(
+                .permission, path, "\(name), as whom setuid has the daemon run, may not open it; give that user the file, and the way to it: chown \(name) \(path)", errno: EACCES)
         }
     }
 

@@ -17,7 +17,10 @@ package struct MountHelper {
 
     /// The command line that `words` mean: `mount.volfs SOURCE DIRECTORY [-sfnvrw] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]` or
     /// `umount.volfs DIRECTORY [-flnrv] [-N NAMESPACE] [-t TYPE]`. Enters the namespace, if one is given.
-    package func translated(_ words: [String]) throws(Failure) -> [String] { unmounts ? try unmount(words) : try mount(words) }
+    package func translated(_ words: [String]) throws(Failure) -> [String] {
+        if words.contains("--help") || words == ["-h"] { return [unmounts ? "umount" : "mount", "--help"] }
+        return unmounts ? try unmount(words) : try mount(words)
+    }
 
     /// mount(8)'s number for a command's exit status.
     package func status(_ status: Int32) -> Int32 { status == 0 ? 0 : 32 }

@@ -27,6 +27,9 @@ package struct MountTable {
     /// True for a file of a mount: a volume, not a pool.
     package func isInside(_ path: String) -> Bool { mounts.contains { path.hasPrefix($0.mountpoint + "/") } }
 
+    /// The mount that a file is in.
+    func mount(around path: String) -> Mount? { mounts.last { path.hasPrefix($0.mountpoint + "/") } }
+
     /// Why the kernel lets nothing be changed at a mountpoint, and what to do; nil if it would.
     static func readOnlyReason(_ mountpoint: String) -> String? {
         var status = statvfs()

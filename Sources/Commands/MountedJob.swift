@@ -39,7 +39,7 @@ struct MountedJob {
             throw Failure(.busy, kind, "is running already; wait for it: volfs wait \(mountpoint) \(kind), or stop it: rmdir \(directory)", errno: EBUSY)
         }
         let number = errno
-        let reason = number == EROFS ? MountTable.readOnlyReason(mountpoint) : nil
+        let reason = number == EROFS ? MountTable.readOnlyReason(mountpoint) : number == ENOENT ? ControlledPool.withoutControl(mountpoint) : nil
         throw Failure(errno: number, object: kind, reason: reason ?? String(cString: strerror(number)))
     }
 
@@ -82,7 +82,7 @@ struct MountedJob {
     var status: String {
         guard let state else { return "\(kind): not running" }
         let (done, total) = progress
-        return total == 0 ? "\(kind): \(state)" : "\(kind): \(state), \(Wording.size(done)) of about \(Wording.size(total))"
+        return total == 0 || state != "running" ? "\(kind): \(state)" : "\(kind): \(state), \(Wording.size(done)) of about \(Wording.size(total))"
     }
 
     var json: JSON {

@@ -25,13 +25,13 @@ package enum NameRule {
     }
 
     /// Throws `.notFound` for `VOL` or `VOL@SNAP` that nothing can be called.
-    package static func checkReference(_ object: String) throws(Failure) {
+    package static func checkReference(_ object: String, in pool: String = "POOL") throws(Failure) {
         let (volume, snapshot) = split(object)
         do throws(PoolError) {
             try ObjectName.checkVolume(volume)
             if let snapshot { try ObjectName.checkSnapshot(snapshot) }
         } catch {
-            throw Failure(.notFound, object, "no such volume or snapshot; see: volfs list", errno: PoolError.notFound.errno)
+            throw Failure(.notFound, object, "no such volume or snapshot; see: volfs list \(pool)", errno: PoolError.notFound.errno)
         }
     }
 

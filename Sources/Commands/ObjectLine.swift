@@ -4,6 +4,8 @@ package import VolumeFS
 /// A volume or a snapshot as commands show it, whether the pool is mounted or not.
 package struct ObjectLine: Equatable, Sendable {
     package var isSnapshot: Bool
+    /// Removed, and still to be had back.
+    package var isInTrash = false
     /// `VOL` or `VOL@SNAP`.
     package var name: String
     package var id: UInt64
@@ -46,6 +48,26 @@ package struct ObjectLine: Equatable, Sendable {
         snapshots = info.snapshotCount
     }
 
+    /// A volume in the trash, where it may have another name.
+    init(inTrash name: String, _ info: ObjectInfo) {
+        self.init(info)
+        self.name = name
+        isInTrash = true
+    }
+
+    /// The same by what stat(2) says of its file.
+    init(inTrash name: String, id: UInt64, size: UInt64, referenced: UInt64, created: UInt64) {
+        isSnapshot = false
+        isInTrash = true
+        self.name = name
+        self.id = id
+        self.size = size
+        self.referenced = referenced
+        self.created = created
+        uuid = "-"
+        snapshots = 0
+    }
+
     package static let columns = ["name", "type", "size", "referenced"] + counted + ["created", "origin", "snapshots", "id", "guid"]
     /// The columns for which the object's map is walked.
     package static let counted = ["used", "unique", "written"]
@@ -54,7 +76,7 @@ package struct ObjectLine: Equatable, Sendable {
     package func text(_ column: String, exact: Bool) -> String? {
         switch column {
         case "name": name
-        case "type": isSnapshot ? "snapshot" : "volume"
+        case "type": type
         case "size": exact ? "\(size)" : Wording.size(size)
         case "referenced": exact ? "\(referenced)" : Wording.size(referenced)
         case "used": size(usage?.used, exact)
@@ -69,6 +91,8 @@ package struct ObjectLine: Equatable, Sendable {
         }
     }
 
+    private var type: String { isInTrash ? "trash" : isSnapshot ? "snapshot" : "volume" }
+
     private func size(_ value: UInt64?, _ exact: Bool) -> String { value.map { exact ? "\($0)" : Wording.size($0) } ?? "-" }
 
     package var json: JSON {
@@ -76,7 +100,7 @@ package struct ObjectLine: Equatable, Sendable {
             usage.map { [("used", .size($0.used)), ("unique", .size($0.unique)), ("written", .size($0.written))] } ?? []
         return .fields([
             ("schema", .text("volfs.volume/1")), ("name", .text(name)), ("guid", .text(uuid)),
-            ("type", .text(isSnapshot ? "snapshot" : "volume")), ("size", .size(size)), ("referenced", .size(referenced)),
+            ("type", .text(type)), ("size", .size(size)), ("referenced", .size(referenced)),
         ] + counted + [
             ("created", .text(Wording.time(created))), ("origin", origin.map { .text($0) } ?? .null),
             ("snapshots", .number(Int64(snapshots))), ("id", .size(id)),

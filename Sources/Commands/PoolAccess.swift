@@ -6,6 +6,10 @@ protocol PoolAccess: AnyObject {
     var source: String { get }
     /// Every volume, each followed by its snapshots.
     func list() throws(Failure) -> [ObjectLine]
+    /// Volumes that were removed and can still be had back.
+    func trash() throws(Failure) -> [ObjectLine]
+    /// Seconds for which a removed volume is kept; 0 for not at all.
+    func trashSeconds() throws(Failure) -> UInt64
     func summary() throws(Failure) -> PoolSummary
     func makeVolume(_ name: String, size: UInt64) throws(Failure)
     func resize(_ name: String, to size: UInt64) throws(Failure)

@@ -30,9 +30,21 @@ enum PoolDevice {
     /// Whether two texts name one pool.
     static func isSame(_ one: String, _ other: String) -> Bool {
         if one == other { return true }
+        if !isRemote(one) && !isRemote(other) { return isSameFile(one, other) }
         guard isRemote(one), isRemote(other) else { return false }
         guard let first = try? NBDLocation(parsing: one), let second = try? NBDLocation(parsing: other) else { return false }
         return first.identity == second.identity
+    }
+
+    /// By another name of it, as a hard link is, or another node of a device.
+    private static func isSameFile(_ one: String, _ other: String) -> Bool {
+        var first = stat(), second = stat()
+        guard stat(one, &first) == 0, stat(other, &second) == 0, first.st_mode & S_IFMT == second.st_mode & S_IFMT else { return false }
+        switch first.st_mode & S_IFMT {
+        case S_IFREG: return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+        case S_IFBLK: return first.st_rdev == second.st_rdev
+        default: return false
+        }
     }
 
     /// A pool's last name: that of its file, or of the export.

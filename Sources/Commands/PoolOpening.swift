@@ -1,5 +1,6 @@
 internal import BlockStorage
 internal import FuseFrontEnd
+internal import Glibc
 internal import LinuxIO
 internal import PoolEngine
 internal import Synchronization
@@ -8,6 +9,8 @@ internal import Synchronization
 struct PoolOpening {
     let settings: MountSettings
     let reporter: ServiceReporter
+    /// Whether somebody still waits for the mount to be ready.
+    let isAwaited: () -> Bool
 
     func open() throws(Failure) -> Pool {
         let path = settings.options.source
@@ -23,6 +26,7 @@ struct PoolOpening {
                     path, mode: mode, configuration: settings.configuration, isDirect: settings.isDirect, environment: environment)
             } catch {
                 guard error.status == .busy, waited < settings.lockWait * 10 else { throw error }
+                if !isAwaited() { throw Failure(.terminated, path, "nobody waits for the mount any more", errno: EINTR) }
                 if waited == 0 { progress.wait(error.message) }
                 if waited == 10 {
                     settings.options.log.write(

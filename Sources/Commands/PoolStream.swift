@@ -6,8 +6,11 @@ final class PoolStream: ByteStream {
     private let pool: Pool
     private let id: UInt64
     private let name: String
+    /// What the pool is called to who reads a failure.
+    private let source: String
 
-    init(pool: Pool, id: UInt64, name: String) {
+    init(pool: Pool, id: UInt64, name: String, source: String) {
+        self.source = source
         self.pool = pool
         self.id = id
         self.name = name
@@ -62,6 +65,6 @@ final class PoolStream: ByteStream {
     func finish() throws(Failure) { try run { () throws(PoolError) in try pool.flush(id) } }
 
     private func run<Result>(_ body: () throws(PoolError) -> Result) throws(Failure) -> Result {
-        do throws(PoolError) { return try body() } catch { throw Failure(error, object: name, pool: name) }
+        do throws(PoolError) { return try body() } catch { throw Failure(error, object: name, pool: source) }
     }
 }

@@ -7,7 +7,7 @@ enum PropertyCommands {
 
     static func get(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands.count > 1 ? arguments.operands[1] : Self.poolItself, wanted = arguments.operands.dropFirst(2)
-        if name != Self.poolItself { try NameRule.checkReference(name) }
+        if name != Self.poolItself { try NameRule.checkReference(name, in: arguments.operands[0]) }
         let pool = try access(toPool: arguments.operands[0], writing: false)
         var found = name == Self.poolItself ? try pool.poolProperties() : try pool.properties(name)
         for property in wanted where !found.contains(where: { $0.name == property }) {
@@ -15,13 +15,24 @@ enum PropertyCommands {
         }
         if !wanted.isEmpty { found = found.filter { wanted.contains($0.name) } }
         if arguments.isJSON {
-            say(JSON.object([("schema", .text("volfs.properties/1")), ("name", .text(name)), ("properties", .fields(found.map { ($0.name, .text($0.value)) }))]))
+            say(JSON.object([("schema", .text("volfs.properties/1")), ("name", .text(name)), ("properties", .fields(found.map { ($0.name, json($0.name, $0.value)) }))]))
         } else if wanted.count == 1 {
             say(found[0].value)
         } else {
-            for property in found { say(property.name.padded(to: 16) + property.value) }
+            // A line each: what would break one is shown as it is written in C.
+            for property in found { say(property.name.padded(to: 16) + property.value.replacing("\\", with: "\\\\").replacing("\n", with: "\\n")) }
         }
         return 0
+    }
+
+    private static let numbers: Set = [
+        "size", "referenced", "used", "unique", "written", "generation", "snapshots", "open", "reserved", "quota", "reservation", "snapshot_limit",
+        "block_size", "capacity", "allocated", "free", "available", "dirty", "fragmentation", "errors", "autogrow",
+    ]
+
+    private static func json(_ name: String, _ value: String) -> JSON {
+        if numbers.contains(name), let number = UInt64(value) { return .size(number) }
+        return .text(value)
     }
 
     static func set(_ arguments: Arguments) throws(Failure) -> Int32 {
@@ -30,11 +41,12 @@ enum PropertyCommands {
         if let cut = name.firstIndex(of: "=") {
             throw .usage(name, "the name comes before it: volfs set \(arguments.operands[0]) NAME \(name[..<cut])=VALUE")
         }
-        try NameRule.checkReference(name)
+        try NameRule.checkReference(name, in: arguments.operands[0])
         var changes = arguments.operands.dropFirst(2).map { $0.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init) }
         for change in changes where change.count != 2 { throw .usage(change[0], "write it as \(change[0])=VALUE; an empty value removes it") }
         for change in changes where !VolumeFileSystem.settableNames.contains(change[0]) {
-            throw .usage(change[0], "cannot be set; there is \(VolumeFileSystem.settableNames.joined(separator: ", "))")
+            let there = VolumeFileSystem.settableNames(isSnapshot: split(name).snapshot != nil).joined(separator: ", ")
+            throw .usage(change[0], Misuse.property(change[0], pool: arguments.operands[0], object: name) ?? "cannot be set; there is \(there)")
         }
         for index in changes.indices {
             changes[index][1] = try bytes(changes[index][0], changes[index][1])
@@ -51,7 +63,7 @@ enum PropertyCommands {
     /// A size as people write it, in bytes as it is kept.
     private static func bytes(_ property: String, _ value: String) throws(Failure) -> String {
         guard ["quota", "reservation"].contains(property), !value.isEmpty else { return value }
-        guard let size = Size.parse(value) else { throw .usage("\(property)=\(value)", "not a size; write it as 500M, 64G or 2T") }
+        guard let size = Size.parse(value) else { throw .usage("\(property)=\(value)", "not a size; write it as 500M, 64G or 2T, or leave it empty to remove it") }
         return "\(size)"
     }
 
@@ -59,14 +71,14 @@ enum PropertyCommands {
         let reason = arguments["reason"] ?? "held"
         if reason.isEmpty { throw .usage("--reason", "say something; an empty reason would release it") }
         return try ChangeCommands.forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
-            try checkSnapshot(name)
+            try checkSnapshot(name, in: arguments.operands[0])
             try pool.setProperty(name, "hold", reason)
         }
     }
 
     static func release(_ arguments: Arguments) throws(Failure) -> Int32 {
         try ChangeCommands.forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
-            try checkSnapshot(name)
+            try checkSnapshot(name, in: arguments.operands[0])
             guard try pool.properties(name).contains(where: { $0.name == "hold" }) else {
                 throw Failure(.notFound, name, "is not held", errno: 61)
             }
@@ -74,8 +86,8 @@ enum PropertyCommands {
         }
     }
 
-    private static func checkSnapshot(_ name: String) throws(Failure) {
+    private static func checkSnapshot(_ name: String, in pool: String) throws(Failure) {
         if split(name).snapshot == nil { throw .usage(name, "is a volume; only snapshots are held: name it VOLUME@SNAPSHOT") }
-        try NameRule.checkReference(name)
+        try NameRule.checkReference(name, in: pool)
     }
 }

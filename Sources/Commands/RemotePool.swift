@@ -93,7 +93,7 @@ enum RemotePool {
     }
 
     /// Where filesystems, partition tables and pools begin and end there are zeros only.
-    private static func isEmpty(_ device: any BlockDevice, _ size: UInt64) throws(PoolError) -> Bool {
+    static func isEmpty(_ device: any BlockDevice, _ size: UInt64) throws(PoolError) -> Bool {
         let part = min(size, 1 << 20)
         if part == 0 { return true }
         let buffer = AlignedBuffer(count: Int(part))

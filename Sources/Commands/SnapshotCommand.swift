@@ -9,7 +9,7 @@ enum SnapshotCommand {
         if let group {
             (volumes, snapshot) = ([], try snapshotName(names, of: group))
         } else {
-            (volumes, snapshot) = try parsed(names)
+            (volumes, snapshot) = try parsed(names, in: arguments.operands[0])
         }
         let pool = try access(toPool: arguments.operands[0], writing: true)
         func make() throws(Failure) {
@@ -29,12 +29,13 @@ enum SnapshotCommand {
     }
 
     /// The volumes, and the name that all their snapshots have.
-    private static func parsed(_ names: [String]) throws(Failure) -> (volumes: [String], snapshot: String) {
+    private static func parsed(_ names: [String], in pool: String) throws(Failure) -> (volumes: [String], snapshot: String) {
         var volumes: [String] = [], first = ""
         for name in names {
             let (volume, snapshot) = split(name)
             guard let snapshot else { throw .usage(name, "name the snapshot too, as \(name)@NAME") }
-            try NameRule.checkReference(volume)
+            if volume.isEmpty { throw .usage(name, "the volume is missing; write it as VOL\(name)") }
+            try NameRule.checkReference(volume, in: pool)
             try NameRule.checkSnapshot(snapshot, in: name)
             if !volumes.isEmpty && snapshot != first {
                 throw .usage(name, "snapshots of one command are of one moment and have one name, here \(first); make this one with a command of its own")
@@ -55,7 +56,7 @@ enum SnapshotCommand {
         }
         let name = after ?? before
         try NameRule.checkSnapshot(name, in: names[0])
-        try NameRule.checkReference(group)
+        do throws(Failure) { try NameRule.checkVolume(group) } catch { throw Failure(.notFound, group, "no such group, and none can be called so", errno: 2) }
         return name
     }
 }

@@ -13,7 +13,8 @@ enum StatusCommand {
         let controlled = pool as? ControlledPool
         let users = try controlled?.users() ?? [], jobs = controlled?.jobs() ?? []
         let status = PoolStatus(
-            source: pool.source, mountpoint: mount?.mountpoint, process: Int32(statistics["pid"]) ?? 0, statistics: statistics, users: users, jobs: jobs)
+            source: pool.source, mountpoint: mount?.mountpoint, process: Int32(statistics["pid"]) ?? 0, statistics: statistics, users: users, jobs: jobs,
+            trash: try pool.trash())
         say(arguments.isJSON ? status.json : status.text)
         return status.isWell ? 0 : Failure.Status.corrupt.rawValue
     }
@@ -27,6 +28,7 @@ private struct PoolStatus {
     var statistics: FlatJSON
     var users: [VolumeUse]
     var jobs: [MountedJob]
+    var trash: [ObjectLine]
 
     private var state: String { statistics["state"] }
     private var errors: UInt64 { statistics.number("checksum_errors") }
@@ -39,18 +41,27 @@ private struct PoolStatus {
 
     var isWell: Bool { state != "degraded" }
 
+    /// Why it is degraded.
+    private var cause: String {
+        let warning = statistics["warning"]
+        if !["", "null"].contains(warning) { return warning }
+        if statistics.number("suspended") > 0 || errors == 0 { return "an earlier write failed; unmount and mount again to recover" }
+        return "damaged data was met; what has it is named by: volfs scrub \(source)"
+    }
+
     var text: String {
         let summary = PoolSummary(statistics)
         let percent = summary.capacity > 0 ? Int(Double(summary.allocated) / Double(summary.capacity) * 100) : 0
         let command = readText("/proc/\(process)/comm").map { " (\($0.trimmed))" } ?? ""
         var fields = [
-            ("pool", source), ("state", state + (isWell ? "" : ": an earlier write failed; unmount and mount again to recover")),
+            ("pool", source), ("state", state + (isWell ? "" : ": \(cause)")),
             ("mounted", mountpoint.map { "at \($0), by process \(process)\(command)" } ?? "no"),
             ("capacity", Wording.size(summary.capacity)), ("allocated", "\(Wording.size(summary.allocated)), \(percent)%"),
-            ("available", Wording.size(summary.available)), ("holds", "\(summary.volumes) volumes, \(summary.snapshots) snapshots"),
+            ("available", Wording.size(summary.available)), ("holds", "\(Wording.count(summary.volumes, "volume")), \(Wording.count(summary.snapshots, "snapshot"))"),
+            ("trash", InfoCommand.trashText(trash, pool: source)),
             ("freeing", freeing == 0 ? "nothing" : "\(freeing) deleted versions"), ("errors", errorText),
         ]
-        fields.append(("open", users.isEmpty ? "nothing" : users.map { "\($0.object) by \($0.text)" }.joined(separator: ", ")))
+        fields.append(("open", users.isEmpty ? "nothing" : VolumeUse.sentences(users, mountpoint ?? "").joined(separator: ", ")))
         fields.append(("jobs", jobs.isEmpty ? "none" : jobs.map(\.status).joined(separator: ", ")))
         return TextTable.fields(fields)
     }
@@ -67,7 +78,7 @@ private struct PoolStatus {
             ("well", .bool(isWell)), ("mountpoint", mountpoint.map { .text($0) } ?? .null),
             ("pid", process == 0 ? .null : .number(Int64(process))), ("capacity", .size(summary.capacity)),
             ("allocated", .size(summary.allocated)), ("available", .size(summary.available)), ("volumes", .size(summary.volumes)),
-            ("snapshots", .size(summary.snapshots)), ("freeing", .size(freeing)), ("checksum_errors", .size(errors)),
+            ("snapshots", .size(summary.snapshots)), ("freeing", .size(freeing)), ("trash", .size(statistics.number("trash"))), ("checksum_errors", .size(errors)),
             ("nodes_from_copy", .size(fromCopy)), ("open", .array(users.map(\.json))), ("jobs", .array(jobs.map(\.json))),
         ])
     }

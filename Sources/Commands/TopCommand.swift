@@ -6,13 +6,13 @@ internal import VolumeFS
 enum TopCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0])
-        let count = try number(arguments, "count", 1...Int(Int32.max)) ?? Int.max, delay = try number(arguments, "delay", 1...86_400) ?? 2
+        let count = try number(arguments, "count", 1...Int(Int32.max)) ?? Int.max, delay = try milliseconds(arguments)
         guard let mount = MountTable().mount(serving: path) else {
             throw Failure(.unreachable, path, "is not mounted, so nobody uses it", errno: ENODEV)
         }
         let pool = ControlledPool(mount)
         for round in 0..<count {
-            if round > 0 { pause(milliseconds: delay * 1000) }
+            if round > 0 { pause(milliseconds: delay) }
             if arguments.isJSON {
                 say(try line(pool))
                 fflush(nil)
@@ -53,6 +53,13 @@ enum TopCommand {
             ])
         }
         return head + (users.isEmpty ? "nothing is open\n" : TextTable.aligned(rows))
+    }
+
+    /// Between two; also parts of a second.
+    private static func milliseconds(_ arguments: Arguments) throws(Failure) -> Int {
+        guard let text = arguments["delay"] else { return 2000 }
+        guard let seconds = Double(text), seconds >= 0.1, seconds <= 86_400 else { throw .usage("--delay \(text)", "needs seconds from 0.1 to 86400") }
+        return Int(seconds * 1000)
     }
 
     static func number(_ arguments: Arguments, _ name: String, _ range: ClosedRange<Int>) throws(Failure) -> Int? {

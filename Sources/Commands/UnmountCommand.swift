@@ -81,7 +81,7 @@ enum UnmountCommand {
         }
         guard let users = try? ControlledPool(mount).users() else { return nil }
         // A process may have ended that opened a loop device's file, or handed on what it opened.
-        return users.map { "\($0.object) is open by \($0.text)" } + MountHolders(mountpoint: mount.mountpoint).loopDevices()
+        return VolumeUse.living(users, mount.mountpoint).map { "\($0.object) is open by \($0.text)" } + MountHolders(mountpoint: mount.mountpoint).loopDevices()
     }
 
     /// Nil for as long as it takes.

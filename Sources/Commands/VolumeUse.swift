@@ -34,6 +34,19 @@ package struct VolumeUse: Equatable, Sendable {
         readText("/proc/\(process)/comm").map { String($0.prefix { $0 != "\n" }) } ?? "gone"
     }
 
+    /// Without those that have ended and left what they opened to a loop device.
+    static func living(_ users: [VolumeUse], _ mountpoint: String) -> [VolumeUse] {
+        users.filter { user in
+            user.process == 0 || readText("/proc/\(user.process)/comm") != nil || loopDevices(of: "\(mountpoint)/\(user.object)").isEmpty
+        }
+    }
+
+    /// Who has what open, `VOL by pid 812 (qemu)` or `VOL by /dev/loop0`.
+    static func sentences(_ users: [VolumeUse], _ mountpoint: String) -> [String] {
+        let loops = Set(users.map(\.object)).sorted().flatMap { object in loopDevices(of: "\(mountpoint)/\(object)").map { "\(object) by \($0)" } }
+        return living(users, mountpoint).map { "\($0.object) by \($0.text)" } + loops
+    }
+
     /// Loop devices that a file is attached to. Their user is the process that attached them, which is gone.
     static func loopDevices(of path: String) -> [String] {
         Directory.names(in: "/sys/block").filter { name in

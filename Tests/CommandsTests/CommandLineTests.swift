@@ -7,10 +7,11 @@ import Testing
 @Suite struct CommandLineTests {
     @Test(arguments: [
         ("0", 0), ("4096", 4096), ("1K", 1024), ("1KiB", 1024), ("1KB", 1000), ("32G", 32 << 30), ("2T", 2 << 40), ("3MB", 3_000_000), ("1k", 1024), ("8g", 8 << 30), ("1kB", 1000), ("2miB", 2 << 20),
+        ("1.5G", 3 << 29), ("4.25MiB", 17 << 18), ("0.5k", 512), ("1.234KB", 1234), ("4194304.000000000000000000K", 4 << 30),
     ] as [(String, UInt64)])
     func sizesAsCoreutilsReadThem(text: String, bytes: UInt64) { #expect(Size.parse(text) == bytes) }
 
-    @Test(arguments: ["", "G", "10s", "10b", "-1", "1.5G", "1GB2", "99999999999999999999", "99999999P", "1kb", "1gg"])
+    @Test(arguments: ["", "G", "10s", "10b", "-1", "1.5", "1.3K", "1.G", ".5G", "1.5.5G", "1.0000000000000000000G", "15999999.9P", "1GB2", "99999999999999999999", "99999999P", "1kb", "1gg"])
     func otherSizesAreRefused(text: String) { #expect(Size.parse(text) == nil) }
 
     @Test func sizesForPeople() {
@@ -27,6 +28,8 @@ import Testing
         #expect(arguments["columns"] == "name,size" && arguments["type"] == "clone")
         let resize = try #require(CommandTable.find("resize"))
         #expect(try Arguments(["p", "v", "-1G", "--shrink"], for: resize).operands == ["p", "v", "-1G"])
+        let shrink = try #require(CommandTable.find("shrink"))
+        #expect(try Arguments(["p", "-1.5G"], for: shrink).operands == ["p", "-1.5G"])
         let mount = try #require(CommandTable.find("mount"))
         #expect(try Arguments(["p", "m", "-oro", "-o", "threads=2"], for: mount)["options"] == "ro,threads=2")
         #expect(try Arguments(["p", "m", "--options=ro", "--options", "ctl=off"], for: mount)["options"] == "ro,ctl=off")
@@ -40,6 +43,13 @@ import Testing
         let failure = #expect(throws: Failure.self) { try Arguments(words[...], for: list) }
         #expect(failure?.status == .usage)
         #expect(failure?.object.hasPrefix(String(words[0].prefix(2))) == true)
+    }
+
+    @Test(arguments: [("--jsno", "did you mean --json?"), ("--colums", "did you mean --columns?"), ("--what-is-it", "see: volfs help list")])
+    func nearestOptionIsNamed(word: String, text: String) throws {
+        let list = try #require(CommandTable.find("list"))
+        let failure = #expect(throws: Failure.self) { try Arguments([word], for: list) }
+        #expect(failure?.message.contains(text) == true)
     }
 
     @Test func exitStatusesFollowTheErrno() {

@@ -27,12 +27,12 @@ extension IntegrationTests {
             fails 5 "$V" new "$P" disk 1M; says "taken|exists"
             fails 4 "$V" info "$P" disk@none; says "disk@none: no such volume or snapshot"
             fails 4 "$V" clone "$P" disk@none vm; says "no volume or snapshot"
-            fails 6 "$V" destroy "$P" disk -y; says "1 snapshots"
+            fails 6 "$V" destroy "$P" disk -y; says "has 1 snapshot;"
             fails 2 "$V" resize "$P" disk 512K; says "--shrink"
             unmount_pool
             fails 5 "$V" create "$P" --size 1G; says "exists already; .*--force"
             fails 4 "$V" destroy "$P" nothing -y; says "nothing: no such"
-            fails 6 "$V" destroy "$P" disk -y; says "1 snapshots"
+            fails 6 "$V" destroy "$P" disk -y; says "has 1 snapshot;"
             cp --sparse=always "$P" short.pool; truncate -s 100M short.pool
             fails 32 "$V" short.pool "$M"; says "truncated: the file has 104857600 bytes, the pool needs"
             cp --sparse=always "$P" future.pool
@@ -62,7 +62,7 @@ extension IntegrationTests {
             """
             pool 256M; head -c 64K /dev/urandom > img; "$V" new "$P" v 1M
             for word in lst statu; do fails 2 "$V" $word "$P"; says "$word: no such command, .*did you mean (list|status)"; fails 2 "$V" $word "$M"; says "no such command"; done
-            fails 2 "$V" nothing; says "no such command, and no such file; see: volfs help"; fails 32 "$V" nothing "$T"; says "no such file"
+            fails 2 "$V" nothing; says "no such command, and no such file; see: volfs help"; fails 2 "$V" nothing "$T"; says "no such command, and no such file"; fails 32 "$V" nothing.pool "$T"; says "no such file"
             fails 2 "$V" "$P" list; says "list: the command comes first: volfs list $P"; fails 2 "$V" help lst; says "mean list"
             fails 2 "$V" create new.pool 1G; says "write it as: volfs create new.pool --size 1G"; [ ! -e new.pool ] || fail "made"
             fails 2 "$V" create new.pool --size 1M; says "8M or more"

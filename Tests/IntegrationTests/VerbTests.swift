@@ -178,7 +178,7 @@ extension IntegrationTests {
             head -c 60M /dev/urandom > fs/a; sync -f fs; mkdir "$M/.ctl/snap/v/s"; ln -s v@s "$M/.ctl/clone/c"; head -c 60M /dev/urandom > fs/b; sync -f fs
             head -c 40M /dev/urandom > "$M/w"; cat "$M/w" > "$M/copy"; sums=$(cksum "$M/v@s" "$M/w" "$M/copy" fs/a fs/b)
             (while [ ! -e "$T/stop" ]; do head -c 3M /dev/urandom > fs/busy; sync -f fs; done) & writer=$!
-            fails 7 "$V" shrink "$P" 128M; says 'full|needed|room|space'; same "$(stat -c %s "$P")" $((1 << 30))
+            fails 7 "$V" shrink "$P" 128M; says 'are in use, which have no place in 128.0 MiB'; same "$(stat -c %s "$P")" $((1 << 30))
             fails 2 "$V" shrink "$P" 2G
             fails 0 "$V" shrink "$P" 512M -n; says 'would make the pool smaller'; same "$(stat -c %s "$P")" $((1 << 30)); fails 7 "$V" shrink -n "$P" 64M
             fails 1 mkdir "$M/.ctl/job/shrink"; says 'not permitted'
