@@ -21,6 +21,7 @@ extension IntegrationTests {
                 for want in "$@"; do printf '%s\\n' "${COMPREPLY[@]}" | grep -qx -- "$want" || { echo "'$COMP_LINE' has no '$want': ${COMPREPLY[*]}"; exit 1; }; done
             }
             none() { COMP_LINE=$1; COMP_POINT=${#1}; COMPREPLY=(); _volfs; [ ${#COMPREPLY[@]} = 0 ] || { echo "'$1' has ${COMPREPLY[*]}"; exit 1; }; }
+            try "volfs p m -o tra" trash; try "volfs mount p m -o ro,tra" ro,trash
             COMP_WORDBREAKS=$' \\t\\n"\\'><=;|&(:'
             try "volfs sna" snapshot; try "volfs check $1 --da" --data; try "volfs ls $1 --sor" --sort
             try "volfs clone $1 root@" root@before; try "volfs info $1 o" other; try "volfs rollback $1 " root@before
