@@ -11,14 +11,14 @@ package final class ReadAround: Sendable {
     /// Bytes of a window, and of the blocks that it is judged by.
     package static let window: UInt64 = 64 << 10
     private static let block: UInt64 = 4 << 10
-    /// Windows that are remembered: those of a gigabyte, in 192 KiB of memory.
+    /// Windows that are remembered: those of a gigabyte, in 256 KiB of memory.
     fileprivate static let remembered = 16_384
     /// Short reads after the last miss during which another is thought possible, and likely.
     private static let chill = 64, frost = 32
     /// While it is of little use: one window of so many is read, and judged after so many others.
     fileprivate static let rarity: UInt32 = 16, sampled = 256
     /// Windows read since one for which that may still be on its way.
-    fileprivate static let inFlight: UInt32 = 64
+    fileprivate static let inFlight: UInt64 = 64
     /// One block of use, in the unit of the mean.
     fileprivate static let one = 256
 
@@ -31,8 +31,8 @@ package final class ReadAround: Sendable {
         /// By a window's number modulo their count. Empty until the first miss.
         var windows: [Window] = []
         /// Windows read until now, and up to which of them they are thought to be gone from memory.
-        var count: UInt32 = 0
-        var gone: UInt32 = 0
+        var count: UInt64 = 0
+        var gone: UInt64 = 0
         /// Mean of the blocks that were asked for later, with a weight of 1/64 for the newest. It begins with hope.
         var use = 4 * ReadAround.one
         var taken = 0
@@ -40,14 +40,13 @@ package final class ReadAround: Sendable {
         var samples = [Int](repeating: 0, count: ReadAround.sampled)
     }
 
-    /// What is remembered of a window: the lowest 32 bits of its number, when it was read, which blocks that was for, and which were
-    /// asked for later. One 256 TiB away may be taken for it, and one that was read 2^32 windows ago for a new one: what is the worse
-    /// for it is an estimate.
+    /// What is remembered of a window: the lowest 32 bits of its number, which blocks it was read for, which were asked for later,
+    /// and when it was read; 0 is never. One 256 TiB away may be taken for it: what is the worse for it is an estimate.
     fileprivate struct Window {
         var number: UInt32 = 0
-        var order: UInt32 = 0
         var first: UInt16 = 0
         var later: UInt16 = 0
+        var order: UInt64 = 0
     }
 
     package init() {}
@@ -122,8 +121,8 @@ extension ReadAround.State {
             samples[taken] = index
         }
         judge(index)
-        self.count &+= 1
-        windows[index] = ReadAround.Window(number: number, order: self.count, first: ReadAround.blocks(offset, count))
+        self.count += 1
+        windows[index] = ReadAround.Window(number: number, first: ReadAround.blocks(offset, count), order: self.count)
         return true
     }
 
