@@ -187,6 +187,8 @@ final class ControlledPool: PoolAccess {
         for _ in 0..<8 {
             if let freed = try askFreed(objects) { return freed }
             if errno != ESTALE && errno != EINTR { break }
+            // Of a daemon that is being exchanged, until the next one is there.
+            if errno == EINTR { pause(milliseconds: 50) }
         }
         return nil
     }

@@ -110,7 +110,10 @@ final class Connection: Sendable {
         flush()
         var done = Answers(), wasSlow: Bool?
         while true {
-            switch next(after: wasSlow) {
+            let following = next(after: wasSlow)
+            // Each counts once.
+            wasSlow = nil
+            switch following {
             case .request(let buffer, let transmission, let isSlow, let hasMore):
                 if isSlow { answer(&done) }
                 if hasMore && isSlow { host.wantHelp(self) }

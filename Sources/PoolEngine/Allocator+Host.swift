@@ -66,8 +66,9 @@ extension Allocator {
     // MARK: Storage for nodes
 
     /// A segment for nodes that the host may have no storage for, the first that they would go to; with `onlyTouched` one that
-    /// was in use before, for which it may have. Nobody else takes from it while there is anything else. Nil if there is none.
-    mutating func beginBacking(onlyTouched: Bool) -> Int? {
+    /// was in use before, for which it may have. Nobody else takes from it while there is anything else. Nil if there is none; without
+    /// `takesRemnants` one less than half free is none.
+    mutating func beginBacking(onlyTouched: Bool, takesRemnants: Bool) -> Int? {
         let touched = touchedSegments, half = geometry.segmentBlocks / 2
         let mayHaveHalf = mayHaveRoom[Purpose.node.rawValue]
         var rotor = streams[Purpose.node.rawValue].rotor
@@ -76,7 +77,9 @@ extension Allocator {
         let new = onlyTouched || !mayHaveHalf ? nil : (touched..<segmentFree.count).first { isAvailable($0, minimum: half, use: .node) }
         let roomy = takeFreed() ?? (mayHaveHalf ? scan(&rotor, below: touched, minimum: half, use: .node) : nil) ?? new
         if roomy == nil && !onlyTouched { mayHaveRoom[Purpose.node.rawValue] = false }
-        let found = roomy ?? scan(&rotor, below: touched, minimum: 1, use: .node) ?? scan(&rotor, below: touched, minimum: 1, use: nil)
+        let remnant = roomy != nil || !takesRemnants
+            ? nil : scan(&rotor, below: touched, minimum: 1, use: .node) ?? scan(&rotor, below: touched, minimum: 1, use: nil)
+        let found = roomy ?? remnant
         if let found { segmentUse[found] = .ready }
         return found
     }

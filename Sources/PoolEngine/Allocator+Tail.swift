@@ -2,6 +2,15 @@ internal import BlockStorage
 
 /// The end of a pool that shrinks, while it is emptied.
 extension Allocator {
+    /// Blocks that would be free if a tail began at that index, and those in it that are handed out.
+    func counts(cutAt index: Int) -> (free: Int, inFlight: Int) {
+        let behind = (index / geometry.segmentBlocks..<segmentFree.count).reduce(0) {
+            segmentUse[$1] == .held ? $0 : $0 + Int(segmentFree[$1])
+        }
+        let inFlight = inFlight.reduce(0) { $0 + max(0, min($1.count, map.index(of: $1.start) + $1.count - index)) }
+        return (freeCount - behind, inFlight)
+    }
+
     /// Nothing is handed out from the block of that index on, the first of a segment, until `endTail` or `cut`.
     mutating func beginTail(at index: Int) {
         precondition(tail == nil && index % geometry.segmentBlocks == 0, "one tail at a time, of whole segments")

@@ -13,14 +13,18 @@ extension Pool {
         if autogrow == 0 { return false }
         return growLock.withLock { _ in
             if state.withLock({ $0.space.blockCount > blocks }) { return true }
-            if state.withLock({ $0.space.tail != nil }) { return false }
+            // Nothing is to be added to what somebody is making smaller.
+            if state.withLock({ $0.isChangingSize || $0.space.tail != nil }) { return false }
             // Whole segments, and two more for the new zone's own pages.
             let segment = UInt64(geometry.segmentSize)
             let asked = max(autogrow, UInt64(needed * geometry.blockSize) + 2 * segment)
             do throws(PoolError) {
                 let step = min(asked, try device.room) / segment * segment
                 guard step >= 2 * segment else { return false }
-                try device.grow(to: try device.size + step)
+                let before = try device.size
+                try device.grow(to: before + step)
+                // What could not be taken in, since there are zones enough, say, does not stay with the file either.
+                defer { if state.withLock({ $0.superblock.size <= before }) { try? device.shrink(to: before) } }
                 try growOnce()
                 return true
             } catch {

@@ -75,11 +75,12 @@ extension PoolState {
     mutating func nextBacking(margin: Int, onlyTouched: Bool) -> Backing? {
         // One region ahead of data, where that can be.
         if space.touchedLimit > backedLimit { return .pages(min(space.touchedRegions + (onlyTouched ? 0 : 1), space.map.regionCount)) }
-        // And what copies need to be far away, which is nothing to refuse a change for.
+        let needed = blocksToBack + margin, isShort = needed > space.backedCount
+        // And what copies need to be far away, for which nothing is refused and no remnants are gathered.
         let spare = space.separatesCopies && !onlyTouched && !isHostFull ? Allocator.spareSegments * geometry.segmentBlocks : 0
-        guard blocksToBack + margin + spare > space.backedCount else { return nil }
-        if let segment = space.beginBacking(onlyTouched: onlyTouched) { return .segment(segment) }
-        if !onlyTouched { space.endBacking() }
+        guard isShort || needed + spare > space.backedCount else { return nil }
+        if let segment = space.beginBacking(onlyTouched: onlyTouched, takesRemnants: isShort) { return .segment(segment) }
+        if isShort && !onlyTouched { space.endBacking() }
         return nil
     }
 

@@ -36,8 +36,7 @@ extension Pool {
         try state.withLock { state throws(PoolError) in
             if state.isChangingSize { throw .inUse }
             if state.isReadOnly { return }
-            _ = try state.beginTail(cut)
-            state.space.endTail()
+            try state.checkTail(cut)
         }
         return cut.size
     }

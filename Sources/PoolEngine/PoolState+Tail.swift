@@ -38,18 +38,23 @@ extension PoolState {
     /// Withholds what is behind a cut. Returns how many blocks are in use there. Throws `.outOfSpace`, having changed nothing, if
     /// what is in use, spoken for and held back has no place before it.
     mutating func beginTail(_ cut: PoolCut) throws(PoolError) -> Int {
+        try checkTail(cut)
+        space.beginTail(at: cut.blockCount)
+        return space.tailLiveCount
+    }
+
+    /// Throws what `beginTail` would, and changes nothing.
+    func checkTail(_ cut: PoolCut) throws(PoolError) {
         if isReadOnly { throw .readOnly }
         if let suspension { throw suspension }
         if pinnedEpoch != nil { throw .inUse }
-        space.beginTail(at: cut.blockCount)
-        let spoken = committedBlocks + heldPromises + reservationFloat
-        let needed = space.liveCount + spoken + floor(.growing)
-        guard needed <= cut.blockCount, spoken <= space.freeCount else {
-            space.endTail()
+        let (free, inFlight) = space.counts(cutAt: cut.blockCount)
+        let spoken = committedBlocks + inFlight + heldPromises + reservationFloat
+        let needed = space.liveCount + spoken + reserve(of: cut.blockCount)
+        guard needed <= cut.blockCount, spoken <= free else {
             let unit = UInt64(geometry.blockSize)
             throw .outOfSpace(needed: UInt64(needed) * unit, free: UInt64(cut.blockCount) * unit)
         }
-        return space.tailLiveCount
     }
 
     /// As if nothing had been cut, or the cut is done.

@@ -213,8 +213,10 @@ struct PoolState: ~Copyable {
     // MARK: Space
 
     /// Blocks that are held back so that what must not fail cannot: 1/64 of the pool, 8 MiB to 2 GiB, at most a quarter.
-    var reserveBlocks: Int {
-        let total = space.usableCount
+    var reserveBlocks: Int { reserve(of: space.usableCount) }
+
+    /// The same of a pool of `total` blocks.
+    func reserve(of total: Int) -> Int {
         let unit = geometry.blockSize
         return min(max(total / 64, (8 << 20) / unit), (2 << 30) / unit, total / 4)
     }

@@ -14,7 +14,7 @@ public struct RepairReport: Sendable {
     public var losesVolumes: Bool {
         findings.contains { finding in
             switch finding {
-            case .lostCatalogNode, .lostVolume: true
+            case .lostCatalogNode, .lostVolume, .badRecord: true
             default: false
             }
         }

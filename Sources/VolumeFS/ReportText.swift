@@ -85,7 +85,10 @@ package enum ReportText {
         var lines = report.findings.map { "found: \(sentence($0))" }
         lines += report.losses.map { "lost: \($0.object): \($0.count) bytes at \($0.offset)" }
         lines.append(unread)
-        lines.append(isDryRun ? "nothing was changed: without -n this would be repaired" : "repaired; the state before is still in older checkpoints until they are overwritten")
+        lines.append(
+            report.isRepaired ? "repaired; the state before is still in older checkpoints until they are overwritten"
+                : isDryRun && !report.losesVolumes ? "nothing was changed: without -n this would be repaired"
+                : "nothing was changed: whole volumes would be lost, and are given up only with --force")
         return lines.joined(separator: "\n")
     }
 

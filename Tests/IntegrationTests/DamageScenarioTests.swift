@@ -93,7 +93,7 @@ extension IntegrationTests {
             # Where nothing tells of any volume, that is not repaired without being asked for.
             fill; for name in c d e; do mount_pool; head -c 64K /dev/urandom > "$M/$name"; unmount_pool; done
             damage catalog; cp "$P" "$T/before"
-            fails 4 "$V" repair "$P"; says 'whole volumes would be lost, and nothing was written'; says 'volfs repair --force'; cmp "$P" "$T/before"
+            fails 4 "$V" repair "$P"; says 'whole volumes would be lost, and nothing was written'; says 'volfs repair --force'; cmp "$P" "$T/before"; ! grep '^repaired' "$T/out" || fail "it says that it repaired"
             fails 1 "$V" repair "$P" --force; says 'repaired'; clean; same "$("$V" list "$P" -H | wc -l)" 0
             fill; damage leaf
             fails 4 "$V" check "$P"; says 'node above block'
