@@ -28,6 +28,8 @@ package struct FlatJSON {
 
     /// "" for one that is not there.
     package subscript(_ name: String) -> String { fields.first { $0.name == name }?.value ?? "" }
+    /// Nil for one that is not there, null or empty.
+    package func value(_ name: String) -> String? { ["", "null"].contains(self[name]) ? nil : self[name] }
     package func number(_ name: String) -> UInt64 { UInt64(self[name]) ?? 0 }
 
     private mutating func skipBlanks() { rest = rest.drop { $0 == " " || $0 == "\t" || $0 == "\n" || $0 == "\r" } }

@@ -43,8 +43,7 @@ private struct PoolStatus {
 
     /// Why it is degraded.
     private var cause: String {
-        let warning = statistics["warning"]
-        if !["", "null"].contains(warning) { return warning }
+        if let warning = statistics.value("warning") { return warning }
         if statistics.number("suspended") > 0 || errors == 0 { return "an earlier write failed; unmount and mount again to recover" }
         return "damaged data was met; what has it is named by: volfs scrub \(source)"
     }

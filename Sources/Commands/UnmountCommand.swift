@@ -17,7 +17,7 @@ enum UnmountCommand {
         if !isLazy, let users = stillOpen(mount), !users.isEmpty {
             throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: ", ")); close them, or use --lazy", errno: EBUSY)
         }
-        if !isLazy, !arguments.has("force"), let warning = try? ControlledPool(mount).counters()["warning"], !["", "null"].contains(warning) {
+        if !isLazy, !arguments.has("force"), let warning = try? ControlledPool(mount).counters().value("warning") {
             throw Failure(.failed, mount.mountpoint, "\(warning); to give it up: volfs umount --force \(mount.mountpoint)")
         }
         // Who holds the pool until everything is stored.

@@ -20,8 +20,8 @@ extension Allocator {
         func suits(_ segment: Int) -> Bool {
             guard !used.contains(segment), Int(segmentFree[segment]) >= nodes.count else { return false }
             let first = map.address(of: segment * geometry.segmentBlocks), last = first.advanced(by: geometry.segmentBlocks - 1)
+            // Whichever lies in front, one of these is the farthest that two can be apart.
             return NodePointer.distance(from: highest, to: first) != nil && NodePointer.distance(from: lowest, to: last) != nil
-                && NodePointer.distance(from: lowest, to: first) != nil && NodePointer.distance(from: highest, to: last) != nil
         }
         let stream = streams[Purpose.copy.rawValue].segment
         if stream < 0 || !suits(stream) {

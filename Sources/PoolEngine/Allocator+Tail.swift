@@ -4,21 +4,19 @@ internal import BlockStorage
 extension Allocator {
     /// Blocks that would be free if a tail began at that index, and those in it that are handed out.
     func counts(cutAt index: Int) -> (free: Int, inFlight: Int) {
-        let behind = (index / geometry.segmentBlocks..<segmentFree.count).reduce(0) {
-            segmentUse[$1] == .held ? $0 : $0 + Int(segmentFree[$1])
-        }
-        let inFlight = inFlight.reduce(0) { $0 + max(0, min($1.count, map.index(of: $1.start) + $1.count - index)) }
-        return (freeCount - behind, inFlight)
+        (freeCount - freeBehind(index), inFlight.reduce(0) { $0 + count(of: $1, behind: index) })
+    }
+
+    /// Free blocks of the segments from that index on, but for those that are being punched.
+    private func freeBehind(_ index: Int) -> Int {
+        (index / geometry.segmentBlocks..<segmentFree.count).reduce(0) { segmentUse[$1] == .held ? $0 : $0 + Int(segmentFree[$1]) }
     }
 
     /// Nothing is handed out from the block of that index on, the first of a segment, until `endTail` or `cut`.
     mutating func beginTail(at index: Int) {
         precondition(tail == nil && index % geometry.segmentBlocks == 0, "one tail at a time, of whole segments")
+        (freeCount, tailInFlight) = counts(cutAt: index)
         tail = index
-        for segment in index / geometry.segmentBlocks..<segmentFree.count where segmentUse[segment] != .held {
-            freeCount -= Int(segmentFree[segment])
-        }
-        tailInFlight = inFlight.reduce(0) { $0 + countInTail($1) }
         for stream in streams.indices where streams[stream].segment >= index / geometry.segmentBlocks { streams[stream] = Stream() }
         for stream in streams.indices { streams[stream].rotor = 0 }
         for segment in ready where segment >= index / geometry.segmentBlocks { segmentUse[segment] = .unknown }
@@ -30,9 +28,7 @@ extension Allocator {
     mutating func endTail() {
         guard let index = tail else { return }
         (tail, tailInFlight) = (nil, 0)
-        for segment in index / geometry.segmentBlocks..<segmentFree.count where segmentUse[segment] != .held {
-            freeCount += Int(segmentFree[segment])
-        }
+        freeCount += freeBehind(index)
         notePlenty()
         noteUnpunched()
     }

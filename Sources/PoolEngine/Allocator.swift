@@ -341,9 +341,10 @@ struct Allocator: ~Copyable {
     }
 
     func countInTail(_ run: BlockRun) -> Int {
-        guard let tail else { return 0 }
-        return max(0, min(run.count, map.index(of: run.start) + run.count - tail))
+        tail.map { count(of: run, behind: $0) } ?? 0
     }
+
+    func count(of run: BlockRun, behind index: Int) -> Int { max(0, min(run.count, map.index(of: run.start) + run.count - index)) }
 
     /// The first free run in `segment` at or after block `cursor` of it, at most `limit` long.
     func nextRun(in segment: Int, from cursor: Int, limit: Int) -> BlockRun? {

@@ -186,8 +186,7 @@ private struct CatalogScan {
         let top = Dictionary(grouping: found, by: \.epoch).mapValues { $0.map(\.level).max() }
         roots = found.filter { $0.level == top[$0.epoch] }.map { root in
             var root = root
-            let distance = places[root].map { Int($0.value) - Int(root.pointer.address.value) } ?? 0
-            if abs(distance) <= NodePointer.maximumDistance { root.pointer.distance = distance }
+            root.pointer.distance = places[root].flatMap { NodePointer.distance(from: root.pointer.address, to: $0) } ?? 0
             return root
         }.sorted { ($0.epoch, $0.pointer.address) > ($1.epoch, $1.pointer.address) }
     }

@@ -11,7 +11,6 @@ struct SpaceQuestion: Sendable {
     /// Bytes of names that one question may have.
     static let limit = 1 << 20
 
-
     mutating func append(_ bytes: UnsafeRawBufferPointer) {
         if answer != nil { (words, answer) = ([], nil) }
         words += bytes
