@@ -24,6 +24,8 @@ extension IntegrationTests {
             elif line: reply = answer(line); print(json.dumps(reply.get("return", reply.get("error", {}).get("desc"))))
         EOF
         qmp() { timeout 90 python3 "$T/qmp.py" "$T/qmp"; }
+        # Waits until the machine runs: its socket is there before its disks are open, an answer comes after that only.
+        runs() { for _ in $(seq 100); do [ -S "$T/qmp" ] && break; sleep 0.1; done; echo '{"execute":"query-status"}' | qmp > "$T/status"; grep -q running "$T/status" || fail "machine: $(cat "$T/status" "$T/machine")"; }
 
         """
 
@@ -35,7 +37,7 @@ extension IntegrationTests {
             human() { printf '{"execute":"human-monitor-command","arguments":{"command-line":"%s"}}\\n' "$1" | qmp > /dev/null; grep -qi 'fail\\|error' "$T/machine" && fail "$1: $(cat "$T/machine")"; return 0; }
             qemu-system-x86_64 -accel tcg -m 64 -nodefaults -display none -qmp unix:"$T/qmp",server=on,wait=off \\
                 -drive file="$M/disk",format=raw,if=none,id=d,cache=none,aio=native,discard=unmap,detect-zeroes=unmap -device virtio-blk-pci,drive=d > "$T/machine" 2>&1 & machine=$!
-            for _ in $(seq 100); do [ -S "$T/qmp" ] && break; sleep 0.1; done
+            runs
             # Its locks keep others out.
             fails 1 qemu-io -f raw -c 'write 0 4k' "$M/disk"; says 'lock'; fails 1 timeout 20 qemu-system-x86_64 -accel tcg -nodefaults -display none -S -drive file="$M/disk",format=raw; says 'lock'
             qemu-img info -U "$M/disk" | grep -q '512 MiB'; fails 1 rm "$M/disk"; says busy; grep -q "pid=$machine .*mode=rw" "$M/.ctl/vol/disk/users" || fail "users: $(cat "$M/.ctl/vol/disk/users")"
@@ -70,7 +72,7 @@ extension IntegrationTests {
             EOF
             qemu-system-x86_64 -accel tcg -m 64 -nodefaults -display none -no-reboot -device isa-debug-exit,iobase=0xf4 -qmp unix:"$T/qmp",server=on,wait=off \\
                 -drive file="$M/disk",format=raw,if=none,id=d,cache=none,aio=native,werror=enospc -device virtio-blk-pci,drive=d > "$T/machine" 2>&1 & machine=$!
-            for _ in $(seq 100); do [ -S "$T/qmp" ] && break; sleep 0.1; done
+            for _ in $(seq 100); do [ -S "$T/qmp" ] && break; sleep 0.1; done; qmp < /dev/null
             status() { echo '{"execute":"query-status"}' | qmp | python3 -c 'import json, sys; print(json.load(sys.stdin)["status"])'; }
             for _ in $(seq 300); do [ "$(status)" = io-error ] && break; sleep 0.1; done; same "$(status)" io-error "the guest's machine"
             grep -q 'write disk errno=28' "$M/.ctl/errors" || fail "no reason given: $(cat "$M/.ctl/errors")"
