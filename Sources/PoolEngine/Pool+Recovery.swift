@@ -150,8 +150,10 @@ extension Pool {
         return true
     }
 
-    /// Applies one record to the state, reading the nodes it needs.
+    /// Applies one record to the state, reading the nodes it needs. Records of data do not have the time of their write, so that
+    /// is now: it must not seem to be before what somebody has seen of the bytes.
     private func replay(_ record: JournalRecord) throws(PoolError) {
+        let now = environment.now()
         switch record {
         case .write(let id, let generation, let first, let runs, let checksums):
             _ = try withNodes { state, missing throws(PoolError) -> Bool? in
@@ -166,6 +168,7 @@ extension Pool {
                 for run in runs { try state.space.claim(run) }
                 state.raiseLevel(version, toCover: end)
                 state.applyWrite(version, first: first, runs: runs[...], checksums: checksums[...])
+                version.record.modified = now
                 return true
             }
         case .share(let id, let generation, let first, let runs, let checksums):
@@ -184,6 +187,7 @@ extension Pool {
                 }
                 state.raiseLevel(version, toCover: end)
                 state.applyShare(version, first: first, runs: runs, checksums: checksums)
+                version.record.modified = now
                 return true
             }
         case .hole(let id, let generation, let first, let count):
@@ -195,6 +199,7 @@ extension Pool {
                     let version = try state.replayed(id, generation)
                     guard let step = state.planDiscard(version, from: block, end: end, missing: &missing) else { return nil }
                     state.applyDiscard(version, from: block, step: step)
+                    version.record.modified = now
                     return step.end
                 }
             }
