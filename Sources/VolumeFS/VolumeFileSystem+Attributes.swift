@@ -67,9 +67,9 @@ extension VolumeFileSystem {
             result.size = info.size
             result.allocated = info.referenced
             result.modified = info.isSnapshot ? info.created : info.modified
+            if !info.isSnapshot { result.changed = lastChange(of: info) }
             result.isImmutable = info.isSnapshot
         case .property(let pair): result.mode = Settable(rawValue: Self.propertyName(pair & 255)) == nil ? 0o444 : 0o644
-            if !info.isSnapshot { result.changed = lastChange(of: info) }
         case .volumeRollback: result.mode = 0o200
         case .snapshot, .snapshotAlias, .groupSnapshot, .clone:
             // ls --time=ctime shows when it was made.
@@ -83,8 +83,6 @@ extension VolumeFileSystem {
         }
     }
 
-    /// Looked for once: with ten thousand snapshots that takes as long as ten snapshots do.
-    private func newestSnapshot(_ volume: UInt64, _ directory: Inode) -> UInt64 {
     /// When anything of a volume changed last, its bytes too: whoever looks for changes by ctime, as backups do, must find those.
     /// A write notes one time, that of the bytes, which utimensat(2) can set, but not without noting that it did. What it set to a
     /// time that is still to come is none at which anything changed.
@@ -92,6 +90,8 @@ extension VolumeFileSystem {
         info.modified <= options.now() ? max(info.changed, info.modified) : info.changed
     }
 
+    /// Looked for once: with ten thousand snapshots that takes as long as ten snapshots do.
+    private func newestSnapshot(_ volume: UInt64, _ directory: Inode) -> UInt64 {
         let stored = pool.snapshots(of: volume).map { max($0.created, $0.changed) }.max() ?? 0
         times.touch([directory], stored)
         return stored
