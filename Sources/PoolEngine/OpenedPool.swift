@@ -9,19 +9,24 @@ struct OpenedPool {
     let isReadOnly: Bool
     /// Zones whose headers could not be read, and were told again from the geometry.
     private(set) var retoldZones: [ZoneHeader] = []
+    /// Copies of superblocks that were damaged, and have been written again from the other one.
+    private(set) var mendedSuperblocks = 0
     /// There was no superblock, and this one is what a search of the device tells: it does not know which blocks are in use.
     private(set) var isTold = false
 
-    init(device: any BlockDevice, configuration: Pool.Configuration, isReadOnly: Bool) throws(PoolError) {
+    /// `zones` are the headers of a pool that is in use here, which knows them; else they are read.
+    init(device: any BlockDevice, configuration: Pool.Configuration, isReadOnly: Bool, zones known: [ZoneHeader]? = nil) throws(PoolError) {
         self.device = device
         self.configuration = configuration
         self.isReadOnly = isReadOnly
-        var newest = try Self.newestSuperblock(on: device)
+        var (newest, copies) = try Self.newestSuperblock(on: device)
         if !isReadOnly {
             // Whatever is read from here on must be durable before a block is written that only an older checkpoint
             // needs (rule R9). After anything but a close, the cache may also hold what never reached the device.
             if newest.isClean { try device.flush() } else { try device.flushAndDropCache() }
-            newest = try Self.newestSuperblock(on: device)
+            (newest, copies) = try Self.newestSuperblock(on: device)
+            // A loss of power may have torn one. Where it cannot be written the pool is as good as it was.
+            mendedSuperblocks = (try? copies.mend(on: device)) ?? 0
         }
         superblock = newest
         if superblock.readOnlyCompatible != 0 && !isReadOnly {
@@ -29,7 +34,8 @@ struct OpenedPool {
         }
         let size = try device.size
         guard size >= superblock.size else { throw .truncated(size: size, expected: superblock.size) }
-        let zones = try Self.zones(of: superblock, on: device)
+        var zones = (headers: known ?? [], retold: [ZoneHeader]())
+        if known == nil { zones = try Self.zones(of: superblock, on: device) }
         map = ZoneMap(geometry: superblock.geometry, headers: zones.headers)
         // Only of a pool that was being cut: before anything else, so that the next superblock need not say so any more.
         retoldZones = zones.retold
@@ -72,10 +78,8 @@ struct OpenedPool {
         }
         let size = try device.size
         guard size >= chosen.size else { throw .truncated(size: size, expected: chosen.size) }
-        for ring in chosen.geometry.ringOffsets {
-            let position = ring + chosen.epoch % UInt64(chosen.geometry.ringSlots) * UInt64(chosen.geometry.ringStride)
-            if !found.contains(where: { $0.position == position }) { report.findings.append(.superblockCopy(position: position)) }
-        }
+        let copies = SuperblockCopies(found, of: chosen)
+        for damaged in copies.damaged { report.findings.append(.superblockCopy(position: damaged.position)) }
         superblock = chosen
         map = ZoneMap(geometry: chosen.geometry, headers: zones.headers)
         retoldZones = zones.retold
@@ -132,19 +136,19 @@ struct OpenedPool {
 
     /// Every valid superblock of the newest epoch wins. The rings' place follows from the geometry, which is in them, so
     /// the start of the device is searched for the magic: one torn slot must not hide the others.
-    private static func newestSuperblock(on device: any BlockDevice) throws(PoolError) -> Superblock {
+    private static func newestSuperblock(on device: any BlockDevice) throws(PoolError) -> (Superblock, SuperblockCopies) {
         let (found, problem, newerFormat) = try superblocks(on: device)
         guard let best = found.max(by: { $0.superblock.epoch < $1.superblock.epoch }) else {
             if problem == nil && SuperblockSearch.mayBePool(device) { throw .corrupt(.superblock, position: 0, .missing) }
             throw problem ?? .notAPool
         }
         if let newerFormat, newerFormat >= best.superblock.epoch, let problem { throw problem }
-        return best.superblock
+        return (best.superblock, SuperblockCopies(found, of: best.superblock))
     }
 
     /// Every valid superblock with its place, what is wrong with the others, and the epoch of the newest one of a format
     /// that we do not know: an older one that we do know must not pass for the newest.
-    private static func superblocks(
+    static func superblocks(
         on device: any BlockDevice
     ) throws(PoolError) -> (found: [(superblock: Superblock, position: UInt64)], problem: PoolError?, newerFormat: UInt64?) {
         let size = try device.size

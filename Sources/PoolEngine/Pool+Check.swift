@@ -34,6 +34,10 @@ public enum CheckProblem: Equatable, Sendable, CustomStringConvertible {
     case data(version: UInt64, block: UInt64)
     /// One of a node's two copies is damaged. Nothing is lost; a scrub makes it whole again.
     case copy(version: UInt64, first: UInt64, position: UInt64)
+    /// One of a superblock's two copies is damaged. Nothing is lost; a scrub makes it whole again.
+    case superblockCopy(position: UInt64)
+    /// Of a pool that is open: it knows its zones. A scrub writes it again; nobody could open the pool without it.
+    case zoneHeader(position: UInt64)
 
     /// The version it was met in.
     var version: UInt64? {
@@ -41,7 +45,7 @@ public enum CheckProblem: Equatable, Sendable, CustomStringConvertible {
         case .node(let version, _, _), .generation(let version, _), .shared(_, let version, _), .counter(let version, _, _),
             .data(let version, _), .copy(let version, _, _):
             version
-        case .free, .references: nil
+        case .free, .references, .superblockCopy, .zoneHeader: nil
         }
     }
 
@@ -56,15 +60,28 @@ public enum CheckProblem: Equatable, Sendable, CustomStringConvertible {
         case .data(let version, let block): "version \(version): contents of block \(block) do not match their checksum"
         case .copy(let version, let first, let position):
             "version \(version): the node above block \(first) has one damaged copy, at byte \(position); nothing is lost"
+        case .superblockCopy(let position): "one copy of a superblock is damaged, at byte \(position); nothing is lost"
+        case .zoneHeader(let position): "the zone header at byte \(position) is damaged"
         }
     }
 }
 
 extension Pool {
-    /// Verifies every tree, every address and every counter against each other, and with `readingData` every block's
-    /// checksum. Changes nothing. Only for a pool that nobody uses meanwhile. Takes 4 bytes of memory for each block in
-    /// use and a read for each node. Throws `.cancelled`.
+    /// Verifies every tree, every address and every counter against each other, both copies of each superblock, and with
+    /// `readingData` every block's checksum. Changes nothing. Only for a pool that nobody uses meanwhile. Takes 4 bytes of memory
+    /// for each block in use and a read for each node. Throws `.cancelled`.
     public func check(readingData: Bool = false, control: JobControl = JobControl()) throws(PoolError) -> CheckReport {
+        var report = try checkTrees(readingData: readingData, control: control)
+        report.problems += try placeProblems()
+        return report
+    }
+
+    private func placeProblems() throws(PoolError) -> [CheckProblem] {
+        let (superblocks, zones) = try damagedPlaces()
+        return superblocks.damaged.map { .superblockCopy(position: $0.position) } + zones.map { .zoneHeader(position: $0.offset) }
+    }
+
+    private func checkTrees(readingData: Bool, control: JobControl) throws(PoolError) -> CheckReport {
         control.setTotal(usage().allocated)
         let checker = Checker(pool: self, readingData: readingData, control: control)
         try checker.walk()
@@ -81,18 +98,20 @@ extension Pool {
     /// end. Throws `.outOfSpace` if writers need those before.
     public func checkWhileUsed(readingData: Bool = false, control: JobControl = JobControl()) throws(PoolError) -> CheckReport {
         try checkpoint()
-        let pinned = try checkpointLock.withLock { _ throws(PoolError) -> Pool in
-            let opened = try OpenedPool(device: device, configuration: configuration, isReadOnly: true)
+        let (pinned, problems) = try checkpointLock.withLock { _ throws(PoolError) -> (Pool, [CheckProblem]) in
+            let problems = try placeProblems()
+            let opened = try OpenedPool(device: device, configuration: configuration, isReadOnly: true, zones: map.zones.map(\.header))
             let pool = Pool(
                 opened, device: device, configuration: configuration, environment: environment, state: try opened.makeState())
             try state.withLock { state throws(PoolError) in
                 if state.pinnedEpoch != nil || state.space.tail != nil { throw .inUse }
                 state.pinnedEpoch = opened.superblock.epoch
             }
-            return pool
+            return (pool, problems)
         }
         defer { state.withLock { $0.pinnedEpoch = nil } }
-        let report = try pinned.check(readingData: readingData, control: control)
+        var report = try pinned.checkTrees(readingData: readingData, control: control)
+        report.problems += problems
         // Without the pin some of what was read may have been something else already.
         guard state.withLock({ $0.pinnedEpoch != nil }) else { throw .outOfSpace(needed: 0, free: 0) }
         return report

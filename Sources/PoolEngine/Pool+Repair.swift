@@ -28,6 +28,7 @@ extension Pool {
             }
         }
         try opened.writeZoneHeaders()
+        _ = try SuperblockCopies(on: device, of: opened.superblock).mend(on: device)
         try pool.checkpoint(.recovery)
         try pool.close()
         report.isRepaired = true

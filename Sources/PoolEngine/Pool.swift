@@ -105,6 +105,7 @@ public final class Pool: Sendable {
         journalLock = BusyMutex(AlignedBuffer(count: opened.superblock.geometry.blockSize))
         checkpointLock = Mutex(CheckpointBuffers(geometry: opened.superblock.geometry))
         state.brokenRule = configuration.brokenRule
+        state.mendedSuperblocks = opened.mendedSuperblocks
         self.state = BusyMutex(state)
     }
 

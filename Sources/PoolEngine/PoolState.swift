@@ -12,6 +12,8 @@ struct PoolState: ~Copyable {
     /// The durable one, and its checksum, which the next one names.
     var superblock: Superblock
     var superblockChecksum: UInt32 = 0
+    /// Copies of superblocks that opening the pool has mended and that no scrub has told of.
+    var mendedSuperblocks = 0
     var space: Allocator
     var journal: Journal
     var cache: NodeCache

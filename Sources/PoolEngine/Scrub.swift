@@ -37,6 +37,12 @@ private final class Scrub {
 
     func run(pause: () -> Void) throws(PoolError) -> ScrubReport {
         control.setTotal(pool.usage().allocated)
+        // Opening the pool for writing has mended some already.
+        report.healedCopies = pool.state.withLock { state in
+            defer { state.mendedSuperblocks = 0 }
+            return state.mendedSuperblocks
+        }
+        report.healedCopies += try pool.mendPlaces()
         try scrubCatalog()
         for volume in pool.volumes() {
             for object in [volume] + pool.snapshots(of: volume.id) { try scrub(object, pause: pause) }

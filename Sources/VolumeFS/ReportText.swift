@@ -115,12 +115,16 @@ package enum ReportText {
         case .data(let version, let block): "\(name(version)): the contents of block \(block) do not match their checksum"
         case .copy(let version, let first, let position):
             "\(name(version)): the node above block \(first) has one damaged copy, at byte \(position) of the pool's file; nothing is lost, volfs scrub mends it"
+        case .superblockCopy(let position):
+            "one copy of a superblock is damaged, at byte \(position) of the pool's file; nothing is lost: volfs scrub mends it, and so does volfs repair"
+        case .zoneHeader(let position):
+            "the zone header at byte \(position) of the pool's file is damaged; run volfs scrub before it is unmounted, else volfs repair after"
         }
     }
 
     private static func sentence(_ finding: RepairReport.Finding) -> String {
         switch finding {
-        case .superblockCopy(let position): "one copy of the superblock is damaged, at byte \(position)"
+        case .superblockCopy(let position): "one copy of a superblock is damaged, at byte \(position)"
         case .noSuperblock(let epoch): "no superblock is left; the state of checkpoint \(epoch) was found by a search, and what was written after it is lost"
         case .olderSuperblock(let epoch, let lost): "superblock \(lost) is lost; \(epoch) was taken, and the journal replayed on it"
         case .zoneHeader(let position): "the zone header at byte \(position) is damaged; it follows from the pool's geometry"

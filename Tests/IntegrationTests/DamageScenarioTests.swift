@@ -86,7 +86,13 @@ extension IntegrationTests {
                 fill; dd if=/dev/zero of="$P" bs=1M count=$count conv=notrunc status=none
                 if [ $count -gt 1 ]; then fails 32 timeout 20 "$V" "$P" "$M"; fi
                 if [ $count = 9 ]; then fails 8 "$V" repair "$P"; says 'not a volfs pool'; continue; fi
-                if [ $count -gt 1 ]; then says 'volfs repair -n'; fails 1 "$V" repair "$P"; fi
+                if [ $count = 1 ]; then
+                    for command in check 'check --data' 'repair -n'; do fails 4 "$V" $command "$P"; says 'one copy of a superblock is damaged, at byte'; done
+                    cp "$P" "$T/scrubbed"; "$V" scrub "$T/scrubbed" > "$T/out"; says '^clean.* [1-9][0-9]* copies made whole'; "$V" check "$T/scrubbed"
+                else
+                    says 'volfs repair -n'
+                fi
+                fails 1 "$V" repair "$P"
                 [ $count = 1 ] || says 'was found by a search'
                 clean; mount_pool; same "$(cd "$M"; cksum a a@s b)" "$sums" "without its first $count MiB"; unmount_pool
             done
@@ -120,9 +126,9 @@ extension IntegrationTests {
             Self.damage + """
             pool 64M; head -c 8M /dev/urandom > "$M/a"; unmount_pool
             damage interior; fails 4 "$V" check "$P"; says 'one damaged copy'
-            mount_pool; sum=$(cksum < "$M/a")
+            mount_pool; sum=$(cksum < "$M/a"); damage zone; fails 4 "$V" check "$M"; says 'zone header at byte .* is damaged'
             "$V" scrub "$M" --start; fails 8 "$V" scrub "$P" --start || true
-            "$V" scrub "$P" --wait | tee "$T/report" | grep '^clean'; grep -q ' 1 copies made whole' "$T/report" || fail "$(cat "$T/report")"
+            "$V" scrub "$P" --wait | tee "$T/report" | grep '^clean'; grep -q ' 2 copies made whole' "$T/report" || fail "$(cat "$T/report")"
             same "$(cksum < "$M/a")" "$sum"; "$V" check "$M" --data | grep '^clean'
             mkdir "$M/.ctl/job/check"; while [ "$(cat "$M/.ctl/job/check/state")" = running ]; do sleep 0.05; done
             same "$(cat "$M/.ctl/job/check/state")" clean; rmdir "$M/.ctl/job/check"

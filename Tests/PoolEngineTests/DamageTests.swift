@@ -176,6 +176,7 @@ import Testing
         let opening: String
         do {
             let report = try Pool.openTiny(SimulatedDisk(image: before), mode: .readOnly).check(readingData: true)
+            if damage == .superblockCopy { #expect(report.problems == [.superblockCopy(position: sample.layout.superblocks[0])], "\(report)") }
             opening = report.isClean ? "clean" : "\(report.problems.count) problems: \(report.problems.first.map { "\($0)" } ?? "leaks")"
         } catch {
             opening = "does not open: \(error)"
@@ -215,6 +216,29 @@ import Testing
         try pool.finishReaping()
         #expect(try pool.check().isClean)
         #expect(pool.usage().allocated == 0)
+    }
+
+    /// Check finds each copy of each superblock that there ever was, and nothing wrong with slots that none was written to; opening the pool
+    /// for writing mends it, which a scrub tells, and so does repair.
+    @Test func everyCopyOfASuperblockCounts() throws {
+        let image = try Sample().image
+        let magic = Array("VFSB".utf8)
+        let places = stride(from: 0, to: image.count - 4, by: 1024).filter { Array(image[$0..<$0 + 4]) == magic }
+        #expect(places.count > 2)
+        for place in places {
+            let damaged = SimulatedDisk(image: image)
+            damaged.damage(at: place + 100, [1, 2, 3, 4, 5])
+            let check = try Pool.openTiny(SimulatedDisk(image: damaged.image), mode: .readOnly).check()
+            #expect(check.problems == [.superblockCopy(position: UInt64(place))], "\(check)")
+            let repaired = SimulatedDisk(image: damaged.image)
+            let report = try Pool.repair(repaired, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false)
+            #expect(report.findings == [.superblockCopy(position: UInt64(place))] && report.losses.isEmpty, "\(report)")
+            #expect(try Pool.openTiny(repaired, mode: .readOnly).check().isClean)
+            let pool = try Pool.openTiny(damaged)
+            #expect(try pool.check().isClean)
+            #expect(try pool.scrub(JobControl()).healedCopies == 1)
+            #expect(try pool.scrub(JobControl()).healedCopies == 0)
+        }
     }
 
     /// Nothing to do, nothing done.

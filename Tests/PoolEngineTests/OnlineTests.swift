@@ -25,8 +25,12 @@ import Testing
         let layout = try Pool.openTiny(SimulatedDisk(image: disk.image), mode: .readOnly).layout()
         let pairs = layout.interiorNodes + layout.catalogLeaves + layout.catalogNodes
         for (index, pair) in pairs.enumerated() { disk.damage(at: Int(index % 2 == 0 ? pair.node : pair.copy) + 300, [1, 2, 3, 4, 5]) }
+        let places = [layout.superblocks[1], layout.zoneHeaders[0]]
+        for place in places { disk.damage(at: Int(place) + 40, [1, 2, 3, 4, 5]) }
+        let problems = try pool.checkWhileUsed().problems
+        #expect(problems.contains(.superblockCopy(position: places[0])) && problems.contains(.zoneHeader(position: places[1])), "\(problems)")
         let report = try pool.scrub(JobControl())
-        #expect(report.isClean && report.healedCopies == pairs.count && pairs.count > 3, "\(report)")
+        #expect(report.isClean && report.healedCopies == pairs.count + 2 && pairs.count > 3, "\(report)")
         #expect(try pool.check(readingData: true).isClean)
         let again = try pool.scrub(JobControl())
         #expect(again.healedCopies == 0 && again.checkedBlocks == report.checkedBlocks)
