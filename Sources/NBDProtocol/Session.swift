@@ -29,6 +29,8 @@ public struct Session: Sendable {
         guard request.flags.isSubset(of: allowedFlags(command)) else { return .invalid }
         if style == .extended && command == .write && !request.flags.contains(.payloadLength) { return .invalid }
         if export.isReadOnly && command.writes { return .notPermitted }
+        // What was not offered is not done.
+        if command == .trim && !export.canTrim { return .invalid }
         switch command {
         case .disconnect: return nil
         case .flush: return request.offset == 0 && request.length == 0 ? nil : .invalid

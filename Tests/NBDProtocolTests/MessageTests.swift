@@ -95,7 +95,7 @@ import Testing
     }
 
     /// NBD-08 to NBD-14 as far as they are decided before anything is done, and NBD-20.
-    @Test func refusals() {
+    @Test func nbd08Nbd10Nbd11Nbd12Nbd13Nbd14Nbd20Refusals() {
         var exports = Exports()
         let volume = Session(export: exports.all[0], style: .structured), snapshot = Session(export: exports.all[1], style: .structured)
         exports.all[0].size = 1024
@@ -111,6 +111,11 @@ import Testing
         #expect(refused(small, .write, 1000, 100) == .noSpace && refused(small, .writeZeroes, 1024, 1) == .noSpace)
         for command in [Command.read, .trim, .cache] { #expect(refused(small, command, UInt64.max - 9, 100) == .invalid) }
         for command in [Command.write, .writeZeroes] { #expect(refused(small, command, UInt64.max - 9, 100) == .noSpace) }
+        // NBD-10: a trim that was not offered.
+        var kept = exports.all[0]
+        kept.canTrim = false
+        #expect(refused(Session(export: kept, style: .simple), .trim, 0, 512) == .invalid && !Session(export: kept, style: .simple).flags.contains(.trim))
+        #expect(refused(small, .trim, 0, 512) == nil && small.flags.contains(.trim))
         // NBD-12: more than a request may have.
         #expect(refused(volume, .read, 0, 1 << 26) == .invalid && refused(volume, .write, 0, 1 << 26) == .invalid)
         #expect(refused(volume, .read, 0, 1 << 26, .dontFragment) == .overflow)

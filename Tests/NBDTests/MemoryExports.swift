@@ -24,6 +24,7 @@ final class MemoryExports: ExportProvider, Export {
         var isWriteHeld = false
         var writesWaiting = 0
         var isReadOnly = false
+        var canTrim = true
     }
 
     let state: Mutex<State>
@@ -31,7 +32,9 @@ final class MemoryExports: ExportProvider, Export {
     init(size: Int) { state = Mutex(State(bytes: [UInt8](repeating: 0, count: size))) }
 
     private var description: ExportDescription {
-        state.withLock { ExportDescription(name: "disk", text: "in memory", size: UInt64($0.bytes.count), isReadOnly: $0.isReadOnly, preferredBlockSize: 4096) }
+        state.withLock {
+            ExportDescription(name: "disk", text: "in memory", size: UInt64($0.bytes.count), isReadOnly: $0.isReadOnly, canTrim: $0.canTrim, preferredBlockSize: 4096)
+        }
     }
 
     func list() -> [ExportDescription] { [description] }

@@ -36,7 +36,7 @@ extension NBDTests {
         }
 
         /// NBD-08, NBD-09, NBD-10: trims, and a read-only export, whose payloads are taken off the stream.
-        @Test func nbd08To10TrimsAndReadOnly() throws {
+        @Test func nbd08Nbd09Nbd10TrimsAndReadOnly() throws {
             let fixture = try ServerFixture(), client = try fixture.client()
             try client.begin()
             #expect(try client.ask(.trim, at: 512, 256) == 0)
@@ -45,6 +45,18 @@ extension NBDTests {
             fixture.exports.state.withLock { $0.discardFailure = .system(.fallocate, errno: EIO) }
             #expect(try client.ask(.trim, at: 0, 512) == WireError.input.rawValue)
             #expect(try client.ask(.writeZeroes, [.noHole, .fastZero], at: 0, 512) == WireError.notSupported.rawValue)
+
+            // NBD-10: one that was not offered.
+            let before = fixture.exports.state.withLock { state in
+                state.discardFailure = nil
+                state.canTrim = false
+                return state.discards
+            }
+            let other = try fixture.client()
+            try other.begin()
+            #expect(try other.ask(.trim, at: 0, 512) == WireError.invalid.rawValue)
+            #expect(try other.ask(.writeZeroes, at: 0, 512) == 0)
+            #expect(fixture.exports.state.withLock { $0.discards } == before + [0..<512])
 
             fixture.exports.state.withLock { $0.isReadOnly = true }
             let reader = try fixture.client()
@@ -55,8 +67,8 @@ extension NBDTests {
             #expect(fixture.exports.state.withLock { $0.bytes.allSatisfy { $0 == 0 } })
         }
 
-        /// NBD-11 to NBD-14, NBD-20: what is refused, and that the next request is understood.
-        @Test func nbd11To14Refusals() throws {
+        /// NBD-11 to NBD-14: what is refused, and that the next request is understood.
+        @Test func nbd11Nbd12Nbd13Nbd14Refusals() throws {
             let fixture = try ServerFixture(size: 1024), client = try fixture.client()
             try client.begin(.structured)
             #expect(try client.ask(.read, at: 1000, 100) == WireError.invalid.rawValue)
@@ -69,14 +81,29 @@ extension NBDTests {
             unknown.code = 0xeeee
             try client.send(WireClient.bytes(unknown, .structured))
             #expect(try client.answer() == WireClient.Answer(cookie: 7, error: WireError.invalid.rawValue))
-            #expect(try client.ask(.read, at: 0, 0) == 0)
-            #expect(try client.ask(.write, at: 1024, 0) == 0)
             #expect(try client.ask(.blockStatus, at: 0, 512) == WireError.invalid.rawValue)
+            #expect(try client.ask(.read, at: 0, 512) == 0)
         }
 
-        /// NBD-15, NBD-16, NBD-17: what the export fails with is what the client is told, and no space is told apart.
+        /// NBD-20: a request for nothing succeeds, also at the end, has no data in its reply, and nothing is done.
+        @Test(arguments: ReplyStyle.allCases) func nbd20RequestsForNothing(style: ReplyStyle) throws {
+            let fixture = try ServerFixture(size: 1024), client = try fixture.client()
+            try client.begin(style)
+            for offset in [0, 512, 1024] as [UInt64] {
+                try client.send(.read, at: offset, 0)
+                let answer = try client.answer()
+                #expect(answer.error == 0 && answer.chunks.allSatisfy { $0.isEmpty })
+                #expect(try client.ask(.write, style == .extended ? [.payloadLength] : [], at: offset, 0) == 0)
+                for command in [Command.trim, .writeZeroes, .cache] { #expect(try client.ask(command, at: offset, 0) == 0) }
+            }
+            #expect(try client.ask(.read, at: 1025, 0) == WireError.invalid.rawValue)
+            #expect(fixture.exports.state.withLock { $0.discards.isEmpty && $0.bytes.allSatisfy { $0 == 0 } })
+        }
+
+        /// NBD-15, NBD-16, NBD-17: what the export fails with is what the client is told, and no space is told apart. The short read of
+        /// NBD-15 cannot be: an `Export` fills all of the buffer or throws, and has no count to return.
         @Test(arguments: [ReplyStyle.simple, .structured])
-        func nbd15To17Failures(style: ReplyStyle) throws {
+        func nbd15Nbd16Nbd17Failures(style: ReplyStyle) throws {
             let fixture = try ServerFixture(), client = try fixture.client()
             try client.begin(style)
             let block = [UInt8](repeating: 1, count: 512)
@@ -119,7 +146,7 @@ extension NBDTests {
         }
 
         /// NBD-18 and NBD-19: mistakes that end a connection, and connections that end by themselves.
-        @Test func nbd18And19EndsOfConnections() throws {
+        @Test func nbd18Nbd19EndsOfConnections() throws {
             let fixture = try ServerFixture()
             for bytes in [[0, 0, 0, 0], [0, 0, 0, 7], [0, 0, 0, 3] + Array("IHAVEOPQ".utf8) + [UInt8](repeating: 0, count: 8)] as [[UInt8]] {
                 let client = try fixture.client()
@@ -146,6 +173,24 @@ extension NBDTests {
             shutdown(short.descriptor, Int32(SHUT_WR))
             #expect(short.isClosed())
             #expect(fixture.exports.state.withLock { $0.bytes[0] } == 0)
+            fixture.expectNoClients()
+            fixture.expectOneSocket()
+        }
+
+        /// NBD-19: the end within the handshake, behind each of its bytes, is the end of the connection, and opens no export.
+        @Test func nbd19EndWithinTheHandshake() throws {
+            let fixture = try ServerFixture()
+            let handshake: [UInt8] = [0, 0, 0, 3] + WireClient.option(.structuredReply) + WireClient.option(.list) + WireClient.go
+            for count in 0..<handshake.count {
+                let client = try fixture.client()
+                try client.send(Array(handshake.prefix(count)))
+                shutdown(client.descriptor, Int32(SHUT_WR))
+                var said = 0, bytes = [UInt8](repeating: 0, count: 4096)
+                while case let got = recv(client.descriptor, &bytes, bytes.count, 0), got > 0 { said += got }
+                // The greeting came, and nothing is waited for.
+                #expect(said >= 18, "after \(count) bytes")
+                #expect(fixture.exports.state.withLock { $0.users } == 0, "after \(count) bytes")
+            }
             fixture.expectNoClients()
             fixture.expectOneSocket()
         }
