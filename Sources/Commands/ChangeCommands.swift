@@ -32,7 +32,7 @@ enum ChangeCommands {
             throw Failure(.permission, name, "is a snapshot, which never changes; clone it and resize that: volfs clone \(arguments.operands[0]) \(name) NEW", errno: EROFS)
         }
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
-        let old = try ListCommand.select(try pool.list(), names: [name], of: arguments.operands[0])[0].size
+        let line = try ListCommand.select(try pool.list(), names: [name], of: arguments.operands[0])[0], old = line.size
         var size = amount
         if text.hasPrefix("+") { size = old.addingReportingOverflow(amount).overflow ? .max : old + amount }
         if text.hasPrefix("-") {
@@ -43,6 +43,7 @@ enum ChangeCommands {
             throw .usage(name, "would shrink from \(Wording.size(old)) to \(Wording.size(size)) and lose what is cut off; add --shrink")
         }
         if isDryRun {
+            if size < old { try ChangeReport.refuse(.shrink, of: [line], in: pool, arguments) }
             let change = "from \(Wording.size(old)) to \(Wording.size(size))"
             return ChangeReport.plan(arguments, [
                 size < old ? "cut \(name) \(change): what it has in its last \(Wording.size(old - size)) goes" : "make \(name) larger, \(change)",
@@ -78,6 +79,7 @@ enum ChangeCommands {
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         if isDryRun {
             let lines = try ListCommand.select(try pool.list(), names: [volume, name], of: arguments.operands[0])
+            try ChangeReport.refuse(.rollback, of: [lines[0]], in: pool, arguments)
             let fate = isDiscarding
                 ? "what it holds now goes: \(DestroyCommand.cost(of: lines[0]))" : "what it holds now is kept as \(volume)@pre-rollback-TIME"
             return ChangeReport.plan(arguments, ["put \(volume), \(Wording.size(lines[0].size)), back to \(name), \(Wording.size(lines[1].size)); \(fate)"])

@@ -43,15 +43,20 @@ package enum CheckCommand {
         do throws(Failure) {
             return try body(Path.absolute(arguments.operands[0]))
         } catch {
-            complain(arguments.isJSON ? error.json : error.text)
-            return switch error.status {
-            // What is no pool cannot be judged.
-            case .corrupt where error.errno == EMEDIUMTYPE: Status.operational
-            case .corrupt: Status.uncorrected
-            case .interrupted, .terminated: Status.cancelled
-            case .usage: Status.usage
-            default: Status.operational
-            }
+            let code = status(of: error)
+            complain(arguments.isJSON ? error.json(code: code) : error.text)
+            return code
+        }
+    }
+
+    private static func status(of failure: Failure) -> Int32 {
+        switch failure.status {
+        // What is no pool cannot be judged.
+        case .corrupt where failure.errno == EMEDIUMTYPE: Status.operational
+        case .corrupt: Status.uncorrected
+        case .interrupted, .terminated: Status.cancelled
+        case .usage: Status.usage
+        default: Status.operational
         }
     }
 }

@@ -18,7 +18,7 @@ extension CommandTable {
         Command(
             name: "mount", operands: "MOUNTPOINT", help: "mount a pool; the word `mount` may be left out",
             options: [
-                .taking("OPT,…", "options", letter: "o", "mount options, see mount.volfs(8)", choices: MountOptionTable.options.filter { $0.group != .refused }.map(\.name)),
+                .taking("OPT,…", "options", letter: "o", "mount options, see mount.volfs(8)", choices: MountOptionTable.options.filter { $0.group != .refused && $0.name != "x-*" }.map(\.name)),
                 .taking("FILE", "config", "read options, pool and mountpoint from FILE"), .flag("foreground", letter: "f", "stay in the foreground"),
                 .flag("background", "go to the background, also below a service manager"),
                 .flag("debug", letter: "d", "foreground, and print every request"),
@@ -103,7 +103,7 @@ extension CommandTable {
             kinds: [.object, .property], run: PropertyCommands.get),
         Command(
             name: "set", operands: "NAME PROPERTY=VALUE…", help: "set properties; an empty value removes one", options: [json],
-            count: 3...Int.max, kinds: [.object, .property], run: PropertyCommands.set),
+            count: 3...Int.max, kinds: [.object, .setting], run: PropertyCommands.set),
     ]
 
     static let transferCommands: [Command] = [
@@ -113,7 +113,9 @@ extension CommandTable {
             kinds: [.file, .none], run: ImportCommand.run),
         Command(
             name: "export", operands: "NAME FILE", help: "write a volume or snapshot to a sparse raw image; - is standard output",
-            options: [.flag("force", "replace FILE"), progress, json], count: 3...3, kinds: [.object, .file], run: ExportCommand.run),
+            options: [
+                .flag("force", "replace FILE"), .taking("raw", "format", "of the image: raw, as every one is", choices: ["raw"]), progress, json,
+            ], count: 3...3, kinds: [.object, .file], run: ExportCommand.run),
         Command(
             name: "copy", aliases: ["cp"], operands: "VOL[@SNAP] NAME", help: "copy a volume's or snapshot's bytes to a new volume",
             options: [.taking("POOL", "to", "in another pool"), progress, json], count: 3...3, kinds: [.object, .none], run: CopyCommand.run),

@@ -24,7 +24,8 @@ package enum CompletionCommand {
         switch operand {
         case .words(let words): words
         case .command: CommandTable.commands.map(\.name)
-        case .property: VolumeFileSystem.settableNames
+        case .property: VolumeFileSystem.propertyNames
+        case .setting: VolumeFileSystem.settableNames
         default: nil
         }
     }

@@ -230,7 +230,7 @@ final class ControlledPool: PoolAccess {
     }
 
     func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure) {
-        try command("\(propertyDirectory(name))/\(property)", value + "\n", object: "\(name) \(property)")
+        do throws(Failure) { try command("\(propertyDirectory(name))/\(property)", value + "\n", object: name) } catch { throw error.of(property: property) }
     }
 
     func size() throws(Failure) -> UInt64 { UInt64(try read("size").filter { !$0.isWhitespace }) ?? 0 }
@@ -254,7 +254,7 @@ final class ControlledPool: PoolAccess {
     /// Who has what open, by what the files `users` say.
     func users() throws(Failure) -> [VolumeUse] { try list().flatMap { users(of: $0.name) } }
 
-    private func users(of object: String) -> [VolumeUse] {
+    func users(of object: String) -> [VolumeUse] {
         let (volume, snapshot) = split(object)
         let directory = snapshot.map { "snap/\(volume)/\($0)" } ?? "vol/\(volume)"
         let lines = (readText("\(mountpoint)/.ctl/\(directory)/users") ?? "").split(separator: "\n")
@@ -302,7 +302,7 @@ final class ControlledPool: PoolAccess {
     }
 
     /// What an errno means that a call on `object` got: what the daemon noted of it, and who is in the way.
-    private func failure(_ number: Int32, _ object: String, since start: String) -> Failure {
+    func failure(_ number: Int32, _ object: String, since start: String) -> Failure {
         if let dead = dead(number) { return dead }
         if number == ENOENT, let text = Self.withoutControl(mountpoint) { return Failure(.unreachable, mountpoint, text, errno: number) }
         let last = readText("\(mountpoint)/.ctl/errors")?.split(separator: "\n").last {
@@ -312,12 +312,17 @@ final class ControlledPool: PoolAccess {
         // What it is about is said before.
         if let text = reason, text.hasPrefix("\(object) ") { reason = String(text.dropFirst(object.count + 1)) }
         if number == ENOENT && reason == nil { reason = "no such volume or snapshot; see: volfs list \(mountpoint)" }
-        if number == EBUSY, let users = openBy(object) { reason = "is open; open by \(users); close, unmount or detach it" }
+        if number == EBUSY { reason = openReason(object) ?? reason }
         if number == EROFS && reason == nil { reason = MountTable.readOnlyReason(mountpoint) }
         var failure = Failure(errno: number, object: object, reason: reason)
         // As for an unmounted pool: what cannot be a name is wrong usage.
         if number == EINVAL && reason?.hasPrefix("names are") == true { failure.status = .usage }
         return failure
+    }
+
+    /// Who has it open, and what to do; nil if nobody has.
+    func openReason(_ object: String) -> String? {
+        openBy(object).map { "is open; open by \($0); close, unmount or detach it" }
     }
 
     /// `pid 812 (qemu-system-x86), /dev/loop0`; nil if nobody has it open.

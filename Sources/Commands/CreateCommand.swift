@@ -8,6 +8,7 @@ internal import VolumeFS
 enum CreateCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0])
+        try PoolDevice.checkScheme(path)
         // For scripts that say it. With another one each entry of the map would stand for more than is written at a time, or for less
         // than its own size repays.
         if let text = arguments["block-size"], Size.parse(text) != 4096 {

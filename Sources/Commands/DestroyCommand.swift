@@ -8,15 +8,21 @@ enum DestroyCommand {
         let isDryRun = arguments.has("dry-run"), isConfirmed = arguments.has("yes")
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         var doomed = try select(try pool.list(), arguments)
+        // Before the first goes, as snapshots would be lost for nothing.
+        try ChangeReport.refuse(.destroy, of: doomed, in: pool, arguments)
         let isSaying = isDryRun || !isConfirmed || arguments.has("verbose")
         if isSaying { doomed = try pool.counted(doomed) }
         // A mount may keep removed volumes for a while.
         let seconds = try pool.trashSeconds(), gone = seconds > 0 ? doomed.filter(\.isSnapshot) : doomed
         let freed = !isSaying ? nil : gone.isEmpty ? 0 : try pool.freed(byDestroying: gone)
         if isDryRun && arguments.isJSON { say(json(doomed, freed: freed, isDryRun: true, trashSeconds: seconds)) }
-        if !arguments.isJSON && isSaying { explain(doomed, freed: freed, isDryRun ? "would" : "will", trashSeconds: seconds) }
+        if isSaying && (!arguments.isJSON || !isDryRun && !isConfirmed) {
+            let lines = explanation(of: doomed, freed: freed, isDryRun ? "would" : "will", trashSeconds: seconds)
+            // Standard output is for the object.
+            for line in lines { if arguments.isJSON { complain(line) } else { say(line) } }
+        }
         if isDryRun { return 0 }
-        if !isConfirmed { try confirm() }
+        if !isConfirmed { try confirm(doomed.count) }
         var failures: [Failure] = []
         var destroyed: [ObjectLine] = []
         for object in doomed {
@@ -32,15 +38,14 @@ enum DestroyCommand {
         return try ChangeReport.conclude(failures, of: doomed.count, arguments)
     }
 
-    private static func explain(_ doomed: [ObjectLine], freed: UInt64?, _ verb: String, trashSeconds: UInt64) {
-        for object in doomed {
-            if trashSeconds > 0 && !object.isSnapshot {
-                say("\(verb) move \(object.name) to the trash (\(Wording.size(object.referenced)) referenced, which is free \(time(trashSeconds)) later)")
-            } else {
-                say("\(verb) destroy \(object.name) (\(cost(of: object)))")
-            }
+    private static func explanation(of doomed: [ObjectLine], freed: UInt64?, _ verb: String, trashSeconds: UInt64) -> [String] {
+        var lines = doomed.map { object in
+            trashSeconds > 0 && !object.isSnapshot
+                ? "\(verb) move \(object.name) to the trash (\(Wording.size(object.referenced)) referenced, which is free \(time(trashSeconds)) later)"
+                : "\(verb) destroy \(object.name) (\(cost(of: object)))"
         }
-        if doomed.count > 1, let freed { say("which together frees \(Wording.size(freed))") }
+        if doomed.count > 1, let freed { lines.append("which together frees \(Wording.size(freed))") }
+        return lines
     }
 
     private static func time(_ seconds: UInt64) -> String {
@@ -78,11 +83,11 @@ enum DestroyCommand {
         ])
     }
 
-    private static func confirm() throws(Failure) {
+    private static func confirm(_ count: Int) throws(Failure) {
         guard isatty(0) == 1 else { throw .usage("destroy", "there is no terminal to ask on; add -y") }
         // Not on standard output, which may be a file.
         fflush(nil)
-        let question = "Destroy them? [y/N] "
+        let question = "Destroy \(count == 1 ? "it" : "them")? [y/N] "
         _ = question.withCString { write(2, $0, strlen($0)) }
         guard let answer = readLine(), answer == "y" || answer == "yes" else {
             throw Failure(.failed, "destroy", "nothing was destroyed")

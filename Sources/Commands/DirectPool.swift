@@ -127,7 +127,7 @@ final class DirectPool: PoolAccess {
 
     func destroy(_ object: ObjectLine) throws(Failure) {
         if let reason = try attribute(object.name, "user.volfs.hold") {
-            throw Failure(.busy, object.name, "it is held (\(reason)); first: volfs release \(path) \(object.name)", errno: EBUSY)
+            throw .held(object.name, reason, pool: path)
         }
         try run(object.name) { () throws(PoolError) in
             try files.refuseDeletionByLimits(object.id)
@@ -200,11 +200,15 @@ final class DirectPool: PoolAccess {
     }
 
     func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure) {
-        try run("\(name) \(property)") { () throws(PoolError) in
-            let inode = Inode.file(try find(name))
-            do throws(PoolError) {
-                try files.setAttribute(inode, "user.volfs.\(property)", value.isEmpty ? nil : Array(value.utf8))
-            } catch .noProperty where value.isEmpty {}
+        do throws(Failure) {
+            try run(name) { () throws(PoolError) in
+                let inode = Inode.file(try find(name))
+                do throws(PoolError) {
+                    try files.setAttribute(inode, "user.volfs.\(property)", value.isEmpty ? nil : Array(value.utf8))
+                } catch .noProperty where value.isEmpty {}
+            }
+        } catch {
+            throw error.of(property: property)
         }
     }
 

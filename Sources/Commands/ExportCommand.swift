@@ -5,6 +5,9 @@ internal import VolumeFS
 enum ExportCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1], target = arguments.operands[2]
+        if let format = arguments["format"], format != "raw" {
+            throw .usage("--format \(format)", "only raw images can be written; convert it after: qemu-img convert -f raw -O \(format) \(target) FILE")
+        }
         let progress = Progress("export", try Progress.mode(arguments))
         if target == "-" && isatty(1) == 1 { throw .usage("-", "the terminal is no place for an image; redirect it") }
         let isFile = target == "-" ? false : try isReplaceable(target, force: arguments.has("force"))

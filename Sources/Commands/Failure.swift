@@ -14,6 +14,8 @@ package struct Failure: Error, Equatable, Sendable {
     package var status: Status
     /// What it is about: a pool, a volume, an option.
     package var object: String
+    /// Of the object, if it is about one.
+    package var property: String?
     /// What is wrong, and what to do.
     package var message: String
     package var errno: Int32 = 0
@@ -27,17 +29,26 @@ package struct Failure: Error, Equatable, Sendable {
 
     package static func usage(_ object: String, _ message: String) -> Failure { Failure(.usage, object, message) }
 
-    /// One line: `volfs: OBJECT: MESSAGE`.
-    package var text: String { "volfs: \(object): \(message)" }
+    /// One line: `volfs: OBJECT: MESSAGE` or `volfs: OBJECT PROPERTY: MESSAGE`.
+    package var text: String { "volfs: \(object)\(property.map { " \($0)" } ?? ""): \(message)" }
+
+    package func of(property: String) -> Failure {
+        var failure = self
+        failure.property = property
+        return failure
+    }
 
     /// One object of schema volfs.error/1: errno by its name or null, what is wrong, and as `hint` what to do.
-    package var json: String {
+    package var json: String { json(code: status.rawValue) }
+
+    /// `code` is what the process ends with, where that is not the number of `status`.
+    package func json(code: Int32) -> String {
         let cut = message.firstRange(of: "; ")
         let name: JSON = ErrnoName.text(errno).map { .text($0) } ?? .null
         let problem = cut.map { String(message[..<$0.lowerBound]) } ?? message
         let hint: JSON = cut.map { .text(String(message[$0.upperBound...])) } ?? .null
         return JSON.object([
-            ("schema", .text("volfs.error/1")), ("errno", name), ("code", .number(Int64(status.rawValue))),
+            ("schema", .text("volfs.error/1")), ("errno", name), ("code", .number(Int64(code))),
             ("object", .text(object)), ("message", .text(problem)), ("hint", hint),
         ])
     }
@@ -171,7 +182,7 @@ package struct Failure: Error, Equatable, Sendable {
         case (.open, EISDIR): "is a directory; a pool is one file, and none is mounted there: name a file that is one"
         case (.open, EACCES): "permission denied; run as the pool's owner or as root"
         case (.open, EPERM): "not permitted; the file may be immutable: lsattr shows an i then, and chattr -i takes it away"
-        case (_, EFBIG): "the filesystem that it is on takes no file of that size; choose a smaller one"
+        case (_, EFBIG): "the filesystem that it is on, or a limit that ulimit -f tells, takes no file of that size; choose a smaller one, or lift the limit"
         case (_, ENOSPC): "the filesystem that it is on has no room left; make some there, or use another"
         case (.mount, _): "cannot mount (\(String(cString: strerror(number)))); is /dev/fuse there, and fusermount3 installed?"
         default: "\(call): \(String(cString: strerror(number)))"

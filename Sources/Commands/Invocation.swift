@@ -9,6 +9,8 @@ public struct CommandLineTool {
     /// is the helper that mount(8) or umount(8) wants.
     public static func run(_ words: [String], program: String = "volfs") -> Int32 {
         var isJSON = words.contains("--json")
+        // A write beyond what setrlimit(2) allows fails, and is said, and does not end a daemon.
+        signal(SIGXFSZ, SIG_IGN)
         let helper = MountHelper(program: program)
         do throws(Failure) {
             if let helper { return helper.status(try dispatch(try helper.translated(words)[...], &isJSON)) }
@@ -18,13 +20,19 @@ public struct CommandLineTool {
                 complain(error.text)
                 return MountHelper.status(of: error)
             }
-            complain(isJSON ? error.json : error.text)
-            // mount(8) runs us by way of mount.fuse3(8) where our own helper is not installed.
-            if words.first.flatMap({ CommandTable.find($0) }) == nil && MountHelper.isCalledByMount { return MountHelper.status(of: error) }
-            // check has the numbers of fsck(8), where 2 would ask for a reboot.
-            let isCheck = words.first.flatMap { CommandTable.find($0) }.map { CheckCommand.Status.commands.contains($0.name) }
-            return isCheck == true && error.status == .usage ? CheckCommand.Status.usage : error.status.rawValue
+            let status = status(of: error, words)
+            complain(isJSON ? error.json(code: status) : error.text)
+            return status
         }
+    }
+
+    private static func status(of failure: Failure, _ words: [String]) -> Int32 {
+        let command = words.first.flatMap { CommandTable.find($0) }
+        // mount(8) runs us by way of mount.fuse3(8) where our own helper is not installed.
+        if command == nil && MountHelper.isCalledByMount { return MountHelper.status(of: failure) }
+        // check has the numbers of fsck(8), where 2 would ask for a reboot.
+        let isCheck = command.map { CheckCommand.Status.commands.contains($0.name) } ?? false
+        return isCheck && failure.status == .usage ? CheckCommand.Status.usage : failure.status.rawValue
     }
 
     private static func dispatch(_ words: ArraySlice<String>, _ isJSON: inout Bool) throws(Failure) -> Int32 {

@@ -17,13 +17,14 @@ enum MountCommand {
             let descriptor = atoi(number)
             unsetenv(readyVariable)
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-            return try serve(arguments, nil, readyOn: descriptor)
+            return try numbered { () throws(Failure) in try serve(arguments, nil, readyOn: descriptor) }
         }
-        if arguments.has("dry-run") { return try tryOut(arguments) }
+        if arguments.has("dry-run") { return try numbered { () throws(Failure) in try tryOut(arguments) } }
         let store = DescriptorStore.received()
         let isForeground = !store.names.isEmpty || !arguments.has("background")
             && (arguments.has("foreground") || arguments.has("debug") || ServiceManager.isService)
-        do throws(Failure) {
+        // A service manager wants to know that it was the start that failed.
+        return try numbered(isForeground ? .failed : .mount) { () throws(Failure) in
             if isForeground { return try serve(arguments, try KeptMount.left(in: store), readyOn: nil) }
             let settings = try MountRequest(arguments).checked(), status = try startDaemon(settings)
             if status == 0 && arguments.isJSON {
@@ -31,11 +32,16 @@ enum MountCommand {
                 say(JSON.object(fields.map { ($0.0, .text($0.1)) }))
             }
             return status
+        }
+    }
+
+    /// mount(8) has its own numbers: but for wrong usage a failure has the status given.
+    private static func numbered(_ status: Failure.Status = .mount, _ body: () throws(Failure) -> Int32) throws(Failure) -> Int32 {
+        do throws(Failure) {
+            return try body()
         } catch {
-            if error.status == .usage { throw error }
-            // mount(8) has its own numbers; a service manager wants to know that it was the start that failed.
             var failure = error
-            failure.status = isForeground ? .failed : .mount
+            if failure.status != .usage { failure.status = status }
             throw failure
         }
     }
@@ -44,7 +50,8 @@ enum MountCommand {
     private static func tryOut(_ arguments: Arguments) throws(Failure) -> Int32 {
         let settings = try MountRequest(arguments).checked()
         _ = try DirectPool.opened(settings.options.source, mode: .readOnly)
-        return 0
+        // A script asks for the status alone; so does mount(8) with -f.
+        return arguments.isJSON ? ChangeReport.plan(arguments, ["mount \(settings.options.source) at \(settings.options.mountpoint)"]) : 0
     }
 
     // MARK: The parent

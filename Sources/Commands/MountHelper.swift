@@ -22,8 +22,8 @@ package struct MountHelper {
         return unmounts ? try unmount(words) : try mount(words)
     }
 
-    /// mount(8)'s number for a command's exit status.
-    package func status(_ status: Int32) -> Int32 { status == 0 ? 0 : 32 }
+    /// mount(8)'s number for a command's exit status. 1 is that of an unmount by which something was lost.
+    package func status(_ status: Int32) -> Int32 { status == 0 || (unmounts && status == 1) ? status : 32 }
 
     /// 1 for wrong usage and missing permission, 2 for what the system lacks, 32 for a mount that failed.
     package static func status(of failure: Failure) -> Int32 {

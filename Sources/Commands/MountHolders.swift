@@ -8,6 +8,26 @@ struct MountHolders {
     /// One phrase each: loop devices, and processes with what they have there.
     func all() -> [String] { loopDevices() + processes() }
 
+    /// True if there are processes that read `.ctl/events`, and nothing else is known to keep the mount.
+    var onlyFollowEvents: Bool {
+        guard loopDevices().isEmpty, !MountInfo.all().contains(where: { $0.mountpoint.hasPrefix(mountpoint + "/") }) else { return false }
+        let uses = Self.others.flatMap { process in Self.links(of: process).filter { isInside($0.target) } }
+        return !uses.isEmpty && uses.allSatisfy { $0.name.hasPrefix("fd/") && $0.target == "\(mountpoint)/.ctl/events" }
+    }
+
+    /// Whether the process can be seen to have the file of that name open at the top of the mount.
+    func has(_ name: String, open process: Int32) -> Bool {
+        Self.links(of: process).contains { $0.name.hasPrefix("fd/") && $0.target == "\(mountpoint)/\(name)" }
+    }
+
+    private static var others: [Int32] { Directory.names(in: "/proc").compactMap { Int32($0) }.sorted().filter { $0 != getpid() } }
+
+    /// What a process has of files: its directory, root, program and open files, by their names in its directory of /proc.
+    private static func links(of process: Int32) -> [(name: String, target: String)] {
+        let names = ["cwd", "root", "exe"] + Directory.names(in: "/proc/\(process)/fd").map { "fd/\($0)" }
+        return names.compactMap { name in target("/proc/\(process)/\(name)").map { (name, $0) } }
+    }
+
     /// Loop devices on volumes of the mount.
     func loopDevices() -> [String] {
         Directory.names(in: "/sys/block").filter { $0.hasPrefix("loop") }.sorted().compactMap { name in
@@ -18,18 +38,10 @@ struct MountHolders {
 
     /// Processes whose directory, root, program or open files are there.
     private func processes() -> [String] {
-        Directory.names(in: "/proc").compactMap { Int32($0) }.sorted().compactMap { process in
-            guard process != getpid() else { return nil }
-            let directory = "/proc/\(process)"
-            for (link, what) in [("cwd", "its directory"), ("root", "its root"), ("exe", "its program")] {
-                if let target = Self.target("\(directory)/\(link)"), isInside(target) { return "\(Self.name(process)) has \(what) there" }
-            }
-            for descriptor in Directory.names(in: "\(directory)/fd") {
-                if let target = Self.target("\(directory)/fd/\(descriptor)"), isInside(target) {
-                    return "\(Self.name(process)) has \(target) open"
-                }
-            }
-            return nil
+        let whats = ["cwd": "its directory", "root": "its root", "exe": "its program"]
+        return Self.others.compactMap { process in
+            guard let use = Self.links(of: process).first(where: { isInside($0.target) }) else { return nil }
+            return "\(Self.name(process)) has " + (whats[use.name].map { "\($0) there" } ?? "\(use.target) open")
         }
     }
 

@@ -28,10 +28,12 @@ struct MountRequest: Sendable {
             throw .usage(first, "give a mountpoint too: volfs \(first) DIRECTORY")
         }
         source = Path.absolute(operands[0])
+        try PoolDevice.checkScheme(source)
         // A slash behind it would ask the mount that is to be taken over.
         var directory = operands[1]
         while directory.count > 1 && directory.hasSuffix("/") { directory.removeLast() }
-        mountpoint = Path.absolute(directory)
+        // What mount.fuse3(8) has opened is the device, not a directory, whatever it is linked to.
+        mountpoint = directory.hasPrefix("/dev/fd/") ? directory : Path.absolute(directory)
     }
 
     /// All options, later ones overriding earlier ones.
@@ -49,9 +51,7 @@ struct MountRequest: Sendable {
     /// The options, after everything has been looked at that can be said before a daemon is started.
     func checked() throws(Failure) -> MountSettings {
         let settings = try settings()
-        if mountpoint.hasPrefix("/dev/fd/") || mountpoint.hasPrefix("/proc/") {
-            throw Failure(.mount, mountpoint, "drop_privileges would keep the daemon from unmounting when it is told to end; use setuid=USER")
-        }
+        if mountpoint.hasPrefix("/dev/fd/") { throw refusedDescriptor() }
         try detachDead()
         let table = MountTable()
         if let mount = table.mount(ofPool: source) { throw mountedFailure(source, mount) }
@@ -71,6 +71,19 @@ struct MountRequest: Sendable {
             throw Failure(.mount, "/dev/fuse", errno == ENOENT ? "is not there; load it: modprobe fuse" : "no permission to use it; run as root, or give your user access", errno: errno)
         }
         return settings
+    }
+
+    /// With drop_privileges mount.fuse3(8) mounts by itself and hands on the descriptor of /dev/fuse. What it mounted nobody serves.
+    private func refusedDescriptor() -> Failure {
+        let wrong = "is not for volfs, as it would keep the daemon from unmounting when it is told to end; use setuid=USER"
+        let number = mountpoint.split(separator: "/").last ?? ""
+        let connection = readText("/proc/self/fdinfo/\(number)")?.split(separator: "\n").first { $0.hasPrefix("fuse_connection:") }?.split(separator: "\t").last
+        guard let connection, let left = MountInfo.all().last(where: { $0.device == "0:\(connection)" && $0.kind == "fuse.volfs" })?.mountpoint else {
+            return .usage("-o drop_privileges", "\(wrong); what mount.fuse3 has mounted is cleared by umount")
+        }
+        // Without privileges it cannot be, unless they were not dropped.
+        let isDetached = umount2(left, Int32(MNT_DETACH)) == 0 || Spawn.run(["fusermount3", "-uz", "-q", left]) == 0
+        return .usage("-o drop_privileges", isDetached ? wrong : "\(wrong); what mount.fuse3 has mounted is cleared by: volfs umount \(left)")
     }
 
     /// For a new mount, or for one that goes on.

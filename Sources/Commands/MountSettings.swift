@@ -104,8 +104,8 @@ package struct MountSettings: Sendable {
 
     private mutating func takeResources(_ word: MountWord) throws(Failure) {
         switch word.name {
-        case "cache": configuration.cacheSize = Int(try word.size(least: 1 << 20))
-        case "dirty": configuration.dirtySize = Int(try word.size(least: 1 << 20))
+        case "cache": configuration.cacheSize = try word.memory(least: 1 << 20)
+        case "dirty": configuration.dirtySize = try word.memory(least: 1 << 20)
         case "threads": options.threads = Int(try word.number(1...64))
         case "max_idle_threads": options.idleThreads = Int(try word.number(1...64))
         case "follow": options.followsClient = word.value == "on"

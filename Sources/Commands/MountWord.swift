@@ -58,6 +58,13 @@ package struct MountWord: Sendable {
         return size
     }
 
+    /// The same of memory, of which there is no more than the machine has.
+    func memory(least: UInt64) throws(Failure) -> Int {
+        let size = try size(least: least), there = UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES)))) * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE))))
+        if there > 0 && size > there { throw wrong("is more than the \(Wording.size(there)) of memory that this machine has; choose a part of that") }
+        return Int(size)
+    }
+
     /// `reason` tells why more is not possible.
     func seconds(upTo most: Double, else reason: String) throws(Failure) -> Double {
         guard let seconds = Double(value ?? ""), seconds >= 0, seconds.isFinite else { throw wrong("needs seconds") }

@@ -29,6 +29,7 @@ struct MountedJob {
                 throw Failure(.busy, kind, "a check is running already; wait for it: volfs wait \(mountpoint) \(other)", errno: EBUSY)
             }
         }
+        let start = Wording.time(wallClock())
         // A report that nobody fetched is in the way of the next.
         if mkdir(directory, 0o755) == 0 { return }
         if errno == EEXIST, let state, state != "running" {
@@ -39,8 +40,7 @@ struct MountedJob {
             throw Failure(.busy, kind, "is running already; wait for it: volfs wait \(mountpoint) \(kind), or stop it: rmdir \(directory)", errno: EBUSY)
         }
         let number = errno
-        let reason = number == EROFS ? MountTable.readOnlyReason(mountpoint) : number == ENOENT ? ControlledPool.withoutControl(mountpoint) : nil
-        throw Failure(errno: number, object: kind, reason: reason ?? String(cString: strerror(number)))
+        throw ControlledPool(MountTable.Mount(mountpoint: mountpoint, source: mountpoint)).failure(number, kind, since: start)
     }
 
     func wait(isJSON: Bool, _ mode: Progress.Mode, cancels: Bool) throws(Failure) -> Int32 {

@@ -99,7 +99,7 @@ package struct ObjectLine: Equatable, Sendable {
         let counted: [(String, JSON)] =
             usage.map { [("used", .size($0.used)), ("unique", .size($0.unique)), ("written", .size($0.written))] } ?? []
         return .fields([
-            ("schema", .text("volfs.volume/1")), ("name", .text(name)), ("guid", .text(uuid)),
+            ("schema", .text("volfs.volume/1")), ("name", .text(name)), ("guid", uuid == "-" ? .null : .text(uuid)),
             ("type", .text(type)), ("size", .size(size)), ("referenced", .size(referenced)),
         ] + counted + [
             ("created", .text(Wording.time(created))), ("origin", origin.map { .text($0) } ?? .null),

@@ -9,6 +9,9 @@ package struct Option: Sendable {
     /// Values there are, for completion; none if they cannot be listed.
     package var choices: [String] = []
 
+    /// Whether the value is several of `choices` with commas between.
+    package var isList: Bool { value?.hasSuffix(",…") == true }
+
     /// As on a command line, for help: `-o, --columns COL,…`.
     package var synopsis: String {
         let long = "--\(name)" + (value.map { " \($0)" } ?? "")

@@ -5,7 +5,7 @@ package enum Path {
     /// `path` from the root, links and dots resolved. What does not exist, or is a dead mount, keeps its last name below
     /// the resolved directory it is in, without slashes at its end.
     package static func absolute(_ path: String) -> String {
-        if path.isEmpty || PoolDevice.isRemote(path) { return path }
+        if path.isEmpty || PoolDevice.scheme(of: path) != nil { return path }
         if let resolved = resolved(path) { return resolved }
         var trimmed = path[...]
         while trimmed.count > 1 && trimmed.hasSuffix("/") { trimmed.removeLast() }

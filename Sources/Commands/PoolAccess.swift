@@ -21,6 +21,8 @@ protocol PoolAccess: AnyObject {
     /// Forgets what a clone was made from.
     func detach(_ volume: String) throws(Failure)
     func destroy(_ object: ObjectLine) throws(Failure)
+    /// What would refuse the change now: one failure for each object that is held or open, or for all of them. Changes nothing.
+    func obstacles(to change: ObjectChange, _ objects: [ObjectLine]) throws(Failure) -> [Failure]
     func rename(_ object: ObjectLine, to name: String) throws(Failure)
     /// What the volume holds is kept as a snapshot called `pre-rollback-TIME`, unless `discarding`.
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure)

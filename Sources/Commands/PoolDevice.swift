@@ -9,8 +9,22 @@ enum PoolDevice {
     /// True for a text that is meant as a URI. Nothing is looked up.
     static func isRemote(_ path: String) -> Bool { NBDLocation.isMeant(path) }
 
+    /// Throws for a URI of something that no pool can be on here.
+    static func checkScheme(_ path: String) throws(Failure) {
+        guard !isRemote(path), let scheme = scheme(of: path) else { return }
+        throw .usage(path, "this volfs has no back end for \(scheme)://; a pool is a file, a block device or an export of a server: nbd://HOST/EXPORT")
+    }
+
+    /// `s3` of `s3://bucket/prefix`; nil for a path.
+    static func scheme(of text: String) -> String? {
+        guard let mark = text.firstRange(of: "://"), mark.lowerBound > text.startIndex else { return nil }
+        let scheme = text[..<mark.lowerBound]
+        return scheme.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "+.-".contains($0)) } ? String(scheme) : nil
+    }
+
     /// Opens what is there. Throws what is wrong with a URI; what cannot be opened is a `PoolError` for the caller to explain.
     static func open(_ path: String, writing: Bool, isDirect: Bool = false) throws(Failure) -> any BlockDevice {
+        try checkScheme(path)
         do throws(PoolError) {
             guard isRemote(path) else { return try FileDevice(opening: path, mode: writing ? .readWrite : .readOnly, isDirect: isDirect) }
         } catch .system(.open, errno: EINVAL) where isDirect {

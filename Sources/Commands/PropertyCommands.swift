@@ -11,7 +11,7 @@ enum PropertyCommands {
         let pool = try access(toPool: arguments.operands[0], writing: false)
         var found = name == Self.poolItself ? try pool.poolProperties() : try pool.properties(name)
         for property in wanted where !found.contains(where: { $0.name == property }) {
-            throw Failure(.notFound, "\(name) \(property)", "no such property is set; see: volfs get \(arguments.operands[0]) \(name)")
+            throw Failure(.notFound, name, "no such property is set; see: volfs get \(arguments.operands[0]) \(name)").of(property: property)
         }
         if !wanted.isEmpty { found = found.filter { wanted.contains($0.name) } }
         if arguments.isJSON {
@@ -52,7 +52,7 @@ enum PropertyCommands {
             changes[index][1] = try bytes(changes[index][0], changes[index][1])
             // All are looked at before the first is set.
             if let reason = VolumeFileSystem.refusal(of: changes[index][0], changes[index][1], isSnapshot: split(name).snapshot != nil) {
-                throw .usage("\(name) \(changes[index][0])", reason)
+                throw Failure.usage(name, reason).of(property: changes[index][0])
             }
         }
         let pool = try access(toPool: arguments.operands[0], writing: true)

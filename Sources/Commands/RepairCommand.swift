@@ -11,12 +11,16 @@ enum RepairCommand {
             try refuseIfMounted(path)
             let isDryRun = arguments.has("dry-run"), isForced = arguments.has("force")
             let report: RepairReport
-            let device = try PoolDevice.open(path, writing: !isDryRun)
+            Interruption.watch()
+            let device = CancellableDevice(try PoolDevice.open(path, writing: !isDryRun)) { !Interruption.isEnding }
             do throws(PoolError) {
                 report = try Pool.repair(device, environment: DirectPool.environment, isDryRun: isDryRun, givesUpVolumes: isForced)
             } catch {
+                if device.isCancelled { throw Interruption.failure(path, "nothing was changed; start again") }
                 throw Failure(error, object: path, pool: path)
             }
+            // What could not be read any more may have been taken for damage.
+            if device.isCancelled { throw Interruption.failure(path, "nothing was changed; start again") }
             say(arguments.isJSON ? ReportText.json(report, isDryRun: isDryRun) : ReportText.text(report, isDryRun: isDryRun))
             if report.isClean { return CheckCommand.Status.clean }
             if !isDryRun && !report.isRepaired {

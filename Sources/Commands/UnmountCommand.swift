@@ -6,28 +6,49 @@ internal import VolumeFS
 /// `volfs umount`: unlike umount(8), returns when the daemon has stored everything and released the pool.
 enum UnmountCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let path = try path(arguments)
-        let table = MountTable()
-        guard let mount = table.mount(atOrOf: path) else {
-            throw Failure(.notFound, path, "is not mounted, and nothing of volfs is mounted there", errno: EINVAL)
-        }
+        let path = try path(arguments), seconds = try seconds(arguments)
+        guard let mount = MountTable().mount(atOrOf: path) else { return try awaitDetached(path, seconds, arguments) }
         let isLazy = arguments.has("lazy")
-        let seconds = try seconds(arguments)
         if let unit = arguments["service"], isRestarting(unit), try handOver(mount, seconds) { return 0 }
         if !isLazy, let users = stillOpen(mount), !users.isEmpty {
             throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: ", ")); close them, or use --lazy", errno: EBUSY)
         }
-        if !isLazy, !arguments.has("force"), let warning = try? ControlledPool(mount).counters().value("warning") {
+        let counters = try? ControlledPool(mount).counters()
+        if !isLazy, !arguments.has("force"), let warning = counters?.value("warning") {
             throw Failure(.failed, mount.mountpoint, "\(warning); to give it up: volfs umount --force \(mount.mountpoint)")
         }
         // Who holds the pool until everything is stored.
-        let served = (try? ControlledPool(mount).process()) ?? 0
+        let served = counters.flatMap { Int32($0["pid"]) } ?? 0
         let daemon = served != 0 ? served : PoolDevice.holder(of: mount.source)
         try unmount(mount.mountpoint, isLazy)
         if !isLazy { try wait(for: daemon, of: mount.source, seconds) }
-        if arguments.isJSON {
-            say(JSON.object([("schema", .text("volfs.umount/1")), ("pool", .text(mount.source)), ("mountpoint", .text(mount.mountpoint)), ("lazy", .bool(isLazy))]))
+        if arguments.isJSON { tell(mount.source, mount.mountpoint, isLazy) }
+        guard counters?.number("suspended") ?? 0 > 0 else { return 0 }
+        let failure = Failure(
+            .failed, mount.source, "unmounted, but a write to the pool had failed before, and what was not stored then is lost; mount it again to go on with what was",
+            errno: EIO)
+        complain(arguments.isJSON ? failure.json : failure.text)
+        return failure.status.rawValue
+    }
+
+    private static func tell(_ pool: String, _ mountpoint: String?, _ isLazy: Bool) {
+        let place: JSON = mountpoint.map { .text($0) } ?? .null
+        say(JSON.object([("schema", .text("volfs.umount/1")), ("pool", .text(pool)), ("mountpoint", place), ("lazy", .bool(isLazy))]))
+    }
+
+    /// For a pool that is not mounted: a daemon that was detached may serve what is still open in it. With `--wait` that is waited for.
+    private static func awaitDetached(_ path: String, _ seconds: Int?, _ arguments: Arguments) throws(Failure) -> Int32 {
+        guard let daemon = PoolDevice.holders(of: path).first else {
+            throw Failure(.notFound, path, "is not mounted, and nothing of volfs is mounted there", errno: EINVAL)
         }
+        guard let seconds else {
+            throw Failure(
+                .busy, path,
+                "is not mounted, but \(Failure.holder(daemon)) has it: after umount --lazy, until all that is open is closed; wait for that: volfs umount --wait SECONDS \(path)",
+                errno: EBUSY)
+        }
+        try wait(for: daemon, of: path, seconds)
+        if arguments.isJSON { tell(path, nil, false) }
         return 0
     }
 
@@ -64,7 +85,8 @@ enum UnmountCommand {
         var attempt = 0
         while daemon != 0 && PoolDevice.holders(of: pool).contains(daemon) {
             if let seconds, attempt >= seconds * 20 {
-                throw Failure(.busy, pool, "unmounted, but \(Failure.holder(daemon)) still stores changes; wait for it", errno: EBUSY)
+                throw Failure(
+                    .busy, pool, "unmounted, but \(Failure.holder(daemon)) still has it, to store changes or to serve what is open; wait for it", errno: EBUSY)
             }
             if attempt == 100 { complain("volfs: \(pool): unmounted; waiting for \(Failure.holder(daemon)) to store what was changed") }
             attempt += 1
@@ -95,7 +117,13 @@ enum UnmountCommand {
         if umount2(mountpoint, isLazy ? Int32(MNT_DETACH) : 0) == 0 { return }
         let number = errno
         if number == EPERM && Spawn.run(["fusermount3", isLazy ? "-uz" : "-u", "-q", mountpoint]) == 0 { return }
-        let holders = MountHolders(mountpoint: mountpoint).all()
+        let holders = MountHolders(mountpoint: mountpoint)
+        // Detached, the daemon tells those that only wait for events that there are no more, and ends when they have let go.
+        if !isLazy && (number == EBUSY || number == EPERM) && holders.onlyFollowEvents { return try unmount(mountpoint, true) }
+        try refuse(mountpoint, number, holders.all())
+    }
+
+    private static func refuse(_ mountpoint: String, _ number: Int32, _ holders: [String]) throws(Failure) {
         if number == EBUSY || (number == EPERM && !holders.isEmpty) {
             let who = holders.isEmpty ? "a shell's directory, an open file, or a mount below it" : holders.joined(separator: "; ")
             throw Failure(errno: EBUSY, object: mountpoint, reason: "is in use: \(who); close it, or use --lazy")

@@ -7,8 +7,10 @@ enum ZshCompletion {
             # zsh completion for volfs; made by: volfs completion zsh
             _volfs_objects() {
                 local pool=${${(@)words[2,CURRENT-1]:#-*}[1]:-$VOLFS_POOL}
-                [[ -n $pool ]] && compadd -- ${(f)"$(volfs list $pool -H -o name -t $1 2>/dev/null)"}
+                [[ -n $pool ]] && compadd -- ${(f)"$(volfs list $pool -H -o name -t ${@[-1]} 2>/dev/null)"}
             }
+            # The last of several words with commas between.
+            _volfs_list() { compset -P '*,'; compadd -S '' -- "$@" }
             _volfs() {
                 local -a commands=(
             \(commands)
@@ -18,12 +20,18 @@ enum ZshCompletion {
                 shift words; (( CURRENT-- ))
                 case $command in
             \(CommandTable.commands.map(entry).joined(separator: "\n"))
-                    *) _files ;;
+                    *) _arguments -s -S \(mountForm) ;;
                 esac
             }
             _volfs "$@"
 
             """
+    }
+
+    /// The pool is where a command would be.
+    private static var mountForm: String {
+        let options = CommandTable.find("mount")?.options ?? []
+        return (options.flatMap(specifications).map { "'\($0)'" } + ["'1:directory:_files -/'"]).joined(separator: " ")
     }
 
     private static func entry(_ command: Command) -> String {
@@ -40,9 +48,16 @@ enum ZshCompletion {
     /// Either spelling of an option, the long one with its value behind an equals sign or a blank.
     private static func specifications(_ option: Option) -> [String] {
         let help = "[\(CompletionCommand.quoted(option.help))]"
-        let value = option.value.map { ":\(CompletionCommand.quoted($0)):" + (option.choices.isEmpty ? "_files" : "(\(option.choices.joined(separator: " ")))") } ?? ""
+        let value = option.value.map { ":\(CompletionCommand.quoted($0)):" + values(option) } ?? ""
         let long = "--\(option.name)\(option.value == nil ? "" : "=")\(help)\(value)"
         return [long] + (option.letter.map { ["-\($0)\(option.value == nil ? "" : "+")\(help)\(value)"] } ?? [])
+    }
+
+    /// With a blank in front it is called without what `_arguments` would pass to it.
+    private static func values(_ option: Option) -> String {
+        if option.choices.isEmpty { return "_files" }
+        let words = option.choices.joined(separator: " ")
+        return option.isList ? " _volfs_list \(words)" : "(\(words))"
     }
 
     private static func label(_ operand: Command.Operand) -> String { CompletionCommand.objectType(operand) == nil ? "word" : "name" }

@@ -95,8 +95,8 @@ extension VolumeFileSystem {
 
     private func statisticsJSON() -> String {
         let fields: [(String, JSON)] = [
-            ("schema", .text("volfs.pool/1")), ("uuid", .text(pool.uuid.text)), ("source", .text(options.source)),
-            ("pid", .number(Int64(options.process))), ("state", .text(stateName)),
+            ("schema", .text("volfs.stats/1")), ("uuid", .text(pool.uuid.text)), ("source", .text(options.source)),
+            ("pid", options.process == 0 ? .null : .number(Int64(options.process))), ("state", .text(stateName)),
             ("warning", refugeText.map { .text($0) } ?? .null),
         ]
         return JSON.object(fields + statisticsNumbers.map { ($0.0, .size($0.1)) }) + "\n"

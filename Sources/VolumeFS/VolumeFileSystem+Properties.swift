@@ -49,6 +49,9 @@ extension VolumeFileSystem {
     /// What `volfs set` can set.
     package static let settableNames = Settable.allCases.map(\.rawValue)
 
+    /// What `volfs get` can print of a volume or a snapshot.
+    package static let propertyNames = computed + settableNames
+
     /// Of the mount's top, with a size in bytes behind it: the size that making the pool as small as that would give it.
     private static let smaller = "user.volfs.smaller."
 

@@ -82,8 +82,8 @@ import Testing
     @Test func fish() throws {
         let script = try CompletionCommand.script(for: "fish")
         var said: Said = [:]
-        for line in try Self.matches(#"-n 'not __fish_seen_subcommand_from [^']*' -a (\S+)"#, in: script) { said[line[1]] = [] }
-        for line in try Self.matches(#"-n '__fish_seen_subcommand_from (\S+)[^']*' -l (\S+)(?: -s (\w))?"#, in: script) {
+        for line in try Self.matches(#"-n __volfs_first -a (\S+)"#, in: script) { said[line[1]] = [] }
+        for line in try Self.matches(#"-n '__volfs_is (\S+)[^']*' -l (\S+)(?: -s (\w))?"#, in: script) {
             said[line[1]]?.formUnion(["--\(line[2])"] + (line[3].isEmpty ? [] : ["-\(line[3])"]))
         }
         expectSame(said, "fish")

@@ -1,5 +1,6 @@
 internal import BlockStorage
 internal import Commands
+internal import Glibc
 import Testing
 
 @Suite struct FailureTests {
@@ -45,6 +46,23 @@ import Testing
         #expect(failure.json == expected)
         #expect(Failure.usage("-x", "no such option").json.contains(#""errno":null,"code":2"#))
         #expect(Failure.usage("-x", "no such option").json.hasSuffix(#""message":"no such option","hint":null}"#))
+    }
+
+    /// Every number of Linux has its name, which is none of its neighbours'.
+    @Test func errnosByName() throws {
+        func name(_ number: Int32) -> String {
+            let json = Failure(.failed, "v", "text", errno: number).json
+            return json.firstRange(of: #""errno":""#).map { String(json[$0.upperBound...].prefix { $0 != "\"" }) } ?? ""
+        }
+        let known: [(Int32, String)] = [
+            (EPERM, "EPERM"), (EAGAIN, "EAGAIN"), (ERANGE, "ERANGE"), (EDEADLK, "EDEADLK"), (ELOOP, "ELOOP"), (ENOMSG, "ENOMSG"), (EBADE, "EBADE"),
+            (EBFONT, "EBFONT"), (EOVERFLOW, "EOVERFLOW"), (EOPNOTSUPP, "EOPNOTSUPP"), (EADDRINUSE, "EADDRINUSE"), (ECONNRESET, "ECONNRESET"), (ETIMEDOUT, "ETIMEDOUT"),
+            (ECONNREFUSED, "ECONNREFUSED"), (EHOSTUNREACH, "EHOSTUNREACH"), (ESTALE, "ESTALE"), (EMEDIUMTYPE, "EMEDIUMTYPE"), (ECANCELED, "ECANCELED"), (EHWPOISON, "EHWPOISON"),
+        ]
+        for (number, text) in known { #expect(name(number) == text) }
+        let all = (1...133 as ClosedRange<Int32>).filter { $0 != 41 && $0 != 58 }.map(name)
+        #expect(all.allSatisfy { $0.hasPrefix("E") } && Set(all).count == all.count)
+        #expect(name(41) == "41" && name(134) == "134" && Failure(.failed, "v", "text").json(code: 32).contains(#""errno":null,"code":32"#))
     }
 
     /// What the kernel refuses without asking the daemon is still said with a remedy.

@@ -16,8 +16,11 @@ extension IntegrationTests {
             loop=$(attach "$M/a"); "$V" top "$P" -n 1 | grep -q "^a .*$loop"; losetup -d "$loop"
             fails 6 "$V" destroy "$P" a -y; says "a: is open; open by pid $$ \\(bash\\)"
             fails 6 "$V" destroy "$P" a -y --json; same "$(field hint < out)" "open by pid $$ (bash); close, unmount or detach it"; same "$(field errno < out)" EBUSY
-            fails 6 "$V" umount "$P"; says "a is open by pid $$ \\(bash\\)"
-            exec 5<&-; "$V" top "$P" -n 2 -d 1 | grep -c 'nothing is open' | grep -q 2
+            fails 6 "$V" umount "$P"; says "a is open by pid $$ \\(bash\\)"; "$V" snapshot "$P" a@1; "$V" snapshot "$P" a@2
+            # All or nothing, and -n says the same.
+            for flag in -y -n; do fails 6 "$V" destroy "$P" a -r $flag; says "^volfs: a: is open; open by pid $$"; same "$("$V" list "$P" -H -o name | xargs)" "a a@1 a@2"; done
+            fails 6 "$V" rollback "$P" a@1 -n; says "a: is open"; fails 6 "$V" resize "$P" a 1M --shrink -n --json; same "$(field errno < out)" EBUSY; "$V" resize "$P" a 9M -n
+            exec 5<&-; "$V" destroy "$P" a@1 a@2 -y; "$V" top "$P" -n 2 -d 1 | grep -c 'nothing is open' | grep -q 2
             same "$("$V" iostat "$P" --json | field written_bytes)" 1048576
             (sleep 1; dd if=/dev/zero of="$M/a" bs=64K count=4 conv=notrunc status=none) & "$V" iostat "$P" 3 2 --json > io; wait $!
             same "$(field writes 1 < io) $(field written_bytes 1 < io)" "4 262144"; same "$("$V" iostat "$P" 0.1 3 -H | wc -l)" 3
@@ -43,7 +46,9 @@ extension IntegrationTests {
             for reader in $first $second; do until ls -l /proc/$reader/fd 2>/dev/null | grep -q ctl/events; do sleep 0.05; done; done
             "$V" new "$M" a 1M; "$V" snapshot "$M" a@s; "$V" rename "$M" a b; wait $first
             python3 -c 'import json; lines = [json.loads(l) for l in open("json")]; assert len(lines) == 3 and all(l["schema"] == "volfs.event/1" for l in lines), lines'
-            "$V" snapshot "$M" b@x; "$V" umount "$M" --lazy; got=0; wait $second || got=$?; same $got 0
+            "$V" snapshot "$M" b@x; (cd "$M"; fails 6 "$V" umount "$M"; says 'has its directory there')
+            # Who only waits for events keeps no mount.
+            "$V" umount "$M" --wait 20; got=0; wait $second || got=$?; same $got 0; clean
             grep -qE '^20[0-9-]+T[0-9:]+Z [a-z-]+ a@s' text || fail "$(cat text)"
             """)
     }
@@ -118,17 +123,28 @@ extension IntegrationTests {
             """
             pool 256M; head -c 1M /dev/urandom > "$M/a"; "$V" snapshot "$P" a@s; "$V" new "$M" b 10M; head -c 64K /dev/urandom > "$M/a"
             both() {
-                "$V" hold "$P" a@s --reason "for the audit"; fails 6 "$V" destroy "$P" a@s -y; says 'is held'; same "$("$V" get "$P" a@s hold)" "for the audit"
+                "$V" hold "$P" a@s --reason "for the audit"; fails 6 "$V" destroy "$P" a@s -y; says 'is held'
+                "$V" snapshot "$P" a@0; for flag in -y -n; do fails 6 "$V" destroy "$P" -r a b $flag; says 'a@s: it is held .for the audit.; first: volfs release'; same "$("$V" list "$P" -H -o name | sort | xargs)" "a a@0 a@s b"; done; "$V" destroy "$P" a@0 -y; same "$("$V" get "$P" a@s hold)" "for the audit"
                 "$V" release "$P" a@s; fails 4 "$V" release "$P" a@s; says 'not held'; fails 2 "$V" hold "$P" a; fails 4 "$V" hold "$P" a@none
                 "$V" list "$P" > before
                 same "$("$V" rollback "$P" a@s -n)" "would put a, 64.0 KiB, back to a@s, 1.0 MiB; what it holds now is kept as a@pre-rollback-TIME"
-                "$V" rollback "$P" a@s -n --discard | grep -q 'holds now goes: 64.0 KiB referenced'
+                "$V" set "$P" b comment=x; "$V" rollback "$P" a@s -n --discard | grep -q 'holds now goes: 64.0 KiB referenced'
                 same "$("$V" resize "$P" b 4M --shrink --dry-run)" "would cut b from 10.0 MiB to 4.0 MiB: what it has in its last 6.0 MiB goes"
                 fails 2 "$V" resize "$P" b 4M -n; "$V" resize "$P" b 20M -n --json | grep -q '"schema":"volfs.plan/1","command":"resize","dry_run":true'
                 "$V" destroy "$P" -rn a > plan; same "$(head -2 plan)" "$(printf 'would destroy a@s (1.0 MiB referenced, frees 1.0 MiB)\\nwould destroy a (64.0 KiB referenced, frees 68.0 KiB)')"
                 "$V" list "$P" | diff before -
             }
-            both; unmount_pool; both; "$V" dump "$P" > dump; cp "$P" copy
+            both
+            # At a terminal, standard output is for the object, and what goes is said before it is asked.
+            python3 - "$V" "$P" <<'END'
+            import os, pty, subprocess, sys
+            terminal, other = pty.openpty()
+            for name, word in (("b", "it"), ("a@s b", "them")):
+                command = subprocess.Popen([sys.argv[1], "destroy", sys.argv[2], *name.split(), "--json"], stdin=other, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                os.write(terminal, b"n\\n"); out, said = command.communicate(timeout=60); question = said.find(b"Destroy %s? [y/N]" % word.encode())
+                assert command.returncode == 1 and out == b"" and 0 <= said.find(b"will destroy b (") < question, (out, said)
+            END
+            unmount_pool; both; "$V" dump "$P" > dump; cp "$P" copy
             "$V" create "$P" --force -n --size 64M | tee plan | grep -q "would destroy a@s"; grep -q 'replace the pool' plan
             same "$("$V" restore "$P" dump -n)" "would replace the metadata of $P, now of a, a@s, b, by that of dump"; fails 1 "$V" restore "$P" before -n
             cmp "$P" copy; "$V" create new.pool -n --size 64M; [ ! -e new.pool ] || fail made; clean
@@ -153,6 +169,7 @@ extension IntegrationTests {
         try scenario(
             """
             schema() { local want=$1 got; shift; got=$("$@" | python3 -c 'import json,sys; print(json.load(sys.stdin)["schema"])'); same "$got" "volfs.$want/1" "$*"; }
+            field() { python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
             J=--json; schema create "$V" create "$P" --size 64M $J
             both() {
                 schema change "$V" new "$P" a 1M $J; schema change "$V" resize "$P" a 2M $J; schema change "$V" snapshot "$P" a@s $J
@@ -161,12 +178,21 @@ extension IntegrationTests {
                 schema properties "$V" get "$P" a $J; schema change "$V" set "$P" a comment=x $J; head -c 10K /dev/urandom > image; schema change "$V" import "$P" image i $J
                 rm -f e; schema export "$V" export "$P" i e $J; schema change "$V" copy "$P" i k $J; schema diff "$V" diff "$P" a@s a $J
                 for command in list info status stats wait check scrub; do "$V" $command "$P" $J | python3 -c 'import json,sys; assert json.load(sys.stdin)["schema"].startswith("volfs.")'; done
+                fails 2 "$V" set "$P" a fixed=maybe $J; same "$(field object < out) $(field code < out)" "a 2"; fails 4 "$V" get "$P" a hold $J; same "$(field object < out)" a
+                schema stats "$V" stats "$P" $J; schema pool "$V" info "$P" $J; schema plan "$V" resize "$P" a 8M -n $J
                 schema destroy "$V" destroy "$P" -r -y a c i k $J
                 for wrong in "info $P none" "new $P a,b 1M" "list $P -s no" "import $P none x"; do
                     "$V" $wrong $J 2>err >/dev/null && fail "$wrong"; python3 -c 'import json; o = json.load(open("err")); assert o["schema"] == "volfs.error/1" and o["code"] and o["object"] and o["message"], o'
                 done
             }
-            both; mount_pool; both; schema grow "$V" grow "$P" +16M $J; unmount_pool
+            # The code is what the command ends with, and the errno has a name.
+            for wrong in "check none" "scrub $P --start --stop" "repair none" "check $P --no" "mount none.pool $M" "mount -n none.pool $M" "none.pool $M" "list nbd://127.0.0.1:1/x"; do
+                got=0; "$V" $wrong $J 2> err > /dev/null || got=$?
+                python3 -c 'import json,sys; o = json.load(open("err")); assert o["code"] == int(sys.argv[1]) > 0 and not (o["errno"] or "").isdigit(), (sys.argv, o)' $got "$wrong"
+            done
+            schema plan "$V" mount -n "$P" "$M" $J; same "$("$V" mount -n "$P" "$M")" ""; same "$("$V" stats "$P" $J | field pid)" None
+            both; mount_pool -o trash=1h; both; "$V" list "$P" -t trash $J | python3 -c 'import json,sys; o = [x for x in json.load(sys.stdin)["objects"] if x["type"] == "trash"]; assert o and all(x["guid"] is None for x in o), o'
+            fails 32 "$V" mount "$P" "$M" -n; says "is mounted at"; schema grow "$V" grow "$P" +16M $J; unmount_pool
             "$V" dump "$P" > dump; schema restore "$V" restore "$P" dump --force $J; schema repair "$V" repair "$P" -n $J; schema version "$V" version $J
             """)
     }

@@ -120,6 +120,21 @@ extension IntegrationTests {
             """, seconds: 300)
     }
 
+    /// Ended by a signal before it writes, a repair says so, and has changed nothing; the next one is not disturbed by it.
+    @Test func interruptedRepairChangesNothing() throws {
+        try scenario(
+            """
+            pool 64M; head -c 1M /dev/urandom > "$M/a"; unmount_pool; dd if=/dev/zero of="$P" bs=1M count=1 conv=notrunc status=none; cp "$P" before
+            for signal in INT TERM; do
+                env --default-signal=INT,TERM strace -f -o /dev/null -e trace=pread64 -e inject=pread64:delay_enter=200000 "$V" repair "$P" --json 2> said & tracer=$!
+                until child=$(pgrep -P $tracer volfs) && ls -l /proc/$child/fd 2> /dev/null | grep -q data.pool; do sleep 0.02; done
+                kill -$signal $child; got=0; wait $tracer || got=$?; same $got 32 $signal; cmp "$P" before
+                python3 -c 'import json; o = json.load(open("said")); assert (o["errno"], o["code"], o["message"]) == ("EINTR", 32, "interrupted"), o'
+            done
+            fails 1 "$V" repair "$P"; says '^repaired'; clean
+            """, tools: ["strace", "pgrep"])
+    }
+
     /// A scrub of a mounted pool makes a damaged copy whole; with --start it goes on by itself.
     @Test func scrubOfMountedPool() throws {
         try scenario(
@@ -134,6 +149,7 @@ extension IntegrationTests {
             same "$(cat "$M/.ctl/job/check/state")" clean; rmdir "$M/.ctl/job/check"
             same "$(ls "$M/.ctl/job" | wc -l)" 0
             unmount_pool; clean
+            mount_pool; kill -9 $(daemon); for command in check scrub; do until fails 8 "$V" $command "$M" && grep -q 'its daemon is gone; clear the dead mount with: volfs umount' out; do sleep 0.05; done; done; "$V" umount "$M"
             """)
     }
 
@@ -227,7 +243,9 @@ extension IntegrationTests {
             grep -q 'errno=5' "$M/.ctl/errors" || fail "errors: $(cat "$M/.ctl/errors")"
             fails 1 touch "$M/new"; fails 1 mkdir "$M/.ctl/snap/disk/s"
             dd if="$M/disk" of=/dev/null bs=4k count=1 status=none
-            "$V" umount "$M" || true; got=0; wait $daemon || got=$?
+            fails 9 "$V" destroy "$M" disk -rn; says 'read-only after a failed write'
+            # What is lost is said by the unmount, too.
+            fails 1 "$V" umount "$M"; says "data.pool: unmounted, but a write .* failed before, and what was not stored then is lost; mount it again"; got=0; wait $daemon || got=$?
             same $got 3 "exit status of the daemon"
             grep -q 'nothing is written any more.*errno' "$T/daemon.log" || fail "the log: $(cat "$T/daemon.log")"
             mount -o remount,size=400M "$T/ram"; sync -f "$T/host" 2>/dev/null || true

@@ -88,6 +88,17 @@ extension IntegrationTests {
             """)
     }
 
+    /// mount.fuse3(8) has mounted already when drop_privileges can be refused: it is said what is wrong, and what clears the mount.
+    @Test func droppedPrivilegesAreRefused() throws {
+        try scenario(
+            """
+            "$V" create "$P" --size 64M; mkdir bin; ln -s "$V" bin/volfs
+            PATH=$T/bin:$PATH fails 2 timeout 20 mount.fuse3 "$P" "$M" -t fuse.volfs -o drop_privileges; says "^volfs: -o drop_privileges: is not for volfs, .*use setuid=USER"
+            if grep -q " $M fuse" /proc/mounts; then says "cleared by: volfs umount $M"; "$V" umount "$M"; fi
+            ! grep -q " $M fuse" /proc/mounts || fail "still mounted"; clean
+            """, tools: ["mount.fuse3"])
+    }
+
     /// umount returns when the daemon has stored everything; whoever mounts meanwhile waits for it and says for whom.
     @Test func unmountWaitsForTheDaemon() throws {
         try scenario(
@@ -100,7 +111,11 @@ extension IntegrationTests {
             for _ in $(seq 100); do grep -qs "process $pid" waiting && break; sleep 0.1; done
             grep -q "waiting for the pool.*in use by process $pid" waiting || fail "$(cat waiting)"
             fails 32 "$V" "$P" "$M" -o lock_wait=1; says "in use by process $pid"
+            fails 6 "$V" umount --wait 1 "$P"; says "process $pid still has it"; fails 6 "$V" umount "$P"; says "is not mounted, but process $pid has it: after umount --lazy"
             exec 5<&-; wait $second; grep -qx mounted waiting || fail "$(cat waiting)"; [ -e "$M/v" ]; unmount_pool; clean
+            # Detached, it is waited for as long as it has the pool.
+            mount_pool; exec 5<"$M/v"; "$V" umount --lazy "$M"; (sleep 0.5) 5<&5 & "$V" umount --wait 60 "$P" --json 5<&- > waited & waiter=$!; exec 5<&-; wait $waiter; grep -q '"mountpoint":null' waited; clean
+            fails 4 "$V" umount "$P"; says 'is not mounted, and nothing'
             mount_pool; pid=$(daemon); kill -STOP $pid; timeout 5 umount -l "$M"; kill -CONT $pid
             ended $pid; clean
             """)

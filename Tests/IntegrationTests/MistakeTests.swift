@@ -62,6 +62,9 @@ extension IntegrationTests {
             """
             pool 256M; head -c 64K /dev/urandom > img; "$V" new "$P" v 1M
             for word in lst statu; do fails 2 "$V" $word "$P"; says "$word: no such command, .*did you mean (list|status)"; fails 2 "$V" $word "$M"; says "no such command"; done
+            for command in "list" "create" "check" "serve"; do "$V" $command s3://b/p 2> "$T/out" && fail "$command"; says "s3://b/p: this volfs has no back end for s3://; a pool is a file, a block device or an export"; done
+            fails 2 "$V" s3://b/p "$T"; says "no back end for s3://"; fails 2 "$V" none.pool "$T" -o cache=999T; says "cache=999T: is more than the .* of memory that this machine has"
+            fails 2 "$V" umount none.pool --wait x; says "needs seconds"; fails 2 "$V" export "$P" v "$T/q" --format qcow2; says "only raw images"; "$V" export "$P" v "$T/r" --format raw; rm "$T/r"
             fails 2 "$V" nothing; says "no such command, and no such file; see: volfs help"; fails 2 "$V" nothing "$T"; says "no such command, and no such file"; fails 32 "$V" nothing.pool "$T"; says "no such file"
             fails 2 "$V" "$P" list; says "list: the command comes first: volfs list $P"; fails 2 "$V" help lst; says "mean list"
             fails 2 "$V" create new.pool 1G; says "write it as: volfs create new.pool --size 1G"; [ ! -e new.pool ] || fail "made"
@@ -106,6 +109,7 @@ extension IntegrationTests {
             fails 32 unshare --mount sh -c 'mount -t tmpfs none /dev && exec "$0" "$1" "$2"' "$V" "$P" "$M"; says "/dev/fuse: is not there; .*modprobe fuse"
             chmod 755 "$T"; cp "$V" "$T/volfs"
             fails 9 setpriv --reuid=65534 --regid=65534 --clear-groups "$T/volfs" list "$P"; says "permission denied; run as"
+            mount_pool; for command in check scrub; do fails 8 setpriv --reuid=65534 --regid=65534 --clear-groups "$T/volfs" $command "$M"; says "$command: permission denied; run as"; done; unmount_pool
             """, tools: ["unshare", "setpriv"])
     }
 

@@ -186,7 +186,9 @@ extension IntegrationTests {
             row 'Read-only file system' 30 "$why" touch new; row 'Read-only file system' 30 "$why" mkdir .ctl/snap/disk/s; row 'Read-only file system' 30 "$why" ln -s disk .ctl/clone/c; row 'Read-only file system' 30 "$why" rm kept
             row 'Read-only file system' 30 "$why" mv kept other; row 'Read-only file system' 30 "$why" write x kept; row 'Read-only file system' 30 "$why" write x .ctl/vol/disk/prop/comment; row 'Read-only file system' 30 "$why" mkdir .ctl/group/g
             row 'Input/output error' 5 'an earlier write to the pool.s file failed; unmount and mount again to recover' bash -c 'echo x >&5'; same "$(cat kept)" kept
-            grep -q 'errno=5' .ctl/errors; exec 5>&-; cd /; "$V" umount "$M" || true; umount -l "$T/host" || true; umount -l "$T/ram"; echo "RESULT $rows refusals of a suspended pool"
+            grep -q 'errno=5' .ctl/errors; exec 5>&-; cd /
+            for command in check scrub; do fails 8 "$V" $command "$M"; says "$command: .*(after|an earlier) .*write"; done
+            ln -s "$V" "$T/umount.fuse.volfs"; fails 1 "$T/umount.fuse.volfs" "$M"; says 'what was not stored then is lost'; ! grep -q " $M fuse" /proc/mounts || fail "still mounted"; umount -l "$T/host" || true; umount -l "$T/ram"; echo "RESULT $rows refusals of a suspended pool"
             """, tools: ["mkfs.ext4"], seconds: 180)
     }
 }

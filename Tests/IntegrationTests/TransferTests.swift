@@ -64,6 +64,10 @@ extension IntegrationTests {
             printf wrong | dd of=out.volfs-export bs=1M seek=30 conv=notrunc status=none
             "$V" export "$P" v out.img; rm out.img; mv out.volfs-export out.img.volfs-export; "$V" export "$P" v out.img 2>err; grep -q 'going on with' err; cmp image out.img
             [ ! -e out.img.volfs-export ] || fail "it stayed"
+            # A limit on the size of files is a failure that is said, of what writes and of the daemon, which lives on.
+            (ulimit -f 5000; fails 1 "$V" export "$P" v limited; says 'File too large'); rm limited.volfs-export
+            "$V" create small.pool --size 256M; (ulimit -f 20000; fails 1 "$V" import small.pool image v; says 'a limit that ulimit -f tells'); "$V" check small.pool
+            mkdir small; (ulimit -f 20000; "$V" small.pool small); fails 1 dd if=/dev/urandom of=small/w bs=1M count=60 conv=fsync; "$V" status small.pool > "$T/out"; says '^mounted  *at'; "$V" umount small || true; "$V" check small.pool
             # A pipe that nobody reads.
             mkfifo p; exec 7<>p; env --default-signal "$V" export "$P" v - > p 2>err & command=$!
             # It listens to signals before it writes.
