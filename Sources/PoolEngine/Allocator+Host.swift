@@ -6,8 +6,12 @@ extension Allocator {
     // MARK: Punching
 
     /// Up to `limit` wholly free segments that may hold old data on the host, beyond the first `warm` and beyond those that busy
-    /// writers want, held so that nobody allocates from them. With a `warm` of 0 all of them.
+    /// writers want, held so that nobody allocates from them. With a `warm` of 0 all of them, those that earlier looks kept too.
     mutating func holdFreeSegments(_ limit: Int, warm: Int, now: UInt64) -> [Int] {
+        if warm == 0 && hasKeptUnpunched {
+            (hasUnpunched, hasKeptUnpunched) = (true, false)
+            (punchCursor, punchKept) = (0, 0)
+        }
         guard hasUnpunched else { return [] }
         let wanted = warm == 0 ? 0 : freed.wanted(now: now), warm = max(warm, wanted)
         if wanted > 0 && emptyCount <= warm { return [] }
@@ -21,7 +25,10 @@ extension Allocator {
                 segmentUse[segment] != .held, segmentUse[segment] != .ready, segment * geometry.segmentBlocks < usableCount, !streams.contains(where: { $0.segment == segment })
             else { continue }
             punchKept += 1
-            if punchKept <= warm { continue }
+            if punchKept <= warm {
+                hasKeptUnpunched = true
+                continue
+            }
             segmentUse[segment] = .held
             segmentIsWritten[segment] = false
             emptyCount -= 1
@@ -29,7 +36,8 @@ extension Allocator {
             heldCount += geometry.segmentBlocks
             found.append(segment)
         }
-        (punchCursor, punchKept, suspectedLimit) = (0, 0, 0)
+        (punchCursor, punchKept) = (0, 0)
+        if !hasKeptUnpunched { suspectedLimit = 0 }
         // What is kept only because writers are busy is looked at again.
         (hasUnpunched, hasNewUnpunched) = (hasNewUnpunched || wanted > 0, false)
         return found

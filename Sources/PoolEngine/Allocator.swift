@@ -44,6 +44,8 @@ struct Allocator: ~Copyable {
     var punchCursor = 0
     var punchKept = 0
     var hasNewUnpunched = false
+    /// Whether a look left some alone that are kept for writers.
+    var hasKeptUnpunched = false
     /// Segments up to which there may be any beyond those touched.
     var suspectedLimit = 0
     /// How many of them are wholly free; and which became so last.

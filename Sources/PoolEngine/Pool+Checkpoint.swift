@@ -14,7 +14,7 @@ struct CheckpointBuffers: ~Copyable {
 }
 
 /// Why a checkpoint is made.
-enum CheckpointReason: Sendable { case routine, forSpace, forJournal, closing, recovery, growing }
+enum CheckpointReason: Sendable { case routine, forSpace, forJournal, settling, closing, recovery, growing }
 
 /// What a checkpoint stores, as it was at one moment.
 struct Frozen: Sendable {
@@ -56,7 +56,7 @@ extension Pool {
                 if reason == .forJournal, state.dirtyBlocks <= dirtyLimit, state.space.deltaCount <= 2 * Self.deltaLimit, 2 * state.journal.usedFrames < state.journal.frames {
                     return nil
                 }
-                let isForced = reason == .closing || reason == .recovery || reason == .growing
+                let isForced = reason == .settling || reason == .closing || reason == .recovery || reason == .growing
                 guard isForced || state.hasChanges else { return nil }
                 if verifiesAccounting { try verifyAccounting(state) }
                 state.makeRoomForCheckpoint()
@@ -149,6 +149,9 @@ extension PoolState {
     var hasChanges: Bool {
         !dirtyVersions.isEmpty || shares.hasChanges || space.deltaCount > 0 || journal.lastLSN + 1 > superblock.journalLSN
     }
+
+    /// Whether a checkpoint that stores nothing new would end the quarantine of blocks, as none is needed by whoever reads an old one.
+    var maySettle: Bool { !hasChanges && space.quarantinedCount > 0 && pinnedEpoch == nil }
 
     /// A checkpoint comes before whoever reads an old one.
     mutating func makeRoomForCheckpoint() {

@@ -12,6 +12,7 @@ extension Pool {
         if try recountPromises() { return true }
         // What was freed should count as free now, not only when the next checkpoint is due.
         if state.withLock({ $0.hasReaped }) { try checkpoint(.routine) }
+        if isSettlingDue() { try checkpoint(.settling) }
         return try punchFreeSegments(warm: state.withLock { $0.isHostFull } ? 0 : warmSegments)
     }
 
@@ -73,6 +74,12 @@ extension Pool {
                 || state.space.quarantinedCount * state.geometry.blockSize > configuration.quarantineSize
                 || state.space.deltaCount > Self.deltaLimit
         }
+    }
+
+    /// What was freed is free two checkpoints later. Where nothing changes any more the second one has no other cause.
+    private func isSettlingDue() -> Bool {
+        let now = environment.now()
+        return state.withLock { $0.maySettle && now &- $0.superblock.written >= configuration.checkpointInterval }
     }
 
     /// Gives wholly free segments back to the host: those that left quarantine, as only they are needed by nobody

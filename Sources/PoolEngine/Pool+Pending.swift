@@ -2,11 +2,11 @@ internal import BlockStorage
 
 extension Pool {
     /// Whether `maintain` has something to do, or will have, although nothing is asked of the pool any more: changes to store,
-    /// deleted versions to free, segments to give back. Any thread may call.
+    /// deleted versions to free, freed blocks that wait for another checkpoint, segments to give back. Any thread may call.
     public var hasMaintenance: Bool {
         state.withLock { state in
             if state.isReadOnly || state.isSuspended { return false }
-            return state.hasChanges || state.hasReaped || state.canReap
+            return state.hasChanges || state.hasReaped || state.canReap || state.maySettle
                 || (configuration.discardsFreeSegments && state.mayPunch)
         }
     }

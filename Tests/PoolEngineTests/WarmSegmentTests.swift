@@ -41,6 +41,35 @@ import Testing
         #expect(try Pool.openTiny(disk).contents(volume) == contents)
     }
 
+    /// What was deleted is free, and but for what is kept for writers the host's, a while after nothing is asked any more: by one
+    /// checkpoint that has no other cause, and no second one. What was kept is given back when the pool is closed.
+    @Test func restingPoolFreesAllAndRests() throws {
+        let disk = SimulatedDisk(size: 2 << 20), clock = Clock()
+        try Pool.format(disk, geometry: .tiny, environment: .simulated(seed: 1))
+        var configuration = Pool.Configuration.tiny
+        configuration.warmSegments = 4
+        let simulated = Pool.Environment.simulated(seed: 2)
+        let environment = Pool.Environment(now: { clock.now }, random: simulated.random, pause: {})
+        let pool = try Pool(opening: disk, configuration: configuration, environment: environment)
+        let volume = try pool.createVolume("v", size: 0, attributes: .plain)
+        try pool.write(volume, at: 0, [UInt8](repeating: 1, count: 200 << 10), growing: true)
+        try pool.checkpoint()
+        try pool.delete(volume)
+        for _ in 0..<20 where pool.hasMaintenance {
+            clock.advance(milliseconds: 5000)
+            while try pool.maintain() {}
+        }
+        #expect(!pool.hasMaintenance && pool.usage().quarantined == 0)
+        let rested = pool.statistics()
+        #expect(rested.punchedBytes >= 100 << 10)
+        clock.advance(milliseconds: 1_000_000)
+        try pool.maintain()
+        #expect(pool.statistics().checkpoints == rested.checkpoints)
+        try pool.close()
+        #expect(pool.statistics().punchedBytes - rested.punchedBytes >= 4 * 16 << 10, "what was kept for writers stays the pool's")
+        #expect(try Pool.openTiny(disk).check(readingData: true).isClean)
+    }
+
     /// Freed blocks that wait for a checkpoint cause one long before it is due by time.
     @Test func muchThatWaitsToBeFreeCausesACheckpoint() throws {
         let disk = SimulatedDisk(size: 2 << 20)
