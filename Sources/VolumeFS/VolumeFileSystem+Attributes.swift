@@ -34,8 +34,10 @@ extension VolumeFileSystem {
 
     private func directoryMode(_ inode: Inode) -> UInt32 {
         switch inode {
-        case .root, .volumeDirectory, .snapshotDirectory: options.directoryMode
+        case .root: options.directoryMode
         case .clones: options.cloneMode
+        // For aliases, whose volumes' owners are looked at here.
+        case .snapshotDirectories: 0o1777
         default: 0o755
         }
     }

@@ -22,7 +22,7 @@ extension VolumeFileSystem {
             let volume = try pool.find(String(parts[0]))
             // `mkdir .ctl/snap/VOL` of a volume that is there: it has that directory already.
             guard parts.count == 2 else { throw .exists }
-            // `.ctl/snap` is nobody's, so its alias checks what the volume's own directory would.
+            // `.ctl/snap` is everybody's, so its alias checks what the volume's own directory would.
             try requireOwner(of: try pool.info(volume), caller)
             return .snapshotAlias(try makeSnapshot(String(parts[1]), of: volume))
         default: throw .notPermitted
@@ -70,9 +70,9 @@ extension VolumeFileSystem {
             try removeGroupSnapshot(group, name, by: caller)
         case (_, .snapshot(let id)), (_, .snapshotAlias(let id)):
             try refuseIfReadOnly()
-            try refuseDeletionByLimits(id)
             let info = try pool.info(id)
             if parent == .snapshotDirectories { try requireOwner(of: try pool.info(info.volume), caller) }
+            try refuseDeletionByLimits(id)
             try whileClosed([id]) { () throws(PoolError) in try pool.delete(id) }
             forget(id)
             touchSnapshots(of: info.volume)
@@ -183,8 +183,8 @@ extension VolumeFileSystem {
         case (.root, .file(let found)), (.snapshotDirectory, .snapshot(let found)): id = found
         case (.snapshotDirectories, .snapshotAlias(let found)):
             let info = try pool.info(found)
-            guard newName.hasPrefix(info.volumeName + "@") else { throw .invalid(.destination) }
             try requireOwner(of: try pool.info(info.volume), caller)
+            guard newName.hasPrefix(info.volumeName + "@") else { throw .invalid(.destination) }
             (id, newName) = (found, String(newName.dropFirst(info.volumeName.utf8.count + 1)))
         case (.trash, _): throw .invalid(.destination)
         default: throw .notPermitted

@@ -55,7 +55,7 @@ public final class VolumeFileSystem: Sendable {
         public var umask: UInt32 = 0
         /// Mode of new volumes, whatever their maker asks for.
         public var fileMode: UInt32?
-        /// Mode of the mount's root and of volumes' directories; of `.ctl/clone`.
+        /// Mode of the mount's root; of `.ctl/clone`.
         public var directoryMode: UInt32 = 0o755
         public var cloneMode: UInt32 = 0o755
         /// New volumes have the property fixed=on.

@@ -37,6 +37,7 @@ extension IntegrationTests {
             as 0 ln -s a .ctl/group/mine/members/a; as 0 ln -s b .ctl/group/mine/members/b; as 1 ln -s d .ctl/group/mine/members/d; says 'Permission denied'
             as 0 mkdir .ctl/group/mine/snap/s; as 1 mkdir .ctl/group/all/snap/s; says 'Permission denied'; ln -s d .ctl/group/mine/members/d
             as 1 mkdir .ctl/group/mine/snap/t; says 'Permission denied'; as 1 rm .ctl/group/mine/members/d; says 'Permission denied'; rm .ctl/group/mine/members/d
+            as 0 mkdir .ctl/snap/a@x .ctl/snap/a,b@y; as 0 mv .ctl/snap/a@x .ctl/snap/a@z; as 1 mkdir .ctl/snap/a,d@q; says 'Permission denied'; as 0 rmdir .ctl/snap/a@z .ctl/snap/a@y .ctl/snap/b@y
             as 0 rmdir .ctl/group/mine/snap/s; as 0 rm .ctl/group/mine/members/a
             cd /; unmount_pool; clean
             """, tools: ["setpriv"])

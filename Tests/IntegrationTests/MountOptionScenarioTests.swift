@@ -30,8 +30,9 @@ extension IntegrationTests {
             touch "$M/a"; mkdir "$M/.ctl/snap/a/s"; ln -s a@s "$M/.ctl/clone/b"
             same "$(stat -c '%u:%g %a' "$M/a")" "1234:4321 640"; same "$(stat -c '%u:%g %a' "$M/b")" "1234:4321 640"
             same "$(stat -c '%u:%g %a' "$M")" "1234:4321 2775"; same "$(stat -c %a "$M/.ctl/clone")" 1777; same "$(stat -c %a "$M/.ctl")" 755
-            same "$(stat -c '%u %a' "$M/.ctl/snap/a")" "1234 2775"
-            unmount_pool; mount_pool -o file_mode=604; (umask 077; touch "$M/c"); same "$(stat -c '%u %a' "$M/c")" "0 604"; same "$(stat -c '%u:%g %a' "$M/a")" "1234:4321 640" "what was there stays"
+            # Whose a volume is says who makes snapshots of it.
+            same "$(stat -c '%u %a' "$M/.ctl/snap/a")" "1234 755"; same "$(stat -c %a "$M/.ctl/snap")" 1777
+            unmount_pool; mount_pool -o file_mode=604,snapshots=hidden; same "$(ls "$M" | tr '\\n' ' ')" "a b "; [ -e "$M/a@s" ] || fail "a hidden snapshot cannot be opened"; (umask 077; touch "$M/c"); same "$(stat -c '%u %a' "$M/c")" "0 604"; same "$(stat -c '%u:%g %a' "$M/a")" "1234:4321 640" "what was there stays"
             same "$(stat -c '%u %a' "$M")" "0 755"; unmount_pool
             """)
     }

@@ -131,6 +131,8 @@ extension IntegrationTests {
             cd /; unmount_pool; mount_pool -o clone_mode=1777; cd "$M"; chmod 755 "$T"; chmod 600 root; user() { setpriv --reuid=1234 --regid=1234 --clear-groups "$@"; }
             row 'Permission denied' 13 'root may not be read by you, so not cloned; ask its owner for: chmod \\+r' user ln -s root .ctl/clone/mine
             row 'Permission denied' 13 'other belongs to somebody else; ask its owner or root' user mkdir .ctl/group/db/snap/mine; row 'Permission denied' 13 'vm belongs to somebody else' user ln -s ../../../../vm .ctl/group/db/members/vm
+            row 'Permission denied' 13 'root belongs to somebody else; ask its owner or root' user mkdir .ctl/snap/root@mine; row 'Permission denied' 13 'other belongs to somebody else' user mkdir .ctl/snap/other,vm@mine
+            kernel 'Operation not permitted' user rmdir .ctl/snap/root@v1; kernel 'Operation not permitted' user mv .ctl/snap/root@v1 .ctl/snap/root@mine
             kernel 'Permission denied' user touch mine; kernel 'Permission denied' user mkdir .ctl/snap/root/mine; kernel 'Permission denied' user dd if=root count=1; kernel 'Permission denied' user mkdir .ctl/group/all/snap/mine; kernel 'Permission denied' user rm vm
             # A volume that is read-only, and a pool that is.
             echo on > .ctl/vol/vm/prop/readonly; row 'Read-only file system' 30 'the property readonly of vm is on; first: echo off > .ctl/vol/vm/prop/readonly' write x vm; row 'Read-only file system' 30 'readonly of vm is on' truncate -s 9M vm

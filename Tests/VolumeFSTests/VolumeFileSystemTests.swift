@@ -69,6 +69,46 @@ import Testing
         #expect(try text(files, .list).split(separator: "\n").count == 4)
     }
 
+    /// `.ctl/snap` is open to all, so that an owner can use its aliases; whose volume it is decides here, for each of them.
+    @Test func aliasesAreForOwners() throws {
+        var options = VolumeFileSystem.Options(now: { 5_000_000_000 }, pause: { _ in })
+        options.directoryMode = 0o777
+        let files = VolumeFileSystem(pool: try Pool.makeTiny(on: SimulatedDisk(size: 640 * 1024)), options: options)
+        let owner = Caller(process: 2, uid: 1000, gid: 1000), stranger = Caller(process: 3, uid: 1001, gid: 1000)
+        for (name, caller) in [("a", owner), ("b", owner), ("c", root)] {
+            let made = try files.create(.root, name, mode: 0o600, OpenRequest(writes: true, truncates: false), by: caller)
+            files.release(made.inode, handle: made.file.handle)
+        }
+        let snap = Inode.snapshotDirectories
+        #expect(try files.attributes(snap).mode == 0o1777 && files.attributes(.root).mode == 0o777)
+        let directory = try files.lookup(snap, "a")
+        #expect(try files.attributes(directory).mode == 0o755 && files.attributes(directory).uid == 1000)
+        #expect(try files.attributes(files.lookup(.volumeDirectories, "a")).mode == 0o755)
+        func errno(_ body: () throws(PoolError) -> Void) -> Int32 {
+            do throws(PoolError) { try body() } catch { return error.errno }
+            return 0
+        }
+        _ = try files.makeDirectory(snap, "a@s", by: owner)
+        _ = try files.makeDirectory(snap, "a,b@m", by: owner)
+        for name in ["a@t", "a,b@t", "c,a@t"] { #expect(errno { () throws(PoolError) in _ = try files.makeDirectory(snap, name, by: stranger) } == 13, "\(name)") }
+        #expect(errno { () throws(PoolError) in _ = try files.makeDirectory(snap, "a,c@t", by: owner) } == 13)
+        #expect(errno { () throws(PoolError) in _ = try files.makeDirectory(snap, "c@t", by: owner) } == 13)
+        #expect(errno { () throws(PoolError) in try files.removeDirectory(snap, "a@s", by: stranger) } == 13)
+        #expect(errno { () throws(PoolError) in try files.removeDirectory(snap, "a", by: owner) } == 1)
+        #expect(errno { () throws(PoolError) in try files.rename(snap, "a@s", to: snap, "a@u", by: stranger) } == 13)
+        #expect(errno { () throws(PoolError) in try files.rename(snap, "a@s", to: snap, "b@u", by: owner) } == 22)
+        #expect(errno { () throws(PoolError) in try files.rename(snap, "a", to: snap, "d", by: stranger) } == 1)
+        #expect(errno { () throws(PoolError) in _ = try files.create(snap, "x", mode: 0, OpenRequest(writes: true, truncates: false), by: stranger) } == 1)
+        #expect(errno { () throws(PoolError) in _ = try files.makeLink(snap, "x", target: "a", by: stranger) } == 1)
+        #expect(errno { () throws(PoolError) in try files.unlink(snap, "a@s", by: stranger) } == 1)
+        // The kernel looks at the owner of what goes, too.
+        #expect(try files.attributes(files.lookup(snap, "a@s")).uid == 1000)
+        #expect(try files.list(directory).map(\.name) == ["m", "s"] && files.list(files.lookup(snap, "c")).isEmpty)
+        try files.rename(snap, "a@s", to: snap, "a@u", by: owner)
+        try files.removeDirectory(snap, "a@u", by: owner)
+        #expect(try files.list(directory).map(\.name) == ["m"])
+    }
+
     @Test func refusalsHaveTheirErrno() throws {
         let files = try files()
         let made = try files.create(.root, "v", mode: 0o600, OpenRequest(writes: true, truncates: false), by: root)
