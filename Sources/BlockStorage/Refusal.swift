@@ -32,6 +32,10 @@ public enum Refusal: Equatable, Sendable {
     case replacingLink
     /// A link to something that is no volume or snapshot of the pool, or in a group to another volume than its own name says.
     case linkTarget
+    /// No snapshot is called `head`, as differences call the volume so.
+    case headIsTheVolume
+    /// A snapshot is called `head`, from before that was refused: a difference that ends there could be of it or of the volume.
+    case headIsTwo(volume: UInt64)
 
     /// The volume of a group that has a snapshot of that name already, has as many as it may, or whose snapshot is held.
     case memberHasName(volume: UInt64)
@@ -56,7 +60,7 @@ public enum Refusal: Equatable, Sendable {
         case .isHandedOver: EINTR
         case .volumeIsReadOnly, .poolIsSuspended: EROFS
         case .isOpen, .memberIsHeld: EBUSY
-        case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty: EINVAL
+        case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty, .headIsTheVolume, .headIsTwo: EINVAL
         case .valueTooLarge: E2BIG
         case .notOwner, .needsRoot, .mayNotRead: EACCES
         case .memberHasName: EEXIST

@@ -29,7 +29,7 @@ func serve(
         // The kernel asks the next daemon for it.
         if error == .refused(.isHandedOver), context(request).kept?.repeats == true { return context(request).noteLeft() }
         files.requests.refused(errno: error.errno)
-        if logs {
+        if logs || isAmbiguous(error) {
             let what = RefusedRequest(
                 operation, Inode(number: UInt64(number)), name.map { String(cString: $0) }, other: other.map { String(cString: $0) }, range: range)
             let (object, line) = files.refused(what, by: caller, error)
@@ -41,6 +41,9 @@ func serve(
         fuse_reply_err(request, error.errno)
     }
 }
+
+/// Of the names that are looked up, one that could mean two things.
+private func isAmbiguous(_ error: PoolError) -> Bool { if case .refused(.headIsTwo) = error { true } else { false } }
 
 func range(_ offset: off_t, _ count: Int) -> Range<UInt64> { UInt64(offset)..<UInt64(offset) + UInt64(count) }
 

@@ -12,7 +12,7 @@ func makeOperations() -> fuse_lowlevel_ops {
     var operations = fuse_lowlevel_ops()
     operations.`init` = { userdata, connection in configure(connection, userdata) }
     operations.lookup = { request, parent, name in
-        serve(request, "lookup", name, kind: .lookup, logs: false) { files, _ throws(PoolError) in
+        serve(request, "lookup", name, parent, kind: .lookup, logs: false) { files, _ throws(PoolError) in
             // Who found an inode by its number, as an NFS server does, looks up these two.
             switch string(name) {
             case ".": replyEntry(request, try files.attributes(try inode(parent)))

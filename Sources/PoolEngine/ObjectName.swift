@@ -17,6 +17,13 @@ public enum ObjectName {
             rest: { isAlphanumeric($0) || "._+-:".utf8.contains($0) })
     }
 
+    /// As `checkSnapshot`, for one that is made or renamed. Throws `.refused(.headIsTheVolume)` for `head`, which is what
+    /// differences call the volume itself. A pool may have one of that name, from before the name had that meaning.
+    public static func checkNewSnapshot(_ name: String) throws(PoolError) {
+        try checkSnapshot(name)
+        if name == "head" { throw .refused(.headIsTheVolume) }
+    }
+
     /// As `checkVolume`, or what is set aside: beginning with a dot, up to 255 bytes of the same and `~`.
     static func checkStored(_ name: String) throws(PoolError) {
         guard isAside(name) else { return try checkVolume(name) }

@@ -110,7 +110,7 @@ extension Pool {
     /// return. Costs the same whatever the volume holds and however many snapshots there are.
     @discardableResult
     public func createSnapshot(_ name: String, of volume: UInt64) throws(PoolError) -> UInt64 {
-        try ObjectName.checkSnapshot(name)
+        try ObjectName.checkNewSnapshot(name)
         return try change(.administrative, versions: 2, extra: { $0.inheritedBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
             let source = try state.writableVersion(of: volume)
             if ObjectName.isAside(source.record.name) { throw .notFound }
@@ -140,7 +140,7 @@ extension Pool {
 
     /// Snapshots of several volumes at one moment, all or none. Durable on return.
     public func createSnapshots(_ name: String, of volumes: [UInt64]) throws(PoolError) {
-        try ObjectName.checkSnapshot(name)
+        try ObjectName.checkNewSnapshot(name)
         guard let first = volumes.first else { throw .notFound }
         guard Set(volumes).count == volumes.count else { throw .exists }
         let inherited = { (state: inout PoolState) in volumes.reduce(0) { $0 + state.inheritedBlocks($1) } }
@@ -162,7 +162,7 @@ extension Pool {
     /// Puts the volume back to a snapshot of it. Its id stays; newer snapshots stay. What it held otherwise becomes a snapshot
     /// called `keptAs`, or is freed if that is nil. Durable on return.
     public func rollback(_ volume: UInt64, to snapshot: UInt64, keptAs: String? = nil) throws(PoolError) {
-        if let keptAs { try ObjectName.checkSnapshot(keptAs) }
+        if let keptAs { try ObjectName.checkNewSnapshot(keptAs) }
         _ = try change(.administrative, versions: 4, extra: { 2 * $0.propertyBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
             let head = try state.writableVersion(of: volume)
             if state.shrinking[volume] != nil { throw .inUse }
@@ -219,7 +219,7 @@ extension Pool {
     /// Gives a volume or a snapshot another name. A name that is taken is `.exists`, never replaced.
     public func rename(_ object: UInt64, to name: String) throws(PoolError) {
         let isSnapshot = try info(object).isSnapshot
-        if isSnapshot { try ObjectName.checkSnapshot(name) } else { try ObjectName.checkVolume(name) }
+        if isSnapshot { try ObjectName.checkNewSnapshot(name) } else { try ObjectName.checkVolume(name) }
         try rename(object, isSnapshot: isSnapshot, stored: name)
     }
 

@@ -94,6 +94,8 @@ extension VolumeFileSystem {
         case .shrinkIsOff: return "the property shrink of \(name) is off; first: echo on > \(properties)/shrink"
         case .volumeIsReadOnly: return "the property readonly of \(name) is on; first: echo off > \(properties)/readonly"
         case .isOpen(let id): return whoHasItOpen(id)
+        case .headIsTwo(let volume):
+            return "head is \(called(volume)), and a snapshot of it too; rename that first: mv .ctl/snap/\(called(volume))/head .ctl/snap/\(called(volume))/NEW"
         case .computedProperty: return "that property of \(name) is computed and can only be read; those that can be set: \(Self.settableNames(isSnapshot: object?.isSnapshot == true).joined(separator: ", "))"
         case .unknownProperty: return "\(name) has no such property; see: ls \(properties)"
         case .notOwner(let volume): return "\(called(volume)) belongs to somebody else; ask its owner or root"

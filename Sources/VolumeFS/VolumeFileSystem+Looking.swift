@@ -104,23 +104,30 @@ extension VolumeFileSystem {
         .init(name: "group", inode: .groups), .init(name: "job", inode: .jobs), .init(name: "trash", inode: .trash),
     ]
 
-    /// `A..B` or `A..head`, and with `.json` behind it the same as JSON.
+    /// `A..B` or `A..head`, and with `.json` behind it the same as JSON. Names can have two dots in them themselves: the first pair
+    /// counts on both sides of which there is something. And a snapshot may be called anything.json: that one is meant first.
     private func diff(_ name: String, of volume: UInt64) throws(PoolError) -> Inode {
-        guard let dots = name.firstRange(of: "..") else { throw .notFound }
-        let first = try pool.find(snapshot: String(name[..<dots.lowerBound]), of: volume)
-        let last = String(name[dots.upperBound...])
-        func second(_ name: String) throws(PoolError) -> UInt64 { name == "head" ? volume : try pool.find(snapshot: name, of: volume) }
-        var found: UInt64, isJSON = false
-        do throws(PoolError) {
-            found = try second(last)
-        } catch {
-            // A snapshot may be called anything.json: that one is meant first.
-            guard last.hasSuffix(".json") else { throw error }
-            (found, isJSON) = (try second(String(last.dropLast(5))), true)
+        let dot = UInt8(ascii: "."), bytes = Array(name.utf8)
+        for isJSON in name.hasSuffix(".json") ? [false, true] : [false] {
+            let text = isJSON ? bytes.dropLast(5) : bytes[...]
+            for at in text.indices.dropLast() where text[at] == dot && text[at + 1] == dot {
+                guard let first = try? pool.find(snapshot: String(decoding: text[..<at], as: UTF8.self), of: volume),
+                    let second = try second(String(decoding: text[(at + 2)...], as: UTF8.self), of: volume)
+                else { continue }
+                // An inode's number has room for two ids of 28 bits.
+                guard first < 1 << 28, second < 1 << 28 else { throw .notSupported }
+                return isJSON ? .diffJSON(first << 28 | second) : .diff(first << 28 | second)
+            }
         }
-        // An inode's number has room for two ids of 28 bits.
-        guard first < 1 << 28, found < 1 << 28 else { throw .notSupported }
-        return isJSON ? .diffJSON(first << 28 | found) : .diff(first << 28 | found)
+        throw .notFound
+    }
+
+    /// What `head` is where a snapshot is called that too nobody can know, so it is refused until that has another name.
+    private func second(_ name: String, of volume: UInt64) throws(PoolError) -> UInt64? {
+        let snapshot = try? pool.find(snapshot: name, of: volume)
+        guard name == "head" else { return snapshot }
+        if snapshot != nil { throw .refused(.headIsTwo(volume: volume)) }
+        return volume
     }
 
     private func rootEntries() -> [DirectoryEntry] {

@@ -87,6 +87,7 @@ extension IntegrationTests {
             row 'Operation not permitted' 1 'rollback cannot be read; it takes the name of a snapshot: echo SNAP > .ctl/vol/root/rollback' cat .ctl/vol/root/rollback
             for name in .hidden 'a,b' 'a b' 'a=b' -dash; do row 'Invalid argument' 22 'names are made of letters, digits and . _ \\+ -' touch -- "./$name"; done; row 'Invalid argument' 22 'names are made of' mkdir '.ctl/snap/root/a b'
             row 'File name too long' 36 'names have at most 127 bytes; choose a shorter one' touch $long; row 'File name too long' 36 'names have at most 127 bytes' mkdir .ctl/snap/root/$long
+            row 'Invalid argument' 22 'head is what a difference calls the volume itself, so no snapshot is called that; choose another name' mkdir .ctl/snap/root/head; row 'subdirectory of itself|Invalid argument' 22 'head is what a difference' mv -f .ctl/snap/root/v1 .ctl/snap/root/head
             # Taken names.
             kernel 'File exists' mkdir .ctl/snap/root/v1; kernel 'File exists' mkdir .ctl/snap/root; kernel 'File exists' ln -s root@v1 .ctl/clone/vm1; kernel 'exists' "$V" new "$M" root 1M
             row 'File exists' 17 'the name other is taken by a volume; choose another, or remove it first: rm other' ln -s root@v1 .ctl/clone/other

@@ -69,6 +69,55 @@ import Testing
         #expect(try text(files, .list).split(separator: "\n").count == 4)
     }
 
+    /// `head` is the volume, and no new snapshot; names with dots are found wherever they end. One that is called head from before
+    /// is there as any other, but no difference ends at what could be either.
+    @Test func differencesAreOfWhatTheyName() throws {
+        let disk = SimulatedDisk(size: 640 * 1024), pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 100, attributes: .plain)
+        var ids: [String: UInt64] = [:]
+        for name in ["hear", "x", "y", "x..y", "x.", "x.json"] { ids[name] = try pool.createSnapshot(name, of: volume) }
+        func refused(_ pool: Pool, _ body: () throws(PoolError) -> Void) -> PoolError? {
+            do throws(PoolError) { try body() } catch { return error }
+            return nil
+        }
+        #expect(refused(pool) { () throws(PoolError) in try pool.createSnapshot("head", of: volume) } == .refused(.headIsTheVolume))
+        #expect(refused(pool) { () throws(PoolError) in try pool.createSnapshots("head", of: [volume]) } == .refused(.headIsTheVolume))
+        #expect(refused(pool) { () throws(PoolError) in try pool.rename(ids["x"] ?? 0, to: "head") } == .refused(.headIsTheVolume))
+        #expect(PoolError.refused(.headIsTheVolume).errno == 22)
+        func files(_ pool: Pool) -> VolumeFileSystem { VolumeFileSystem(pool: pool, options: .init(now: { 5 }, pause: { _ in })) }
+        func expect(_ files: VolumeFileSystem, _ name: String, _ first: String, _ second: UInt64?, isJSON: Bool = false) throws {
+            let pair = (ids[first] ?? 0) << 28 | (second ?? 0)
+            #expect(try files.lookup(.diffDirectory(volume), name) == (isJSON ? .diffJSON(pair) : .diff(pair)), "\(name)")
+        }
+        let plain = files(pool)
+        try expect(plain, "x..y", "x", ids["y"])
+        try expect(plain, "x..head", "x", volume)
+        try expect(plain, "x..y..head", "x..y", volume)
+        try expect(plain, "x..y..head.json", "x..y", volume, isJSON: true)
+        try expect(plain, "x..x..y", "x", ids["x..y"])
+        try expect(plain, "x...head", "x.", volume)
+        try expect(plain, "y..x.json", "y", ids["x.json"])
+        try expect(plain, "y..x.json.json", "y", ids["x.json"], isJSON: true)
+        for name in ["x..z", "x", "..", "x..", "head..x"] { #expect(throws: PoolError.notFound, "\(name)") { try plain.lookup(.diffDirectory(volume), name) } }
+        // As a pool of before that has one.
+        var lines: [String] = []
+        try pool.dump { lines.append($0.replacing("hear", with: "head")) }
+        try pool.close()
+        try Pool.restore(disk, from: lines.map { $0[...] }, configuration: .tiny, environment: .simulated(seed: 9))
+        let old = try Pool.openTiny(disk), mount = files(old)
+        #expect(try old.find("v", snapshot: "head") == ids["hear"] && old.contents(old.find("v", snapshot: "head")) == [UInt8](repeating: 0, count: 100))
+        try expect(mount, "head..x", "hear", ids["x"])
+        #expect(throws: PoolError.refused(.headIsTwo(volume: volume))) { try mount.lookup(.diffDirectory(volume), "x..head") }
+        let request = RefusedRequest("lookup", .diffDirectory(volume), "x..head")
+        #expect(mount.refused(request, by: root, .refused(.headIsTwo(volume: volume))).reason.contains("first: mv .ctl/snap/v/head .ctl/snap/v/NEW"))
+        let directory = Inode.snapshotDirectory(volume)
+        try mount.rename(directory, "head", to: directory, "tail", by: root)
+        try expect(mount, "x..head", "x", volume)
+        try mount.removeDirectory(directory, "tail", by: root)
+        try old.close()
+        #expect(try Pool.openTiny(disk).check(readingData: true).isClean)
+    }
+
     /// `.ctl/snap` is open to all, so that an owner can use its aliases; whose volume it is decides here, for each of them.
     @Test func aliasesAreForOwners() throws {
         var options = VolumeFileSystem.Options(now: { 5_000_000_000 }, pause: { _ in })
