@@ -49,6 +49,7 @@ package struct NBDSettings: Equatable, Sendable {
         } catch {
             throw Failure(.failed, "nbd", "the server cannot be started: \(String(cString: strerror(error.errno)))", errno: error.errno)
         }
+        files.noteMemory(beside: configuration.memoryBound)
         for address in addresses {
             do throws(PoolError) {
                 _ = try server.listen(at: address)

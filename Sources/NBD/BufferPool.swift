@@ -6,7 +6,7 @@ internal import Synchronization
 final class BufferPool: Sendable {
     private static let capacities = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 8 << 20, 16 << 20, Int(Limits.payload)]
     /// Bytes that are kept while nobody uses them.
-    private static let kept = 32 << 20
+    static let kept = 32 << 20
     private let state = BusyMutex(State())
 
     private struct State {

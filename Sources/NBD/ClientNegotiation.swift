@@ -7,7 +7,7 @@ internal import NBDProtocol
 struct ClientNegotiation {
     let plain: PlainChannel
     private(set) var channel: any Channel
-    let input = ReceiveBuffer(capacity: 128 << 10)
+    let input = ReceiveBuffer(capacity: ReceiveBuffer.size)
     private let deadline: UInt64
 
     /// Connects and agrees on everything, before `deadline`. Throws `.remote`; what a server that refuses says of it is told to `words`.

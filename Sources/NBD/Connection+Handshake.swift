@@ -136,7 +136,7 @@ extension Connection {
         guard let session = haggling.session, let export = haggling.exports.take() else {
             preconditionFailure("a session without an export")
         }
-        let input = ReceiveBuffer(capacity: 128 << 10)
+        let input = ReceiveBuffer(capacity: ReceiveBuffer.size)
         input.room().copyBytes(from: haggling.input)
         input.put(haggling.input.count)
         haggling.input = []

@@ -4,6 +4,8 @@ internal import BlockStorage
 /// connection's lock, receiving itself does not.
 final class ReceiveBuffer: @unchecked Sendable {
     // Sendable: see above.
+    /// What each connection has, in bytes.
+    static let size = 128 << 10
     private let memory: AlignedBuffer
     private var head = 0
     private var tail = 0

@@ -27,4 +27,8 @@ public struct ServerConfiguration: Sendable {
     public var log: @Sendable (String) -> Void = { _ in }
 
     public init() {}
+
+    /// Bytes of memory that a server of this configuration stays below, but for what is beyond `totalBytes` because each connection
+    /// may have one request: buffers in use and kept, and what each connection receives into.
+    public var memoryBound: UInt64 { UInt64(totalBytes + BufferPool.kept + connections * ReceiveBuffer.size) }
 }

@@ -10,13 +10,16 @@ package struct MemoryBound {
     package var objects: UInt64
     package var threads: UInt64
     package var transfer: UInt64
+    /// For what serves the pool beside the mount.
+    package var beside: UInt64
 
-    package init(configuration: Pool.Configuration, blocks: UInt64, objects: UInt64, threads: UInt64, transfer: UInt64) {
+    package init(configuration: Pool.Configuration, blocks: UInt64, objects: UInt64, threads: UInt64, transfer: UInt64, beside: UInt64) {
         self.configuration = configuration
         self.blocks = blocks
         self.objects = objects
         self.threads = threads
         self.transfer = transfer
+        self.beside = beside
     }
 
     /// The program, its libraries, stacks that are used, and what malloc(3) cannot give back.
@@ -40,6 +43,6 @@ package struct MemoryBound {
         let requests = threads * 3 * transfer
         // Two bits a block, and one more while a checkpoint stores them.
         let maps = blocks * 3 / 8
-        return nodes + nodes * Self.overhead / 8 + requests + maps + shares + objects * 2048 + Self.program + Self.space + UInt64(Self.texts + Self.directories)
+        return nodes + nodes * Self.overhead / 8 + requests + maps + shares + objects * 2048 + Self.program + Self.space + UInt64(Self.texts + Self.directories) + beside
     }
 }

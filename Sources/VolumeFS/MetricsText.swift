@@ -19,7 +19,7 @@ extension VolumeFileSystem {
             ("pool_available_bytes", usage.available), ("pool_reserve_bytes", usage.reserve), ("pool_quarantined_bytes", usage.quarantined),
             ("pool_dirty_bytes", UInt64(s.dirtyBlocks * usage.blockSize)), ("pool_trash_bytes", trashSize),
             ("volumes", UInt64(s.volumes)), ("snapshots", UInt64(s.snapshots)), ("freeing_versions", UInt64(s.hidden - s.waiting)),
-            ("share_table_bytes", UInt64(s.shareTableSize)), ("cached_nodes", UInt64(s.cachedNodes)),
+            ("memory_bound_bytes", memoryBound), ("share_table_bytes", UInt64(s.shareTableSize)), ("cached_nodes", UInt64(s.cachedNodes)),
             ("journal_used_frames", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
         ] { single(name, "gauge", value) }
         for (name, value) in [
@@ -82,6 +82,7 @@ extension VolumeFileSystem {
         "pool_quarantined_bytes": "Freed, and in use again after the next checkpoint.", "pool_dirty_bytes": "Nodes that the next checkpoint stores.",
         "pool_trash_bytes": "What the volumes in the trash refer to.", "volumes": "Volumes there are.", "snapshots": "Snapshots there are.",
         "freeing_versions": "Deleted volumes and snapshots whose blocks are being freed.", "share_table_bytes": "Memory for counting references.",
+        "memory_bound_bytes": "What the daemon's memory stays below.",
         "cached_nodes": "Nodes in memory.", "journal_used_frames": "Frames of the journal that are in use.", "journal_frames": "Frames the journal has.",
         "errors_total": "Requests refused, by errno.", "volume_size_bytes": "Size of the volume.", "volume_referenced_bytes": "Data the volume maps, shared or not.",
         "volume_open": "Open handles of the volume.", "volume_snapshots": "Snapshots of the volume.",

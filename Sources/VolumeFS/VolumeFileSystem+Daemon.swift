@@ -29,13 +29,16 @@ extension VolumeFileSystem {
     /// What `.ctl/metrics` says.
     public var metrics: String { metricsText() }
 
+    /// What serves the pool beside the mount may take so many bytes of memory. To be called once.
+    public func noteMemory(beside bytes: UInt64) { besideMemory.store(bytes, ordering: .relaxed) }
+
     /// Bytes of memory that the daemon stays below whatever it is asked to do (volfs(1), mount.volfs(8)).
     public var memoryBound: UInt64 {
         let statistics = pool.statistics()
         return MemoryBound(
             configuration: pool.configuration, blocks: pool.usage().capacity / UInt64(pool.geometry.blockSize),
             objects: UInt64(statistics.volumes + statistics.snapshots + statistics.hidden), threads: UInt64(options.threads),
-            transfer: UInt64(options.transfer)
+            transfer: UInt64(options.transfer), beside: besideMemory.load(ordering: .relaxed)
         ).bytes
     }
 }

@@ -30,6 +30,8 @@ public final class VolumeFileSystem: Sendable {
     /// Held while a volume's list of groups is read and written: a commit lock.
     let membershipLock = Mutex<Void>(())
     let walks = WalkControls()
+    /// Bytes of memory that what serves the pool beside the mount may take.
+    let besideMemory = Atomic<UInt64>(0)
 
     /// What a mount chooses.
     public struct Options: Sendable {

@@ -72,7 +72,7 @@ extension IntegrationTests {
             pool 512M; head -c 64M /dev/urandom > "$M/v"; mkdir "$M/.ctl/snap/v/s"; rmdir "$M/.ctl/snap/v/s"; echo off > "$M/.ctl/vol/v/prop/discard"
             fallocate -p -o 1M -l 32M "$M/v"; same "$(cat "$M/.ctl/vol/v/prop/reserved")" $((32 << 20)); cmp -n $((32 << 20)) -i $((1 << 20)):0 "$M/v" /dev/zero
             fallocate -p -o 63M -l 32M "$M/v"; same "$(cat "$M/.ctl/vol/v/prop/reserved")" $((33 << 20)) 'only what was mapped'
-            unmount_pool; mount_pool -o nbd=unix:$T/s
+            bound=$(json memory_bound); unmount_pool; mount_pool -o nbd=unix:$T/s; [ $(($(json memory_bound) - bound)) -ge $((540 << 20)) ] || fail "bound $bound without NBD, $(json memory_bound) with"
             U="nbd+unix:///v?socket=$T/s"; nbdinfo --can trim "$U" && fail 'offers a trim'; nbdinfo --can zero "$U"; nbdinfo --list "nbd+unix:///?socket=$T/s" | grep -q 'export="v"'
             echo on > "$M/.ctl/vol/v/prop/discard"; nbdinfo --can trim "$U"
             echo off > "$M/.ctl/vol/v/prop/nbd"; fails 1 qemu-img info "$U"; says 'the property nbd of v is off'; nbdinfo --list "nbd+unix:///?socket=$T/s" 2>&1 | grep -q 'export="v"' && fail 'listed'
