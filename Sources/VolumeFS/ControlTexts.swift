@@ -61,14 +61,15 @@ extension VolumeFileSystem {
 
         """
 
-    static let stateNames = ["starting", "ready", "full", "read-only", "degraded", "stopping"]
+    static let stopping = "stopping"
+    static let stateNames = ["starting", "ready", "full", "read-only", "degraded", stopping]
 
     /// One of `stateNames`; while it is starting nobody can ask. Full is a pool in which what the last writer wanted did not find
     /// room, and would not now.
     var stateName: String {
         let statistics = pool.statistics()
         if !options.isMounted { return "unmounted" }
-        if open.withLock({ $0.isStopping }) { return "stopping" }
+        if open.withLock({ $0.isStopping }) { return Self.stopping }
         if statistics.isSuspended || statistics.checksumErrors > 0 || lastRefuge != nil { return "degraded" }
         if statistics.isReadOnly || options.isReadOnly { return "read-only" }
         // A lone number: whoever refuses next stores another.

@@ -116,6 +116,9 @@ public enum Inode: Hashable, Sendable {
         }
     }
 
+    /// What a volume or a snapshot holds.
+    var isContents: Bool { if case .file = self { true } else { false } }
+
     /// A control file that is written to.
     var takesWords: Bool {
         switch self {

@@ -43,7 +43,8 @@ extension VolumeFileSystem {
             defer { last = state }
             return last != nil && last != state
         }
-        if isNew { events.publish("state", options.source, [("state", .text(state))]) }
+        // That it is stopping says who stops it.
+        if isNew && state != Self.stopping { events.publish("state", options.source, [("state", .text(state))]) }
         jobs.observeFreeing()
     }
 }

@@ -124,12 +124,16 @@ public final class VolumeFileSystem: Sendable {
         times = DirectoryTimes(start: options.now())
     }
 
-    /// From now on nothing new can be opened; what is open goes on, but for readers of events, who come to the end, and for what
-    /// is being counted.
+    /// From now on nothing new can be opened but control files, to be read; what is open goes on, but for readers of events, who come
+    /// to the end, and for what is being counted. A second time it does nothing.
     public func stop() {
-        open.withLock { $0.isStopping = true }
+        let isFirst = open.withLock { table in
+            defer { table.isStopping = true }
+            return !table.isStopping
+        }
+        guard isFirst else { return }
         walks.figures.cancel()
-        events.publish("state", options.source, [("state", .text("stopping"))])
+        events.publish("state", options.source, [("state", .text(Self.stopping))])
         events.end()
     }
 

@@ -86,13 +86,13 @@ extension IntegrationTests {
             """)
     }
 
-    /// After SIGTERM nothing new is made.
+    /// After SIGTERM nothing new is made, and the state says why.
     @Test func stoppingDaemonMakesNothing() throws {
         try scenario(
             """
             pool 512M; "$V" new "$M" root 1M; pid=$(daemon)
             cd "$M"; exec 5<root; kill -TERM $pid; sleep 0.5
-            fails 1 touch newvol; fails 1 mkdir .ctl/snap/root/s; fails 1 ln -s root .ctl/clone/c
+            same "$(cat .ctl/state)" stopping; fails 1 touch newvol; fails 1 mkdir .ctl/snap/root/s; fails 1 ln -s root .ctl/clone/c
             cd "$T"; exec 5<&-; ended $pid
             same "$("$V" list "$P" -H -o name)" root
             clean

@@ -79,6 +79,24 @@ import Testing
         #expect(late.all.count == 2 && late.text.contains("stopping") && late.all.last == .bytes([]))
     }
 
+    /// It is told once, however late it is read, and the state says so as long as somebody has something open.
+    @Test func stoppingIsToldOnce() throws {
+        let files = try files(), answers = Answers()
+        let made = try files.create(.root, "v", mode: 0o644, read, by: root), handle = try files.open(.events, read, by: root).handle
+        files.tend()
+        files.stop()
+        files.tend()
+        files.stop()
+        for _ in 0..<3 { _ = ask(files, handle, answers, waits: false) }
+        #expect(answers.text.split(separator: "stopping", omittingEmptySubsequences: false).count == 2, "\(answers.text)")
+        let state = try files.open(.state, read, by: root)
+        var bytes = [UInt8](repeating: 0, count: 100)
+        let count = try bytes.withUnsafeMutableBytes { try files.read(.state, handle: state.handle, at: 0, into: $0) }
+        #expect(String(decoding: bytes[..<count], as: UTF8.self) == "stopping\n")
+        for inode in [made.inode, .events] { #expect(throws: PoolError.refused(.isStopping)) { try files.open(inode, read, by: root) } }
+        #expect(throws: PoolError.refused(.isStopping)) { try files.open(.poolSize, OpenRequest(writes: true, truncates: false), by: root) }
+    }
+
     /// Lines are kept up to a limit; then they are counted, and the reader is told how many it missed. Lines come whole.
     @Test func slowReadersAreToldWhatTheyMissed() throws {
         let files = try files(), answers = Answers()
