@@ -184,6 +184,9 @@ package struct Failure: Error, Equatable, Sendable {
         case (.open, EPERM): "not permitted; the file may be immutable: lsattr shows an i then, and chattr -i takes it away"
         case (_, EFBIG): "the filesystem that it is on, or a limit that ulimit -f tells, takes no file of that size; choose a smaller one, or lift the limit"
         case (_, ENOSPC): "the filesystem that it is on has no room left; make some there, or use another"
+        // Whoever is not root mounts by it, and it has said why.
+        case (.mount, _) where geteuid() != 0 && InstalledProgram.isThere("fusermount3"):
+            "cannot be mounted: fusermount3 refused, see its own line; allow_other and allow_root need user_allow_other in /etc/fuse.conf, and the directory must be yours"
         case (.mount, _): "cannot mount (\(String(cString: strerror(number)))); is /dev/fuse there, and fusermount3 installed?"
         default: "\(call): \(String(cString: strerror(number)))"
         }

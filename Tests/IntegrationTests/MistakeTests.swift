@@ -121,7 +121,10 @@ extension IntegrationTests {
             cat > "$T/user" <<'END'
             set -eu
             cd "$1"; V=../volfs
-            "$V" create data.pool --size 256M; "$V" data.pool mnt; cd mnt
+            "$V" create data.pool --size 256M
+            if "$V" data.pool mnt -o allow_other 2> said; then exit 1; fi
+            grep -q 'fusermount3: ' said; grep -q 'mnt: cannot be mounted: fusermount3 refused' said; ! grep '/dev/fuse' said || exit 1
+            "$V" data.pool mnt; cd mnt
             truncate -s 10M root; echo old | dd of=root conv=notrunc status=none; mkdir .ctl/snap/root/v1
             echo new | dd of=root conv=notrunc status=none; ln -s root@v1 .ctl/clone/vm1
             [ "$(head -c 3 root@v1)$(head -c 3 vm1)$(head -c 3 root)" = oldoldnew ]
