@@ -194,7 +194,7 @@ extension IntegrationTests {
             same "$(stat -c %b sparse)" 8 "one block is allocated"
             cp --sparse=always sparse sparse2; same "$(stat -c %b sparse2)" 8
             dd if=/dev/zero of=zeros bs=1M count=8 status=none; same "$(stat -c %b zeros)" 0 "zeros take no space"
-            same "$(stat -f -c %S .)" 4096 "f_bsize is the unit of allocation"
+            same "$(stat -f -c %S .)" 4096 "f_bsize is the unit of allocation"; same "$(stat -f -c %l .)" 255 "f_namemax"; same "$(stat -c %o copied)" 131072 "st_blksize"
             truncate -s 3M sparse; truncate -s 10M sparse; cmp -n 10485760 sparse /dev/zero
             mkdir .ctl/snap/copied/s1; [ -e copied@s1 ] || fail "no file"; cmp copied copied@s1
             mv .ctl/snap/copied/s1 .ctl/snap/copied/s2; [ ! -e copied@s1 ] || fail "stale name"; cmp copied copied@s2

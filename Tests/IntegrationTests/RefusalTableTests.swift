@@ -125,7 +125,7 @@ extension IntegrationTests {
             row 'Device or resource busy' 16 'other@v5 is held \\(w\\), so none was removed; release it first: echo > .ctl/snap/other/v5/prop/hold' rmdir .ctl/group/db/snap/v5; [ -e root@v5 ] || fail "half of a group snapshot is gone"
             row 'Invalid argument' 22 'there is no such job; there is scrub, check and check-data to do' mkdir .ctl/job/nothing; row 'Operation not permitted' 1 'what was deleted is freed by itself' mkdir .ctl/job/freeing
             # What the kernel answers itself, or what tools only try.
-            for mode in 8 32 64; do kernel 'not supported' x fallocate vm $mode; done; for number in 0x80086601 0x801c581f 0x1268; do kernel 'ioctl|supported' x ioctl vm $number; done
+            for mode in 8 32 64; do kernel 'not supported' x fallocate vm $mode; done; for number in 0x80086601 0x801c581f 0x1268 0xc020660b; do kernel 'ioctl|supported' x ioctl vm $number; done
             kernel 'not supported' cp --reflink=always vm copy; rm -f copy; kernel 'not supported' x tmpfile .; kernel 'No such device' x mmap vm
             mkdir "$T/second"; fails 32 "$V" "$P" "$T/second"; says "process $(daemon)"; rows=$((rows + 1))
             # Who may.
