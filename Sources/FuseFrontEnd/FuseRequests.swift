@@ -16,7 +16,8 @@ func context(_ request: fuse_req_t?) -> FuseContext {
 /// next daemon. A refusal is noted under the name it was asked for.
 func serve(
     _ request: fuse_req_t?, _ operation: StaticString, _ name: UnsafePointer<CChar>?, _ number: fuse_ino_t = 0,
-    other: UnsafePointer<CChar>? = nil, kind: RequestMetrics.Kind = .change, range: Range<UInt64>? = nil, logs: Bool = true, _ body: (VolumeFileSystem, Caller) throws(PoolError) -> Void
+    other: UnsafePointer<CChar>? = nil, kind: RequestMetrics.Kind = .change, range: Range<UInt64>? = nil, handle: UInt64? = nil, logs: Bool = true,
+    _ body: (VolumeFileSystem, Caller) throws(PoolError) -> Void
 ) {
     let files = context(request).files
     let who = fuse_req_ctx(request)
@@ -28,10 +29,11 @@ func serve(
     } catch {
         // The kernel asks the next daemon for it.
         if error == .refused(.isHandedOver), context(request).kept?.repeats == true { return context(request).noteLeft() }
-        files.requests.refused(errno: error.errno)
+        if !isMiss(kind, error.errno) { files.requests.refused(errno: error.errno) }
         if logs || isAmbiguous(error) {
             let what = RefusedRequest(
-                operation, Inode(number: UInt64(number)), name.map { String(cString: $0) }, other: other.map { String(cString: $0) }, range: range)
+                operation, Inode(number: UInt64(number)), name.map { String(cString: $0) }, other: other.map { String(cString: $0) }, range: range,
+                handle: handle)
             let (object, line) = files.refused(what, by: caller, error)
             let log = context(request).log
             log.write(.debug, "refused", ["operation": "\(operation)", "object": object, "reason": line])
@@ -40,6 +42,11 @@ func serve(
         }
         fuse_reply_err(request, error.errno)
     }
+}
+
+/// Who looks for a name or an attribute that is not there has an answer, and nothing went wrong.
+private func isMiss(_ kind: RequestMetrics.Kind, _ errno: Int32) -> Bool {
+    kind == .lookup && errno == ENOENT || kind == .attributes && errno == ENODATA
 }
 
 /// Of the names that are looked up, one that could mean two things.

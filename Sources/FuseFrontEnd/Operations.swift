@@ -27,7 +27,7 @@ func makeOperations() -> fuse_lowlevel_ops {
         }
     }
     operations.setattr = { request, number, wanted, valid, info in
-        serve(request, "setattr", nil, number) { files, _ throws(PoolError) in
+        serve(request, "setattr", nil, number, handle: info?.pointee.fh) { files, _ throws(PoolError) in
             let changes = attributeChanges(wanted, valid, now: { wallClock() })
             let inode = try inode(number)
             let attributes = try files.setAttributes(inode, changes, hasHandle: info != nil)

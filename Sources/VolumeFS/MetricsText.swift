@@ -84,7 +84,7 @@ extension VolumeFileSystem {
         "freeing_versions": "Deleted volumes and snapshots whose blocks are being freed.", "share_table_bytes": "Memory for counting references.",
         "memory_bound_bytes": "What the daemon's memory stays below.",
         "cached_nodes": "Nodes in memory.", "journal_used_frames": "Frames of the journal that are in use.", "journal_frames": "Frames the journal has.",
-        "errors_total": "Requests refused, by errno.", "volume_size_bytes": "Size of the volume.", "volume_referenced_bytes": "Data the volume maps, shared or not.",
+        "errors_total": "Requests refused, by errno, but for names and attributes that are not there.", "volume_size_bytes": "Size of the volume.", "volume_referenced_bytes": "Data the volume maps, shared or not.",
         "volume_open": "Open handles of the volume.", "volume_snapshots": "Snapshots of the volume.",
         "job_progress_ratio": "How much of a job is done, of 1.", "request_seconds": "How long requests took, by operation.",
         "checksum_errors_total": "Blocks that did not match their checksum since the mount.", "nodes_from_copy_total": "Nodes read from their copy since the mount.",

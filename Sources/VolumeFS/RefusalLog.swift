@@ -25,7 +25,7 @@ package func reason(for error: PoolError) -> String {
     case .outOfRange(let offset, let count, let size): "\(count) bytes at \(offset) reach beyond \(size) bytes"
     case .tooLarge(let size, let limit): "\(size) bytes are more than the largest volume, \(limit)"
     case .invalid(.name):
-        "names are made of letters, digits and . _ + - (a snapshot's also of :), and begin with a letter or digit"
+        "names are made of letters, digits and . _ + - (a snapshot's also of :), and begin with a letter or digit (a snapshot's also with _)"
     case .invalid(.nameTooLong): "names have at most 127 bytes; choose a shorter one"
     case .invalid(.destination): "it can be renamed only where it is, and volumes stay volumes"
     case .invalid(.size): "a pool grows by two segments of 2 MiB or more, and shrinks by one or more, to no less than it needs for itself"

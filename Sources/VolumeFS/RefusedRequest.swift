@@ -8,12 +8,17 @@ public struct RefusedRequest: Sendable {
     public var other: String?
     /// Bytes of the file that were to be read or written.
     public var range: Range<UInt64>?
+    /// Of the open file that it was asked of.
+    public var handle: UInt64?
 
-    public init(_ operation: StaticString, _ inode: Inode?, _ name: String? = nil, other: String? = nil, range: Range<UInt64>? = nil) {
+    public init(
+        _ operation: StaticString, _ inode: Inode?, _ name: String? = nil, other: String? = nil, range: Range<UInt64>? = nil, handle: UInt64? = nil
+    ) {
         self.operation = "\(operation)"
         self.inode = inode
         self.name = name
         self.other = other
         self.range = range
+        self.handle = handle
     }
 }

@@ -59,6 +59,10 @@ extension VolumeFileSystem {
             return "the pool has \(pool.deviceSize) bytes; it grows by two segments of 2 MiB or more, and shrinks by one or more, to no less than it needs for itself"
         case .outOfSpace:
             let trash = trashSize, promised = pool.usage().promised
+            if let source = reservingSource(of: request, object) {
+                return "\(reason(for: error)); \(source.name) has \(source.reserved) bytes reserved, for which a snapshot, clone or rollback needs the same again: "
+                    + "echo 0 > .ctl/vol/\(source.name)/prop/reservation releases them"
+            }
             if promised > 0 && trash == 0 {
                 let names = pool.volumes().filter { $0.reserved > 0 }.sorted { $0.reserved > $1.reserved }.map(\.name)
                 let some = names.prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
@@ -75,8 +79,12 @@ extension VolumeFileSystem {
                 + "volfs scrub names all that have it; overwrite it, or restore it from a copy"
         case .tooMany(let limit) where request.inode == .groups: return "there are \(limit) groups without members; remove some: rmdir .ctl/group/GROUP"
         case .tooMany(let limit): return tooMany(object.map { (try? pool.info($0.volume))?.name ?? name } ?? name, limit)
+        case .noProperty where request.inode == .root && request.operation.hasSuffix("xattr"):
+            return "the pool has no property \(request.name ?? ""); see: ls .ctl/prop"
         case .noProperty where request.operation.hasSuffix("xattr"):
             return "\(name) has no property or attribute \(request.name ?? "") set; see: ls \(object.map { propertyPath($0) } ?? ".ctl/vol/VOL/prop")"
+        case .notSupported where request.inode == .root && request.operation.hasSuffix("xattr"):
+            return "the top of the mount keeps no attributes, but volumes do; see also: ls .ctl/prop"
         case .notSupported where request.operation == "setxattr": return "attributes called \(request.name ?? "") are not kept; use user.NAME"
         case .refused(let refusal): return explanation(of: refusal, request, name, object) ?? reason(for: error)
         default: break
@@ -93,7 +101,9 @@ extension VolumeFileSystem {
             return "\(name) is fixed at \(size) bytes; make it larger: truncate -s SIZE \(name), or: echo off > \(properties)/fixed"
         case .shrinkIsOff: return "the property shrink of \(name) is off; first: echo on > \(properties)/shrink"
         case .volumeIsReadOnly: return "the property readonly of \(name) is on; first: echo off > \(properties)/readonly"
-        case .isOpen(let id): return whoHasItOpen(id)
+        case .isOpen(let id): return whoHasItOpen(id, besides: request.handle)
+        case .computedProperty where request.inode == .root: return "that property of the pool is computed and can only be read; see: ls .ctl/prop"
+        case .unknownProperty where request.inode == .root: return "the pool has no such property; see: ls .ctl/prop"
         case .headIsTwo(let volume):
             return "head is \(called(volume)), and a snapshot of it too; rename that first: mv .ctl/snap/\(called(volume))/head .ctl/snap/\(called(volume))/NEW"
         case .computedProperty: return "that property of \(name) is computed and can only be read; those that can be set: \(Self.settableNames(isSnapshot: object?.isSnapshot == true).joined(separator: ", "))"
@@ -115,6 +125,21 @@ extension VolumeFileSystem {
         }
     }
 
+    /// The volume with reserved ranges of which a snapshot or a clone was to be made, or that was to be rolled back.
+    private func reservingSource(of request: RefusedRequest, _ object: ObjectInfo?) -> ObjectInfo? {
+        var source: ObjectInfo?
+        switch (request.operation, request.inode) {
+        case ("symlink", .clones): source = (try? self.source(of: request.other ?? "")).flatMap { try? pool.info($0) }
+        case ("mkdir", .snapshotDirectories):
+            let names = (request.name ?? "").prefix { $0 != "@" }.split(separator: ",")
+            source = names.compactMap { name in (try? pool.find(String(name))).flatMap { try? pool.info($0) } }.first { $0.reserved > 0 }
+        case ("mkdir", .groupSnapshots(let group)): source = members(group).first { $0.reserved > 0 }
+        case ("mkdir", .snapshotDirectory), ("write", .volumeRollback): source = object
+        default: break
+        }
+        return source.flatMap { $0.isSnapshot || $0.reserved == 0 ? nil : $0 }
+    }
+
     private func tooMany(_ volume: String, _ limit: UInt64) -> String {
         "the property snapshot_limit allows \(Wording.count(limit, "snapshot")) of \(volume); remove one, or raise it: echo N > .ctl/vol/\(volume)/prop/snapshot_limit"
     }
@@ -128,8 +153,8 @@ extension VolumeFileSystem {
         info.isSnapshot ? ".ctl/snap/\(info.volumeName)/\(info.name)/prop" : ".ctl/vol/\(info.name)/prop"
     }
 
-    private func whoHasItOpen(_ id: UInt64) -> String {
-        let name = (try? pool.info(id))?.fullName ?? "it", users = users(of: id)
+    private func whoHasItOpen(_ id: UInt64, besides handle: UInt64?) -> String {
+        let name = (try? pool.info(id))?.fullName ?? "it", users = users(of: id, besides: handle)
         guard !users.isEmpty else { return "\(name) was open until just now; try again" }
         let some = users.prefix(3).map { "\($0.text) \($0.writes ? "to write" : "to read") since \(Wording.time($0.since))" }
         let rest = users.count > 3 ? ", and \(users.count - 3) more" : ""
@@ -149,6 +174,7 @@ extension VolumeFileSystem {
         case ("mkdir", .root):
             return "directories are not made here; a volume is made with: truncate -s SIZE \(name), a snapshot with: mkdir .ctl/snap/VOL/\(name)"
         case ("symlink", .root): return "links are not made here; a clone is made with: ln -s \(request.other ?? "VOL@SNAP") .ctl/clone/\(name)"
+        case ("rename", .clones): return "a clone is called as its volume, which is renamed with: mv \(name) \(request.other ?? "NEW")"
         case ("link", _): return "a volume has one name; a copy of it is made at once with: ln -s VOL .ctl/clone/\(name)"
         case ("mknod", _): return "only volumes are made here, with: truncate -s SIZE \(name)"
         case ("unlink", .snapshot(let id)):
@@ -204,7 +230,8 @@ extension VolumeFileSystem {
                 + ".ctl/snap/\(object.volumeName)/NEW, copy it with: ln -s \(object.fullName) .ctl/clone/NEW"
         }
         if request.other?.contains("@") == true { return "\(object.name) stays a volume; a snapshot of it is made with: mkdir .ctl/snap/\(object.name)/SNAP" }
-        return "\(object.name) stays at the top; it is renamed with: mv \(object.name) NEW, and moved to the trash with: rm \(object.name)"
+        let trash = options.trashSeconds > 0 ? "moved to the trash with: rm \(object.name)" : "removed for good with: rm \(object.name); a mount with -o trash=TIME would keep it"
+        return "\(object.name) stays at the top; it is renamed with: mv \(object.name) NEW, and \(trash)"
     }
 
     private func whyNotThatValue(_ request: RefusedRequest, _ object: ObjectInfo?) -> String {

@@ -87,6 +87,7 @@ extension VolumeFileSystem {
     public func setAttribute(
         _ inode: Inode, _ name: String, _ value: [UInt8]?, mustBeNew: Bool = false, mustExist: Bool = false
     ) throws(PoolError) {
+        if inode == .root { try refusePoolProperty(name) }
         guard case .file(let id) = inode else { throw .notSupported }
         try refuseIfReadOnly()
         let info = try pool.info(id), isSnapshot = info.isSnapshot
@@ -119,6 +120,13 @@ extension VolumeFileSystem {
             let changed = Set(before).symmetricDifference(try limits(of: id).groups)
             times.touch([.groups] + changed.map { .groupMembers(groupNumber($0)) }, options.now())
         }
+    }
+
+    /// Those of the pool are all computed.
+    private func refusePoolProperty(_ name: String) throws(PoolError) {
+        guard name.hasPrefix(Settable.prefix) else { return }
+        let isThere = Self.poolProperties.contains(String(name.dropFirst(Settable.prefix.count))) || name.hasPrefix(Self.smaller)
+        throw .refused(isThere ? .computedProperty : .unknownProperty)
     }
 
     /// The reservation is what the engine has: nothing else is kept of it.

@@ -60,8 +60,9 @@ extension VolumeFileSystem {
         }
     }
 
-    func users(of object: UInt64) -> [VolumeUser] {
-        open.withLock { $0.files[object] ?? [:] }.sorted { $0.key < $1.key }.map(\.value)
+    /// But not the handle that `besides` is.
+    func users(of object: UInt64, besides handle: UInt64? = nil) -> [VolumeUser] {
+        open.withLock { $0.files[object] ?? [:] }.filter { $0.key != handle }.sorted { $0.key < $1.key }.map(\.value)
     }
 
     func openCount(_ object: UInt64) -> Int { open.withLock { $0.files[object]?.count ?? 0 } }

@@ -103,7 +103,9 @@ extension IntegrationTests {
             assert all(kind != "counter" or name.endswith("_total") for name, kind in types.items()), types
             assert values['volfs_pool_state{state="ready"}'] == 1 and values["volfs_snapshots"] == 1 and values["volfs_written_bytes_total"] >= 1 << 20, values
             assert values['volfs_volume_size_bytes{volume="v"}'] == 1 << 20 and values['volfs_volume_referenced_bytes{volume="v"}'] == 1 << 20 and values['volfs_volume_open{volume="v"}'] == 0, values
-            assert any(name.startswith("volfs_build_info{version=") for name in values) and values['volfs_errors_total{errno="2"}'] > 0, values
+            assert any(name.startswith("volfs_build_info{version=") for name in values) and values['volfs_errors_total{errno="16"}'] > 0, values
+            # Who looked for what is not there was not refused anything.
+            assert not any(f'volfs_errors_total{{errno="{number}"}}' in values for number in (2, 61)) and values["volfs_memory_bound_bytes"] > 64 << 20, values
             assert values['volfs_volume_written_bytes_total{volume="v"}'] == 1 << 20 and values['volfs_volume_writes_total{volume="v"}'] > 0 and values['volfs_volume_reads_total{volume="v"}'] == 0, values
             writes = [values[name] for name in values if name.startswith('volfs_request_seconds_bucket{op="write"')]
             assert writes == sorted(writes) and writes[-1] == values['volfs_request_seconds_count{op="write"}'] > 0 and values['volfs_request_seconds_sum{op="write"}'] > 0, writes

@@ -65,7 +65,7 @@ extension IntegrationTests {
             echo off > $P1/shrink; row 'Operation not permitted' 1 'the property shrink of root is off; first: echo on > .ctl/vol/root/prop/shrink' truncate -s 1M root
             row 'Operation not permitted' 1 'the property shrink of root is off' write x root; echo on > $P1/shrink
             # Open elsewhere.
-            exec 5<root 6<root@v1 7<vm; who='process [0-9]+ \\(bash\\) to read since 20.*Z; close, unmount or detach it first'
+            exec 5<root 6<root@v1 7<vm; who='process [0-9]+ \\(bash\\) to read since 20[^ ]*Z; close, unmount or detach it first'
             row 'Device or resource busy' 16 "root is open: $who" truncate -s 1M root; row 'Device or resource busy' 16 "root is open: $who" write x root
             row 'Device or resource busy' 16 "vm is open: $who" rm vm; row 'Device or resource busy' 16 "root is open: $who" write v1 .ctl/vol/root/rollback
             row 'Device or resource busy' 16 "root@v1 is open: $who" rmdir .ctl/snap/root/v1; exec 5<&- 6<&- 7<&-
@@ -97,7 +97,8 @@ extension IntegrationTests {
             invalid='subdirectory of itself|Invalid argument'
             row "$invalid" 22 'root@v2 stays a snapshot of root; rename it with: mv .ctl/snap/root/v2 .ctl/snap/root/NEW, copy it with: ln -s root@v2 .ctl/clone/NEW' mv -f .ctl/snap/root/v2 .ctl/snap/other/
             row "$invalid" 22 'vm stays a volume; a snapshot of it is made with: mkdir .ctl/snap/vm/SNAP' mv -f vm vm@x; row "$invalid" 22 'root@v1 stays a snapshot' mv -f root@v1 volume; row "$invalid" 22 'root@v1 stays a snapshot' mv -f root@v1 root@v9
-            row "$invalid" 22 'vm stays at the top' mv -f vm .ctl/; row "$invalid" 22 'root@v2 stays a snapshot' mv -f .ctl/snap/root/v2 .
+            row 'Operation not permitted' 1 'a clone is called as its volume, which is renamed with: mv vm1 vm2' mv -f .ctl/clone/vm1 .ctl/clone/vm2
+            row "$invalid" 22 'vm stays at the top; it is renamed with: mv vm NEW, and removed for good with: rm vm; a mount with -o trash=TIME would keep it' mv -f vm .ctl/; row "$invalid" 22 'root@v2 stays a snapshot' mv -f .ctl/snap/root/v2 .
             # What is not there.
             row 'No such file' 2 'there is no volume none; make it first: truncate -s SIZE none' mkdir .ctl/snap/none; row 'No such file' 2 'there is no volume none' mkdir .ctl/snap/none@x; kernel 'No such file' mkdir .ctl/snap/none/x
             row 'No such file' 2 'there is no volume or snapshot root@none; see: ls, and: ls .ctl/snap/root' ln -s root@none .ctl/clone/x; row 'No such file' 2 'root has no snapshot of that name; see: ls .ctl/snap/root' write none .ctl/vol/root/rollback
@@ -107,6 +108,8 @@ extension IntegrationTests {
             for pair in v1..none v1..other@v1 v1..vm1 head..v1 v1; do kernel 'No such file' cat .ctl/diff/root/$pair; done; fails 2 "$V" diff "$M" root@v1 other@v1; says 'with a later snapshot of it'; rows=$((rows + 1))
             # Properties.
             row 'No data available' 61 'root has no property or attribute user.volfs.nothing set; see: ls .ctl/vol/root/prop' x get root user.volfs.nothing; row 'No data available' 61 'user.none' x remove root user.none
+            row 'No data available' 61 'the pool has no property user.volfs.nothing; see: ls .ctl/prop' x get . user.volfs.nothing; row 'Operation not permitted' 1 'that property of the pool is computed and can only be read' x set . user.volfs.free 1
+            row 'Invalid argument' 22 'the pool has no such property; see: ls .ctl/prop' x set . user.volfs.nothing 1; row 'not supported' 95 'the top of the mount keeps no attributes, but volumes do' x set . user.x 1
             row 'Invalid argument' 22 'root has no such property; see: ls .ctl/vol/root/prop' x set root user.volfs.nothing y; row 'Invalid argument' 22 'no such property' write y .ctl/vol/root/prop/nothing
             row 'Operation not permitted' 1 'that property of root is computed and can only be read' x set root user.volfs.size 5; row 'Operation not permitted' 1 'is computed and can only be read' write 5 $P1/size
             row 'Invalid argument' 22 'fixed is on or off, of a volume only' write maybe $P1/fixed; row 'Invalid argument' 22 'quota is a number of bytes' write many $P1/quota; row 'Invalid argument' 22 'group has names of groups with commas between' x set root user.volfs.group 'a b'

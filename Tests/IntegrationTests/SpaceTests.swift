@@ -167,9 +167,13 @@ extension IntegrationTests {
             same "$(cat "$M/.ctl/vol/v/prop/reserved")" $((60 << 20)); same "$(getfattr --only-values -n user.volfs.reserved "$M/v")" $((60 << 20))
             fails 1 fallocate --length 300M "$M/big"; says 'no space left'; grep -q 'kept for reserved ranges' "$M/.ctl/errors"; rm "$M/big"
             "$V" new "$M" other 1G; fails 1 dd if=/dev/urandom of="$M/other" bs=1M conv=notrunc status=none; says 'no space left'
+            kept='kept for reserved ranges of v: echo 0 > .ctl/vol/v/prop/reservation'; tail -1 "$M/.ctl/errors" | grep -q " write other errno=28: .*$kept" || fail "$(tail -1 "$M/.ctl/errors")"
             head -c 60M /dev/urandom > image; dd if=image of="$M/v" bs=1M conv=notrunc,fsync status=none; cmp image "$M/v"
             head -c 60M /dev/urandom > image; dd if=image of="$M/v" bs=64K conv=notrunc status=none; cmp image "$M/v"
-            fails 1 mkdir "$M/.ctl/snap/v/s"; says 'no space left'
+            again='v has 62914560 bytes reserved, for which a snapshot, clone or rollback needs the same again: echo 0 > .ctl/vol/v/prop/reservation'
+            for command in 'mkdir .ctl/snap/v/s' 'mkdir .ctl/snap/v@s' 'mkdir .ctl/snap/other,v@s' 'mkdir .ctl/group/all/snap/s' 'ln -s v .ctl/clone/c'; do
+                fails 1 env --chdir="$M" $command; says 'no space left'; tail -1 "$M/.ctl/errors" | grep -q " errno=28: .*$again" || fail "$command: $(tail -1 "$M/.ctl/errors")"
+            done
             fallocate --punch-hole --offset 0 --length 20M "$M/v"; fails 1 dd if=/dev/urandom of="$M/other" bs=1M count=16 seek=300 conv=notrunc status=none
             kill -9 $(daemon); sleep 0.3; clean; mount_pool
             dd if=image of="$M/v" bs=1M conv=notrunc status=none; cmp image "$M/v"

@@ -133,6 +133,7 @@ import Testing
         #expect(try files.list(.trash).map(\.name) == ["v", "v~2"])
         #expect(error { () throws(PoolError) in _ = try files.open(.file(id), write, by: root) } == .refused(.isInTrash))
         #expect(error { () throws(PoolError) in try files.rename(.root, "w", to: .trash, "x", by: root) } == .invalid(.destination))
+        #expect(files.refused(RefusedRequest("rename", .root, "w", other: "w"), by: root, .invalid(.destination)).reason.contains("moved to the trash with: rm w"))
         try files.rename(.trash, "v", to: .root, "back", by: root)
         #expect(try pool.contents(pool.find("back")) == [1, 2, 3] && pool.find("back") == id)
         try files.unlink(.root, "back", by: root)

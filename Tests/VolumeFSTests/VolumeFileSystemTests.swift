@@ -181,6 +181,33 @@ import Testing
         let stranger = Caller(process: 2, uid: 1000, gid: 1000)
         #expect(errno { () throws(PoolError) in _ = try files.makeLink(.clones, "x", target: "v@s", by: stranger) } == 13)
         #expect(errno { () throws(PoolError) in try files.rename(.root, "v", to: directory, "t", by: root) } == 22)
+        // Of the pool, whose properties are attributes of the top.
+        for (name, number, words) in [
+            ("user.volfs.free", 1, "of the pool is computed"), ("user.volfs.smaller.5", 1, "of the pool is computed"),
+            ("user.volfs.nothing", 22, "the pool has no such property; see: ls .ctl/prop"), ("user.x", 95, "the top of the mount keeps no attributes"),
+        ] as [(String, Int32, String)] {
+            for value in [[1], nil] as [[UInt8]?] {
+                do throws(PoolError) {
+                    try files.setAttribute(.root, name, value)
+                    Issue.record("\(name) was set")
+                } catch {
+                    let request = value == nil ? RefusedRequest("removexattr", .root, name) : RefusedRequest("setxattr", .root, name)
+                    let reason = files.refused(request, by: root, error).reason
+                    #expect(error.errno == number && reason.contains(words), "\(name): \(error), \(reason)")
+                }
+            }
+        }
+        #expect(errno { () throws(PoolError) in _ = try files.attribute(.root, "user.volfs.nothing") } == 61)
+        #expect(files.refused(RefusedRequest("getxattr", .root, "user.volfs.nothing"), by: root, .noProperty).reason.hasPrefix("the pool has no property user.volfs.nothing;"))
+        // What moves a volume where none can be.
+        let moved = RefusedRequest("rename", .root, "v", other: "v")
+        #expect(files.refused(moved, by: root, .invalid(.destination)).reason.contains("removed for good with: rm v; a mount with -o trash="))
+        let renamed = RefusedRequest("rename", .clones, "a", other: "b")
+        #expect(files.refused(renamed, by: root, .notPermitted).reason.hasSuffix("renamed with: mv a b"))
+        // Who cuts a volume through a handle of his own is not in his own way.
+        let own = RefusedRequest("setattr", made.inode, handle: made.file.handle), open = PoolError.refused(.isOpen(object: made.inode.number >> 8))
+        #expect(files.refused(own, by: root, open).reason.contains("was open until just now"))
+        #expect(reason(for: .invalid(.name)).contains("a snapshot's also with _"))
         try files.removeDirectory(directory, "s", by: root)
         #expect(errno { () throws(PoolError) in try files.unlink(.root, "v", by: root) } == 16)
         files.refused(RefusedRequest("unlink", .root, "v"), by: root, .refused(.isOpen(object: made.inode.number >> 8)))
