@@ -88,6 +88,7 @@ extension IntegrationTests {
             "$V" set "$P" v comment='the root disk' fixed=on; same "$("$V" get "$P" v comment)" 'the root disk'; same "$(cat "$M/.ctl/vol/v/prop/fixed")" on
             "$V" set "$P" v@s hold=backup; fails 6 "$V" destroy "$P" v@s -y; says 'held'; fails 2 "$V" set "$P" v nothing=1; says "cannot be set"; fails 2 "$V" set "$P" v comment=x fixed=maybe; says "on or off"; same "$("$V" get "$P" v comment)" "the root disk" "nothing is set where one is wrong"
             fails 2 "$V" set "$P" v comment; fails 4 "$V" get "$P" v none; "$V" get "$P" v | grep -q '^referenced  *1048576'
+            fails 1 rmdir "$M/.ctl/snap/v/s"; says busy; [ ! -e "$M/nothing" ]
             "$V" get "$P" v --json | python3 -c 'import json,sys; assert json.load(sys.stdin)["properties"]["fixed"] == "on"'
             python3 - "$M/.ctl/metrics" <<'END'
             # Every line is a help, a type behind its help, or a sample of one that was named before; counters end in _total; histograms add up.
