@@ -19,7 +19,7 @@ enum ChangeCommands {
             if let made = try? pool.list().first(where: { $0.name == name }) { try? pool.destroy(made) }
             try? pool.finish()
             var failure = error
-            failure.object = name
+            (failure.object, failure.property) = (name, nil)
             throw failure
         }
     }

@@ -63,7 +63,7 @@ extension ControlledPool {
 
 extension Failure {
     static func held(_ snapshot: String, _ reason: String, pool: String) -> Failure {
-        Failure(.busy, snapshot, "it is held (\(reason)); first: volfs release \(pool) \(snapshot)", errno: EBUSY)
+        Failure(.busy, snapshot, "is held (\(reason)); release it first: volfs release \(pool) \(snapshot)", errno: EBUSY)
     }
 }
 

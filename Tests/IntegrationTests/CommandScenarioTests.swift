@@ -124,7 +124,7 @@ extension IntegrationTests {
             pool 256M; head -c 1M /dev/urandom > "$M/a"; "$V" snapshot "$P" a@s; "$V" new "$M" b 10M; head -c 64K /dev/urandom > "$M/a"
             both() {
                 "$V" hold "$P" a@s --reason "for the audit"; fails 6 "$V" destroy "$P" a@s -y; says 'is held'
-                "$V" snapshot "$P" a@0; for flag in -y -n; do fails 6 "$V" destroy "$P" -r a b $flag; says 'a@s: it is held .for the audit.; first: volfs release'; same "$("$V" list "$P" -H -o name | sort | xargs)" "a a@0 a@s b"; done; "$V" destroy "$P" a@0 -y; same "$("$V" get "$P" a@s hold)" "for the audit"
+                "$V" snapshot "$P" a@0; for flag in -y -n; do fails 6 "$V" destroy "$P" -r a b $flag; says 'a@s: is held .for the audit.; release it first: volfs release'; same "$("$V" list "$P" -H -o name | sort | xargs)" "a a@0 a@s b"; done; "$V" destroy "$P" a@0 -y; same "$("$V" get "$P" a@s hold)" "for the audit"
                 "$V" release "$P" a@s; fails 4 "$V" release "$P" a@s; says 'not held'; fails 2 "$V" hold "$P" a; fails 4 "$V" hold "$P" a@none
                 "$V" list "$P" > before
                 same "$("$V" rollback "$P" a@s -n)" "would put a, 64.0 KiB, back to a@s, 1.0 MiB; what it holds now is kept as a@pre-rollback-TIME"
