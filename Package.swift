@@ -68,7 +68,7 @@ let package = Package(
         tests("SimulationTests", ["PoolEngine", "BlockStorage", "TestSupport"]),
         tests("VolumeFSTests", ["VolumeFS", "PoolEngine", "LinuxIO", "BlockStorage", "TestSupport"]),
         tests("FuseFrontEndTests", ["FuseFrontEnd", "VolumeFS", "BlockStorage", "TestSupport"]),
-        tests("NBDTests", ["NBD", "NBDProtocol", "LinuxIO", "BlockStorage", "TestSupport"]),
+        tests("NBDTests", ["NBD", "NBDProtocol", "PoolEngine", "LinuxIO", "BlockStorage", "TestSupport"]),
         tests("NBDProtocolTests", ["NBDProtocol", "BlockStorage", "TestSupport"]),
         tests("CommandsTests", ["Commands", "VolumeFS", "PoolEngine", "BlockStorage", "TestSupport"]),
         tests("IntegrationTests", ["TestSupport"]),

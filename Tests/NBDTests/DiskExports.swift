@@ -6,8 +6,13 @@ internal import TestSupport
 /// A simulated disk as the export "disk": a server that begins anew with its durable image has lost the rest.
 final class DiskExports: ExportProvider, Export {
     let disk: SimulatedDisk
+    private let flushes: Bool
 
-    init(_ disk: SimulatedDisk) { self.disk = disk }
+    /// Without `flushes` it only says that it has.
+    init(_ disk: SimulatedDisk, flushes: Bool = true) {
+        self.disk = disk
+        self.flushes = flushes
+    }
 
     private var description: ExportDescription {
         ExportDescription(name: "disk", text: "simulated", size: (try? disk.size) ?? 0, isReadOnly: false, preferredBlockSize: 4096)
@@ -29,7 +34,7 @@ final class DiskExports: ExportProvider, Export {
     func close() {}
     func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError) { try disk.read(into: bytes, at: offset) }
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError) { try disk.write(bytes, at: offset) }
-    func flush() throws(PoolError) { try disk.flush() }
+    func flush() throws(PoolError) { if flushes { try disk.flush() } }
     func discard(at offset: UInt64, count: UInt64) throws(PoolError) { try disk.discard(at: offset, count: count) }
     func zero(at offset: UInt64, count: UInt64, keepsSpace: Bool, isFast: Bool) throws(PoolError) { try disk.discard(at: offset, count: count) }
     func prefetch(at offset: UInt64, count: UInt64) throws(PoolError) {}

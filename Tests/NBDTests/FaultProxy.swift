@@ -9,6 +9,8 @@ final class FaultProxy: Sendable {
         var target: String
         /// After so many bytes more for the client everything is cut off, once.
         var rest: Int?
+        /// What `rest` is for new connections, or a power of two of it: one reply may be longer.
+        var each: Int?
         var open: Set<Int32> = []
         var connections = 0
         var passed = 0
@@ -52,6 +54,8 @@ final class FaultProxy: Sendable {
 
     func point(to target: String) { state.withLock { $0.target = target } }
     func cut(after bytes: Int) { state.withLock { $0.rest = bytes } }
+    /// Every connection from now on.
+    func cutEach(after bytes: Int) { state.withLock { $0.each = bytes } }
     func setSilent(_ isSilent: Bool) { state.withLock { $0.isSilent = isSilent } }
 
     func cut() {
@@ -79,6 +83,7 @@ final class FaultProxy: Sendable {
             guard isThere && target == state.target else { return false }
             state.open.formUnion([client, server])
             state.connections += 1
+            if let each = state.each { state.rest = each << (state.connections % 12) }
             return true
         }
         guard isWanted else {

@@ -28,6 +28,8 @@ package final class Simulation: @unchecked Sendable {
         package var brokenRule: OrderingRule?
         /// How many lives follow after a crash, each with crashes of its own.
         package var lives = 1
+        /// The way from the pool to its disk in the first life; nil for none. Nothing runs in the middle of steps then.
+        package var way: (@Sendable (SimulatedDisk) throws -> any BlockDevice)?
         /// What those lives do, instead of something random.
         package var lifeScript: [ScheduledStep] = []
         /// One image in so many has another life.
@@ -56,13 +58,13 @@ package final class Simulation: @unchecked Sendable {
     private var isInside = false
     private var nestedFailure: Failure?
 
-    package init(seed: UInt64, options: Options = Options()) throws(PoolError) {
+    package init(seed: UInt64, options: Options = Options()) throws {
         self.seed = seed
         self.options = options
         random = SeededRandom(seed: seed ^ 0x5eed)
         disk = SimulatedDisk(size: options.diskSize)
         try Pool.format(disk, geometry: options.geometry, environment: .simulated(seed: seed))
-        pool = try Self.open(disk, seed: seed &+ 1, options)
+        pool = try Self.open(options.way?(disk) ?? disk, seed: seed &+ 1, options)
         model = ModelPool()
         history = [model]
         disk.keepPoints(every: 1, seed: seed)
@@ -123,7 +125,7 @@ package final class Simulation: @unchecked Sendable {
         }
     }
 
-    private static func open(_ disk: SimulatedDisk, seed: UInt64, _ options: Options) throws(PoolError) -> Pool {
+    private static func open(_ disk: any BlockDevice, seed: UInt64, _ options: Options) throws(PoolError) -> Pool {
         var configuration = Pool.Configuration.tiny
         configuration.brokenRule = options.brokenRule
         configuration.verifiesAccounting = !options.nests && options.brokenRule == nil
@@ -235,7 +237,7 @@ package final class Simulation: @unchecked Sendable {
         case .maintain: for _ in 0..<8 where try !pool.maintain() { break }
         case .reopen:
             try pool.close()
-            pool = try Self.open(disk, seed: seed &+ 5 &+ stamp, options)
+            pool = try Self.open(options.way?(disk) ?? disk, seed: seed &+ 5 &+ stamp, options)
         }
     }
 
@@ -366,6 +368,7 @@ package final class Simulation: @unchecked Sendable {
     /// Another life, with the same tests.
     private func live(on copy: SimulatedDisk, _ pool: Pool, _ state: ModelPool, _ what: String) throws {
         var next = options
+        next.way = nil
         next.lives -= 1
         next.steps = 6
         if options.lifeScript.isEmpty { next.imagesPerPoint = 1 }
