@@ -152,12 +152,6 @@ int volfs_thread(void) { return (int)syscall(SYS_gettid); }
 
 void volfs_interrupt(int thread) { syscall(SYS_tgkill, getpid(), thread, SIGIO); }
 
-int volfs_get_processors(int thread, unsigned long *words, size_t size) { return sched_getaffinity(thread, size, (cpu_set_t *)words); }
-
-int volfs_set_processors(int thread, const unsigned long *words, size_t size) {
-    return sched_setaffinity(thread, size, (const cpu_set_t *)words);
-}
-
 static _Thread_local uint64_t request;
 
 void volfs_begin_request(uint64_t number) { request = number; }

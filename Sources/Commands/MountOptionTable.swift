@@ -38,7 +38,6 @@ package enum MountOptionTable {
         MountOption(name: "dirty", value: "SIZE", group: .resources),
         MountOption(name: "threads", value: "COUNT", group: .resources),
         MountOption(name: "max_idle_threads", value: "COUNT", group: .resources),
-        MountOption(name: "follow", value: "on|off", group: .resources),
         MountOption(name: "max_read", value: "BYTES", group: .resources),
         MountOption(name: "direct", group: .resources),
         MountOption(name: "checksum", value: "on", group: .resources),

@@ -108,7 +108,6 @@ package struct MountSettings: Sendable {
         case "dirty": configuration.dirtySize = try word.memory(least: 1 << 20)
         case "threads": options.threads = Int(try word.number(1...64))
         case "max_idle_threads": options.idleThreads = Int(try word.number(1...64))
-        case "follow": options.followsClient = word.value == "on"
         case "max_read": options.maximumRead = UInt32(try word.number(4096...1_048_576))
         case "direct": isDirect = true
         default: break

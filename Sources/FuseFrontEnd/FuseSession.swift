@@ -110,9 +110,8 @@ final class FuseSession: @unchecked Sendable {
     /// have it drop a request that comes before the interruption does.
     func leave() { isLeaving.store(true, ordering: .sequentiallyConsistent) }
 
-    /// Serves requests on this thread until the mount is gone, or `ended`, which is called after each request, returns true. `began`
-    /// is told which thread asks; 0 is nobody.
-    func serve(began: (Int32) -> Void, ended: () -> Bool) {
+    /// Serves requests on this thread until the mount is gone, or `ended`, which is called after each request, returns true.
+    func serve(began: () -> Void, ended: () -> Bool) {
         var buffer = fuse_buf()
         if context.takeUnretainedValue().kept != nil { buffer.mem = Self.touchedMemory() }
         defer { free(buffer.mem) }
@@ -120,7 +119,7 @@ final class FuseSession: @unchecked Sendable {
             let count = receive(&buffer)
             switch count {
             case 1...:
-                began(Int32(truncatingIfNeeded: UnsafeRawBufferPointer(start: buffer.mem, count: Int(count)).integer(at: KernelOffer.process, as: UInt32.self)))
+                began()
                 process(&buffer, Int(count))
                 if ended() { return }
             case 0, -ENODEV, -ECONNABORTED: return

@@ -5,8 +5,7 @@ internal import Synchronization
 
 /// The threads that serve a session: as many running ones as are best for throughput. Those that wait for storage do not
 /// count: others take their place, so that a client's queue becomes a queue at the disk. And while all wait for anything else
-/// more are added, so that no request that takes long keeps the others from being served. A client that is alone and waits for
-/// each request is served where it runs, if that is faster.
+/// more are added, so that no request that takes long keeps the others from being served.
 final class FuseWorkers: WaitObserver {
     private let session: FuseSession
     private let usual: Int
@@ -22,7 +21,6 @@ final class FuseWorkers: WaitObserver {
     private static let period = 64
 
     private let state = Mutex(State())
-    private let lone: LoneClient
     // On the path of every request, and each for itself: how many wait for a request, for storage; requests served; waits begun,
     // in all and at the last look. Those two between which an order matters are sequentially consistent: whoever finds no thread
     // free sees that nobody looks, or is seen by who stops looking.
@@ -45,13 +43,11 @@ final class FuseWorkers: WaitObserver {
         var isEnding = false
     }
 
-    /// Starts `count` threads; of those that are added later up to `idle` stay. `follows` has them run where a lone client
-    /// does. `crowded` is called when `tend` is to be called.
-    init(_ session: FuseSession, count: Int, idle: Int, follows: Bool, crowded: @escaping @Sendable () -> Void) throws(PoolError) {
+    /// Starts `count` threads; of those that are added later up to `idle` stay. `crowded` is called when `tend` is to be called.
+    init(_ session: FuseSession, count: Int, idle: Int, crowded: @escaping @Sendable () -> Void) throws(PoolError) {
         self.session = session
         self.idle = idle
         self.crowded = crowded
-        lone = LoneClient(isFollowed: follows)
         usual = count
         for _ in 0..<count { try add(upTo: count) }
     }
@@ -68,23 +64,18 @@ final class FuseWorkers: WaitObserver {
     }
 
     private func serve(_ number: Int) {
-        let thread = volfs_thread()
-        state.withLock { $0.serving[number] = thread }
-        lone.enter(thread)
+        state.withLock { $0.serving[number] = volfs_thread() }
         free.add(1, ordering: .sequentiallyConsistent)
         session.serve(
-            began: { client in
+            began: {
                 if free.subtract(1, ordering: .sequentiallyConsistent).newValue <= 0 { noteCrowd() }
-                lone.begins(client)
             },
             ended: {
                 free.add(1, ordering: .sequentiallyConsistent)
                 let count = served.add(1, ordering: .relaxed).newValue
-                lone.ends(count)
                 return count % Self.period == 0 && isSurplus()
             })
         free.subtract(1, ordering: .sequentiallyConsistent)
-        lone.leave(thread)
         state.withLock { state in
             state.count -= 1
             state.serving[number] = nil

@@ -6,7 +6,6 @@ internal import CFuse
 ///     offset  size  field
 ///          4     4  opcode
 ///          8     8  unique    the request's number
-///         32     4  process   the thread that asks, in every request
 ///         40     4  major
 ///         44     4  minor
 ///         52     4  flags     in bits 0 to 31
@@ -15,7 +14,7 @@ package struct KernelOffer {
     /// The highest bit of the number of a request that is sent again.
     static let resentBit: UInt64 = 1 << 63
     private static let extended: UInt64 = 1 << 30, hasResend: UInt64 = 1 << 39
-    static let opcode = 4, unique = 8, process = 32
+    static let opcode = 4, unique = 8
     private static let flags = 52, moreFlags = 56
     /// FUSE_NOTIFY_RESEND, which older headers do not have.
     static let resendNotice: Int32 = 7

@@ -40,8 +40,6 @@ public struct MountOptions: Sendable {
     /// Threads that serve requests, and those that may wait for one beyond that number.
     public var threads = 3
     public var idleThreads = 2
-    /// They run where a lone client does, if that is faster.
-    public var followsClient = true
     /// Bytes of the largest read that the kernel asks for; 0 leaves it to the kernel.
     public var maximumRead: UInt32 = 0
     /// Seconds, at most 1, for which the kernel may take a snapshot's attributes for what they were.

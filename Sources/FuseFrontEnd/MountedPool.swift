@@ -51,7 +51,7 @@ public enum MountedPool {
             kept = found
             files.tellWhetherRestartable { found?.isKept == true && pool.device.lastRefuge == nil && !pool.statistics().isSuspended }
             let workers = try FuseWorkers(
-                session, count: max(2, options.threads), idle: options.idleThreads, follows: options.followsClient, crowded: { watchWake.wake() })
+                session, count: max(2, options.threads), idle: options.idleThreads, crowded: { watchWake.wake() })
             waits?.tell(workers)
             watch = try DaemonWatch(files: files, options: options, workers: workers, kept: kept, wakeEvent: watchWake)
             let maintenance = Maintenance(
@@ -170,13 +170,8 @@ public enum MountedPool {
 
     private static func settings(_ options: MountOptions, _ pool: Pool) -> VolumeFileSystem.Options {
         var settings = VolumeFileSystem.Options(now: { wallClock() }, pause: { pause(milliseconds: $0) })
-        let processors = Processors()
         settings.spawn = { body in
-            guard let thread = try? JoinableThread({
-                // Whoever asks for it may be kept on one of them.
-                processors?.keep(volfs_thread(), on: nil)
-                body()
-            }) else { return false }
+            guard let thread = try? JoinableThread(body) else { return false }
             thread.detach()
             return true
         }

@@ -71,10 +71,3 @@ public enum Signals {
         return number > 0 ? number : nil
     }
 }
-
-/// How often threads of this process have slept, all together.
-public func countOfSleeps() -> Int {
-    var usage = rusage()
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-    return usage.ru_nvcsw
-}

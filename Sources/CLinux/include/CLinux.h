@@ -97,11 +97,6 @@ int volfs_allow_interrupts(void);
 int volfs_thread(void);
 void volfs_interrupt(int thread);
 
-/// sched_getaffinity(2) and sched_setaffinity(2) of a thread, 0 for the calling one: a bit for each processor, the lowest of the
-/// first word first.
-int volfs_get_processors(int thread, unsigned long *words, size_t size);
-int volfs_set_processors(int thread, const unsigned long *words, size_t size);
-
 /// The number of the request that this thread carries out.
 void volfs_begin_request(uint64_t number);
 uint64_t volfs_request(void);
