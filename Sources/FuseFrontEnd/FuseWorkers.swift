@@ -32,7 +32,7 @@ final class FuseWorkers: WaitObserver {
         /// Those that nobody waits for yet.
         var threads: [Int: WorkerThread] = [:]
         var next = 0
-        /// Threads that serve, and their numbers at the kernel.
+        /// Threads that serve, and their numbers at the kernel. One that has decided to end does not count.
         var count = 0
         var serving: [Int: Int32] = [:]
         /// Threads that have ended and can be joined.
@@ -66,6 +66,7 @@ final class FuseWorkers: WaitObserver {
     private func serve(_ number: Int) {
         state.withLock { $0.serving[number] = volfs_thread() }
         free.add(1, ordering: .sequentiallyConsistent)
+        var isSurplus = false
         session.serve(
             began: {
                 if free.subtract(1, ordering: .sequentiallyConsistent).newValue <= 0 { noteCrowd() }
@@ -73,21 +74,28 @@ final class FuseWorkers: WaitObserver {
             ended: {
                 free.add(1, ordering: .sequentiallyConsistent)
                 let count = served.add(1, ordering: .relaxed).newValue
-                return count % Self.period == 0 && isSurplus()
+                isSurplus = count % Self.period == 0 && giveUp()
+                return isSurplus
             })
         free.subtract(1, ordering: .sequentiallyConsistent)
         state.withLock { state in
-            state.count -= 1
+            if !isSurplus { state.count -= 1 }
             state.serving[number] = nil
             state.ended.append(number)
         }
     }
 
-    /// Whether the calling thread is one too many: there are more than usual, and requests do not wait for storage any more.
-    private func isSurplus() -> Bool {
+    /// Whether the calling thread is one too many, and is to end: there are more than usual, and requests do not wait for storage any
+    /// more. It does not count from then on: until it has ended others decide the same, and one by one all would.
+    private func giveUp() -> Bool {
         let all = waits.load(ordering: .relaxed)
         let recent = all - lastWaits.exchange(all, ordering: .relaxed)
-        return recent < Self.period / 16 && state.withLock { $0.count > usual + idle }
+        guard recent < Self.period / 16 else { return false }
+        return state.withLock { state in
+            guard state.count > usual + idle else { return false }
+            state.count -= 1
+            return true
+        }
     }
 
     // MARK: Waiting for storage

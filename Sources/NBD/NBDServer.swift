@@ -112,8 +112,8 @@ public final class NBDServer: Sendable {
         while !threads.withLock({ $0.isEnding }) {
             let event = host.queue.wait(milliseconds: mayEnd ? 2000 : -1)
             guard let event else {
-                // Not needed any more.
-                if mayEnd { break }
+                if mayEnd && giveUp(number) { return host.queue.ring() }
+                mayEnd = false
                 continue
             }
             threads.withLock { $0.busy += 1 }
@@ -128,6 +128,15 @@ public final class NBDServer: Sendable {
         }
         host.queue.ring()
         threads.withLock { $0.ended.append(number) }
+    }
+
+    /// Whether the thread is one too many, and is to end. Decided by one at a time: together all would.
+    private func giveUp(_ number: UInt64) -> Bool {
+        threads.withLock { threads in
+            guard threads.workers.count - threads.ended.count > host.configuration.threads + 1 else { return false }
+            threads.ended.append(number)
+            return true
+        }
     }
 
     private func handle(_ event: EventQueue.Event) {
