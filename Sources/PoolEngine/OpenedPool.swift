@@ -25,8 +25,6 @@ struct OpenedPool {
             // needs (rule R9). After anything but a close, the cache may also hold what never reached the device.
             if newest.isClean { try device.flush() } else { try device.flushAndDropCache() }
             (newest, copies) = try Self.newestSuperblock(on: device)
-            // A loss of power may have torn one. Where it cannot be written the pool is as good as it was.
-            mendedSuperblocks = (try? copies.mend(on: device)) ?? 0
         }
         superblock = newest
         if superblock.readOnlyCompatible != 0 && !isReadOnly {
@@ -40,6 +38,8 @@ struct OpenedPool {
         // Only of a pool that was being cut: before anything else, so that the next superblock need not say so any more.
         retoldZones = zones.retold
         if !isReadOnly {
+            // A loss of power may have torn one. Where it cannot be written the pool is as good as it was.
+            mendedSuperblocks = (try? copies.mend(on: device)) ?? 0
             try writeZoneHeaders()
             superblock.isCut = false
         }

@@ -28,7 +28,8 @@ extension Pool {
             }
         }
         try opened.writeZoneHeaders()
-        _ = try SuperblockCopies(on: device, of: opened.superblock).mend(on: device)
+        // The checkpoint after this writes one of them; of the others each may lie where nothing can be written.
+        _ = try? SuperblockCopies(on: device, of: opened.superblock).mend(on: device)
         try pool.checkpoint(.recovery)
         try pool.close()
         report.isRepaired = true

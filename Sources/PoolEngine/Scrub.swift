@@ -42,12 +42,19 @@ private final class Scrub {
             defer { state.mendedSuperblocks = 0 }
             return state.mendedSuperblocks
         }
-        report.healedCopies += try pool.mendPlaces()
+        var problem: PoolError?
+        do throws(PoolError) {
+            report.healedCopies += try pool.mendPlaces()
+        } catch {
+            // What is stored elsewhere is looked at all the same.
+            problem = error
+        }
         try scrubCatalog()
         for volume in pool.volumes() {
             for object in [volume] + pool.snapshots(of: volume.id) { try scrub(object, pause: pause) }
         }
         if report.healedCopies > 0 { try pool.barrier() }
+        if let problem { throw problem }
         return report
     }
 

@@ -61,7 +61,7 @@ extension Pool {
         return (copies, zones)
     }
 
-    /// Writes what is damaged of the fixed places again, and returns how many. Durable on return.
+    /// Writes what is damaged of the fixed places again, and returns how many. Durable with the next barrier.
     func mendPlaces() throws(PoolError) -> Int {
         try checkpointLock.withLock { _ throws(PoolError) in
             guard state.withLock({ !$0.isReadOnly && !$0.isSuspended }) else { return 0 }
@@ -71,9 +71,7 @@ extension Pool {
                 zone.encode(into: block.bytes, pool: poolID, geometry: geometry)
                 try device.write(UnsafeRawBufferPointer(block.bytes), at: zone.offset)
             }
-            let count = try superblocks.mend(on: device) + zones.count
-            if count > 0 { try device.flush() }
-            return count
+            return try superblocks.mend(on: device) + zones.count
         }
     }
 }
