@@ -2,8 +2,8 @@ public import BlockStorage
 
 extension Pool {
     /// Brings a damaged pool into a state that opens and checks clean, and stores that as a new checkpoint; with `isDryRun`
-    /// only finds out what that would take. No node is changed where it is; of the fixed structures only a zone's header is
-    /// written in its place, with what the geometry says it was.
+    /// only finds out what that would take. No node is changed where it is; of the fixed structures a zone's header is
+    /// written in its place, with what the geometry says it was, and the damaged one of two copies of a superblock.
     ///
     /// Taken in this order: the copy of a node, the superblock before the newest, what a search of the whole pool finds below
     /// a lost node, or in the place of all superblocks. What is lost for good is marked so: reading it fails, and no old or zero
