@@ -168,12 +168,13 @@ final class ControlledPool: PoolAccess {
         try call(volume) { value.map { volfs_set_attribute(path, name, $0, $0.utf8.count) } ?? volfs_remove_attribute(path, name) }
     }
 
+    /// Of a volume or a snapshot, below .ctl.
     private func directory(_ name: String) -> String {
         let (volume, snapshot) = split(name)
         return snapshot.map { "snap/\(volume)/\($0)" } ?? "vol/\(volume)"
     }
 
-    private func propertyDirectory(_ name: String) -> String { directory(name) + "/prop" }
+    func propertyDirectory(_ name: String) -> String { directory(name) + "/prop" }
 
     func usage(_ object: ObjectLine) throws(Failure) -> ObjectUsage? {
         guard let info = FlatJSON(try read(directory(object.name) + "/info.json")),
@@ -255,9 +256,7 @@ final class ControlledPool: PoolAccess {
     func users() throws(Failure) -> [VolumeUse] { try list().flatMap { users(of: $0.name) } }
 
     func users(of object: String) -> [VolumeUse] {
-        let (volume, snapshot) = split(object)
-        let directory = snapshot.map { "snap/\(volume)/\($0)" } ?? "vol/\(volume)"
-        let lines = (readText("\(mountpoint)/.ctl/\(directory)/users") ?? "").split(separator: "\n")
+        let lines = (readText("\(mountpoint)/.ctl/\(directory(object))/users") ?? "").split(separator: "\n")
         return lines.compactMap { VolumeUse(object: object, line: $0) }
     }
 

@@ -26,7 +26,7 @@ final class DirectPool: PoolAccess {
         _ path: String, mode: Pool.Mode, configuration: Pool.Configuration = .init(), isDirect: Bool = false,
         environment: Pool.Environment = environment
     ) throws(Failure) -> Pool {
-        if let mount = MountTable().mount(around: path), isDirectory(path) {
+        if let mount = MountTable().mount(around: path), Path.isDirectory(path) {
             throw Failure(.failed, path, "is in the mount of a pool, and no pool itself; name where that is mounted: \(mount.mountpoint)", errno: EISDIR)
         }
         let device = try PoolDevice.open(path, writing: mode != .readOnly, isDirect: isDirect)
@@ -40,11 +40,6 @@ final class DirectPool: PoolAccess {
         } catch {
             throw Failure(error, object: path, pool: path)
         }
-    }
-
-    private static func isDirectory(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
     private static func isQcow2(_ path: String) -> Bool {

@@ -10,7 +10,7 @@ package enum Misuse {
         }
         if word.contains("/") || access(word, F_OK) == 0 { return nil }
         // A pool's file is mostly called something with a dot, or somewhere else.
-        if !isCommandWord(word) && Spelling.nearest(word, of: CommandTable.words) == nil && rest.contains(where: isDirectory) { return nil }
+        if !isCommandWord(word) && Spelling.nearest(word, of: CommandTable.words) == nil && rest.contains(where: Path.isDirectory) { return nil }
         let advice = foreign[word] ?? Spelling.advice(word, of: CommandTable.words, otherwise: "see: volfs help")
         return .usage(word, "no such command, and no such file; \(advice)")
     }
@@ -67,10 +67,5 @@ package enum Misuse {
         var status = stat()
         guard stat(path, &status) == 0, [S_IFREG, S_IFBLK].contains(status.st_mode & S_IFMT) else { return false }
         return (try? PoolFile.isPool(path)) ?? false
-    }
-
-    private static func isDirectory(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 }

@@ -21,7 +21,7 @@ extension ControlledPool {
     func obstacles(to change: ObjectChange, _ objects: [ObjectLine]) throws(Failure) -> [Failure] {
         guard let first = objects.first else { return [] }
         if let reason = MountTable.readOnlyReason(mountpoint) { return [Failure(.permission, first.name, reason, errno: EROFS)] }
-        if try counters().number("suspended") > 0 { 
+        if try counters().number("suspended") > 0 {
             return [Failure(errno: EROFS, object: first.name, reason: "the pool is read-only after a failed write; unmount and mount again to recover")]
         }
         var failures: [Failure] = []
@@ -42,8 +42,7 @@ extension ControlledPool {
     private func refusal(of change: ObjectChange, _ object: ObjectLine) -> Failure? {
         let (volume, snapshot) = split(object.name)
         func property(_ name: String) -> String {
-            let directory = snapshot.map { "snap/\(volume)/\($0)" } ?? "vol/\(volume)"
-            return readText("\(mountpoint)/.ctl/\(directory)/prop/\(name)")?.trimmed ?? ""
+            readText("\(mountpoint)/.ctl/\(propertyDirectory(object.name))/\(name)")?.trimmed ?? ""
         }
         func isOff(_ name: String, _ value: String, _ number: Int32) -> Failure {
             Failure(errno: number, object: volume, reason: "the property \(name) is \(value); first: volfs set \(mountpoint) \(volume) \(name)=\(value == "on" ? "off" : "on")")

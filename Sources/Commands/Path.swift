@@ -23,6 +23,12 @@ package enum Path {
         return cut == path.startIndex ? "/" : String(path[..<cut])
     }
 
+    /// Whether it is one, or a link to one.
+    static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
     private static func resolved(_ path: String) -> String? {
         guard let resolved = realpath(path, nil) else { return nil }
         defer { free(resolved) }

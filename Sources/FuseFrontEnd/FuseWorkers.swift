@@ -86,7 +86,7 @@ final class FuseWorkers: WaitObserver {
     }
 
     /// Whether the calling thread is one too many, and is to end: there are more than usual, and requests do not wait for storage any
-    /// more. It does not count from then on: until it has ended others decide the same, and one by one all would.
+    /// more. It does not count from then on: if it did until it has ended, others would find the same meanwhile, and all could go.
     private func giveUp() -> Bool {
         let all = waits.load(ordering: .relaxed)
         let recent = all - lastWaits.exchange(all, ordering: .relaxed)

@@ -12,15 +12,17 @@ import Testing
         var now: UInt64 { time.load(ordering: .relaxed) }
     }
 
-    /// What writers free they write to next, so it keeps its storage while they are busy; when they rest the host has it back.
-    @Test func freedSegmentsArePunchedWhenWritersRest() throws {
-        let disk = SimulatedDisk(size: 2 << 20), clock = Clock()
+    private static func pool(on disk: SimulatedDisk, _ clock: Clock, warmSegments: Int) throws -> Pool {
         try Pool.format(disk, geometry: .tiny, environment: .simulated(seed: 1))
         var configuration = Pool.Configuration.tiny
-        configuration.warmSegments = 1
-        let simulated = Pool.Environment.simulated(seed: 2)
-        let environment = Pool.Environment(now: { clock.now }, random: simulated.random, pause: {})
-        let pool = try Pool(opening: disk, configuration: configuration, environment: environment)
+        configuration.warmSegments = warmSegments
+        let random = Pool.Environment.simulated(seed: 2).random
+        return try Pool(opening: disk, configuration: configuration, environment: Pool.Environment(now: { clock.now }, random: random, pause: {}))
+    }
+
+    /// What writers free they write to next, so it keeps its storage while they are busy; when they rest the host has it back.
+    @Test func freedSegmentsArePunchedWhenWritersRest() throws {
+        let disk = SimulatedDisk(size: 2 << 20), clock = Clock(), pool = try Self.pool(on: disk, clock, warmSegments: 1)
         let volume = try pool.createVolume("v", size: 0, attributes: .plain)
         var contents: [UInt8] = []
         for round in 1...6 as ClosedRange<UInt8> {
@@ -44,13 +46,7 @@ import Testing
     /// What was deleted is free, and but for what is kept for writers the host's, a while after nothing is asked any more: by one
     /// checkpoint that has no other cause, and no second one. What was kept is given back when the pool is closed.
     @Test func restingPoolFreesAllAndRests() throws {
-        let disk = SimulatedDisk(size: 2 << 20), clock = Clock()
-        try Pool.format(disk, geometry: .tiny, environment: .simulated(seed: 1))
-        var configuration = Pool.Configuration.tiny
-        configuration.warmSegments = 4
-        let simulated = Pool.Environment.simulated(seed: 2)
-        let environment = Pool.Environment(now: { clock.now }, random: simulated.random, pause: {})
-        let pool = try Pool(opening: disk, configuration: configuration, environment: environment)
+        let disk = SimulatedDisk(size: 2 << 20), clock = Clock(), pool = try Self.pool(on: disk, clock, warmSegments: 4)
         let volume = try pool.createVolume("v", size: 0, attributes: .plain)
         try pool.write(volume, at: 0, [UInt8](repeating: 1, count: 200 << 10), growing: true)
         try pool.checkpoint()
