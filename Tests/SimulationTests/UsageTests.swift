@@ -7,10 +7,10 @@ import Testing
 @Suite(.serialized) struct UsageTests {
     private struct Wrong: Error { var text: String }
 
-    /// Used, unique and written are what a count of everything finds, while deleted versions are half freed and when they are
-    /// gone; a checkpoint changes none of them; and deleting an object gives back exactly what was its own.
+    /// Referenced, used, unique and written are what a count of everything finds, of volumes and of snapshots, while deleted versions
+    /// are half freed and when they are gone; a checkpoint changes none of them; and deleting an object gives back exactly what was its own.
     @Test(arguments: 0..<30) func figuresAreExact(batch: UInt64) throws {
-        var compared = 0, deleted = 0
+        var compared = 0, snapshots = 0, deleted = 0
         for seed in batch * 10..<batch * 10 + 10 {
             var options = Campaign.options(seed: seed, brokenRule: nil)
             options.steps = 40
@@ -22,9 +22,12 @@ import Testing
                     step += 1
                     guard step % 5 == 0 else { return }
                     try compareAcrossCheckpoint(pool)
-                    compared += try compare(pool)
-                    try pool.finishReaping()
-                    compared += try compare(pool)
+                    for isReaped in [false, true] {
+                        if isReaped { try pool.finishReaping() }
+                        let found = try compare(pool)
+                        compared += found.count
+                        snapshots += found.count(where: \.isSnapshot)
+                    }
                     let objects = objects(pool).filter { $0.isSnapshot || $0.snapshotCount == 0 }
                     guard let object = objects.randomElement(using: &random) else { return }
                     try compareWithDeleting([object], pool, SimulatedDisk(image: disk.image), seed)
@@ -38,31 +41,38 @@ import Testing
             }
         }
         // Else it compares nothing.
-        #expect(compared > 200 && deleted > 20, "\(compared) compared, \(deleted) deleted")
+        #expect(compared > 200 && snapshots > 50 && deleted > 20, "\(compared) compared, \(snapshots) of them snapshots, \(deleted) deleted")
     }
 
     private func objects(_ pool: Pool) -> [ObjectInfo] { pool.volumes().flatMap { [$0] + pool.snapshots(of: $0.id) } }
 
     /// What is not stored yet counts as it will be.
     private func compareAcrossCheckpoint(_ pool: Pool) throws {
-        let before = try objects(pool).map { try pool.usage(of: $0.id) }
+        let before = objects(pool), usages = try before.map { try pool.usage(of: $0.id) }
         try pool.checkpoint()
-        for (object, old) in zip(objects(pool), before) {
+        for (object, old) in zip(objects(pool), zip(before, usages)) {
             let new = try pool.usage(of: object.id)
-            if new != old { throw Wrong(text: "\(object.fullName): \(old), and \(new) after a checkpoint") }
+            if new != old.1 { throw Wrong(text: "\(object.fullName): \(old.1), and \(new) after a checkpoint") }
+            if object.referenced != old.0.referenced {
+                throw Wrong(text: "\(object.fullName): refers to \(old.0.referenced) bytes, and to \(object.referenced) after a checkpoint")
+            }
         }
     }
 
-    private func compare(_ pool: Pool) throws -> Int {
-        let oracle = try UsageOracle(pool)
-        for object in objects(pool) {
+    /// Returns what was compared.
+    private func compare(_ pool: Pool) throws -> [ObjectInfo] {
+        let oracle = try UsageOracle(pool), objects = objects(pool)
+        for object in objects {
+            if object.referenced != oracle.referenced(by: object.id) {
+                throw Wrong(text: "\(object.fullName): refers to \(object.referenced) bytes, expected \(oracle.referenced(by: object.id) ?? 0)")
+            }
             var found = try pool.usage(of: object.id)
             guard var expected = oracle.usage(of: object.id) else { throw Wrong(text: "\(object.fullName) is not in the dump") }
             // What is still being freed holds references too, and whether the last one goes is open.
             if oracle.isFreeing && oracle.hasShares { (found.unique, expected.unique) = (0, 0) }
             if found != expected { throw Wrong(text: "\(object.fullName): \(found), expected \(expected)") }
         }
-        return objects(pool).count
+        return objects
     }
 
     /// Some of the objects, and the snapshots of a volume among them, snapshots first.

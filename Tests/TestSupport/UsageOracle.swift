@@ -108,6 +108,12 @@ package struct UsageOracle {
             written: UInt64(written) * blockSize)
     }
 
+    /// Bytes of data in the map of a volume or a snapshot, block by block, whoever shares them.
+    package func referenced(by object: UInt64) -> UInt64? {
+        let version = versions.values.first { !$0.isHidden && $0.object == object }
+        return version.map { UInt64($0.items.count { $0.level < 0 }) * blockSize }
+    }
+
     private func children(of id: UInt64, in tree: [UInt64: Version]) -> [Version] { tree.values.filter { $0.parent == id } }
 
     private func end(_ item: Item) -> UInt64 {
