@@ -7,6 +7,8 @@ public enum Refusal: Equatable, Sendable {
     case quota(limit: UInt64)
     /// Beyond the end of a volume whose property `fixed` is on.
     case fixed(size: UInt64)
+    /// The pool has made as many versions in its life as its format has numbers for.
+    case noNumbersLeft
     /// The volume's property `shrink` is off.
     case shrinkIsOff
     /// The volume's property `readonly` is on.
@@ -55,7 +57,7 @@ public enum Refusal: Equatable, Sendable {
 
     var errno: Int32 {
         switch self {
-        case .quota, .fixed: ENOSPC
+        case .quota, .fixed, .noNumbersLeft: ENOSPC
         case .shrinkIsOff, .isStopping, .computedProperty, .groupOfAll, .isInTrash, .freesByItself, .shrinksBySize: EPERM
         case .isHandedOver: EINTR
         case .volumeIsReadOnly, .poolIsSuspended: EROFS

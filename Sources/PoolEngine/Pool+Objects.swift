@@ -99,7 +99,7 @@ extension Pool {
     public func createVolume(_ name: String, size: UInt64, attributes: Attributes) throws(PoolError) -> UInt64 {
         try ObjectName.checkVolume(name)
         try checkSize(size)
-        return try change(.administrative, versions: 1) { state, environment throws(PoolError) in
+        return try change(.administrative, versions: 1, creating: 1) { state, environment throws(PoolError) in
             if state.volumeNames[name] != nil { throw .exists }
             let creation = state.creation(name, attributes, environment)
             return (creation.id, [.create(creation, size: size)])
@@ -111,7 +111,7 @@ extension Pool {
     @discardableResult
     public func createSnapshot(_ name: String, of volume: UInt64) throws(PoolError) -> UInt64 {
         try ObjectName.checkNewSnapshot(name)
-        return try change(.administrative, versions: 2, extra: { $0.inheritedBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
+        return try change(.administrative, versions: 2, creating: 1, extra: { $0.inheritedBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
             let source = try state.writableVersion(of: volume)
             if ObjectName.isAside(source.record.name) { throw .notFound }
             if state.snapshotNames[volume]?[name] != nil { throw .exists }
@@ -127,7 +127,7 @@ extension Pool {
     @discardableResult
     public func createClone(_ name: String, of source: UInt64, attributes: Attributes) throws(PoolError) -> UInt64 {
         try ObjectName.checkVolume(name)
-        return try change(.administrative, versions: 3, extra: { $0.inheritedBlocks(source) }, promise: { $0.promiseIncrease(source) }) { state, environment throws(PoolError) in
+        return try change(.administrative, versions: 3, creating: 2, extra: { $0.inheritedBlocks(source) }, promise: { $0.promiseIncrease(source) }) { state, environment throws(PoolError) in
             let origin = try state.version(of: source)
             if state.volumeNames[name] != nil { throw .exists }
             let isLive = origin.record.state == .volume
@@ -145,7 +145,7 @@ extension Pool {
         guard Set(volumes).count == volumes.count else { throw .exists }
         let inherited = { (state: inout PoolState) in volumes.reduce(0) { $0 + state.inheritedBlocks($1) } }
         let promised = { (state: inout PoolState) in volumes.reduce(0) { $0 + state.promiseIncrease($1) } }
-        _ = try change(.administrative, versions: 2 * volumes.count, extra: inherited, promise: promised) { state, environment throws(PoolError) in
+        _ = try change(.administrative, versions: 2 * volumes.count, creating: volumes.count, extra: inherited, promise: promised) { state, environment throws(PoolError) in
             var records: [JournalRecord] = []
             for volume in volumes {
                 let source = try state.writableVersion(of: volume)
@@ -163,7 +163,7 @@ extension Pool {
     /// called `keptAs`, or is freed if that is nil. Durable on return.
     public func rollback(_ volume: UInt64, to snapshot: UInt64, keptAs: String? = nil) throws(PoolError) {
         if let keptAs { try ObjectName.checkNewSnapshot(keptAs) }
-        _ = try change(.administrative, versions: 4, extra: { 2 * $0.propertyBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
+        _ = try change(.administrative, versions: 4, creating: 2, extra: { 2 * $0.propertyBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
             let head = try state.writableVersion(of: volume)
             if state.shrinking[volume] != nil { throw .inUse }
             let target = try state.version(of: snapshot)
@@ -305,11 +305,11 @@ extension Pool {
     }
 
     /// Makes administrative records, all or none, applies them, and returns when they are durable. `versions` is how many
-    /// version records they change, each of which costs the next checkpoint a path of the catalog; `extra` tells the blocks that
-    /// they cost besides, and `promise` those that a volume with reserved ranges is promised: never out of what is held back for
+    /// version records they change, each of which costs the next checkpoint a path of the catalog, and `creating` how many numbers
+    /// of new versions they take at the most; `extra` tells the blocks that they cost besides, and `promise` those that a volume with reserved ranges is promised: never out of what is held back for
     /// other purposes. Both may be more by the time the records are made: then it is tried again.
     func change(
-        _ tier: PoolState.Tier, versions: Int, extra: (inout PoolState) throws(PoolError) -> Int = { _ in 0 },
+        _ tier: PoolState.Tier, versions: Int, creating: Int = 0, extra: (inout PoolState) throws(PoolError) -> Int = { _ in 0 },
         promise: (inout PoolState) throws(PoolError) -> Int = { _ in 0 },
         _ body: (inout PoolState, Environment) throws(PoolError) -> (UInt64, [JournalRecord])
     ) throws(PoolError) -> UInt64 {
@@ -317,10 +317,8 @@ extension Pool {
             let needed = try admit(0) { state, _ throws(PoolError) -> Int? in
                 if state.isReadOnly { throw .readOnly }
                 if state.isSuspended { throw .suspended }
-                // No number is ever used twice: a pool has 2^48 versions in its life, and 2^32 changes between versions.
-                guard state.nextGeneration < PoolState.maximumGeneration, state.nextID + 8 < PoolState.maximumID else {
-                    throw .tooLarge(size: UInt64(state.nextGeneration), limit: UInt64(PoolState.maximumGeneration))
-                }
+                // No number is ever used twice: a pool makes 2^48 versions in its life, in 2^32 generations.
+                if creating > 0, !state.hasNumbers(creating) { throw .refused(.noNumbersLeft) }
                 let promised = try promise(&state)
                 let needed = versions * (state.catalogPathBlocks + 2) + (try extra(&state)) + promised
                 return needed <= state.available(promised > 0 ? .growing : tier) ? needed : -needed
@@ -330,6 +328,8 @@ extension Pool {
             let frames = try reserveJournal(bytes: bytes)
             let made = try state.withLock { state throws(PoolError) -> (object: UInt64, lsn: UInt64)? in
                 defer { state.journal.endReservation(frames) }
+                // Others may have taken the last numbers meanwhile.
+                guard creating == 0 || state.hasNumbers(creating) else { return nil }
                 guard versions * (state.catalogPathBlocks + 2) + (try extra(&state)) + (try promise(&state)) <= needed else { return nil }
                 let (object, records) = try body(&state, environment)
                 let lsn = state.append(records, version: nil)

@@ -114,6 +114,12 @@ struct PoolState: ~Copyable {
         return nextGeneration
     }
 
+    /// Whether `count` versions more can be numbered, so that a journal or a superblock with them is taken for sound.
+    func hasNumbers(_ count: Int) -> Bool {
+        nextGeneration < Self.maximumGeneration && UInt64(count) <= UInt64(Self.maximumGeneration - nextGeneration)
+            && UInt64(count) < Self.maximumID - nextID
+    }
+
     /// The version an object's data is in now.
     func version(of object: UInt64) throws(PoolError) -> Version {
         guard let version = objects[object] else { throw .notFound }

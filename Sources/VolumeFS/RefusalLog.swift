@@ -67,6 +67,7 @@ private func reason(for refusal: Refusal) -> String {
     switch refusal {
     case .quota(let limit): "its quota, \(limit) bytes, is used up; raise the property quota, or punch holes"
     case .fixed(let size): "it is fixed at \(size) bytes; make it larger with truncate, or set fixed=off"
+    case .noNumbersLeft: "the pool has made as many volumes, snapshots and clones in its life as its format can number; copy what it has into a new pool: volfs copy"
     case .shrinkIsOff: "its property shrink is off; set shrink=on first"
     case .volumeIsReadOnly: "its property readonly is on; set readonly=off first"
     case .poolIsSuspended: "the pool is read-only after a failed write; unmount and mount again to recover"

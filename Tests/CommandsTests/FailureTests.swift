@@ -9,6 +9,7 @@ import Testing
         (.outOfSpace(needed: 8192, free: 4096), .noSpace, "8.0 KiB needed, 4.0 KiB free; destroy snapshots or volumes, trim, or make it larger: volfs grow /p +SIZE"),
         (.outOfRange(offset: 1, count: 2, size: 3), .failed, "beyond its 3 bytes"),
         (.tooLarge(size: 2 << 40, limit: 1 << 40), .failed, "2.0 TiB is more than the largest volume, 1.0 TiB"),
+        (.refused(.noNumbersLeft), .noSpace, "as its format can number; copy what it has into a new pool: volfs copy"),
         (.invalid(.name), .usage, "letters, digits"), (.invalid(.nameTooLong), .usage, "127 bytes"),
         (.invalid(.size), .usage, "--size 8M"), (.invalid(.geometry), .failed, "not allowed"),
         (.invalid(.destination), .failed, "not allowed"), (.invalid(.value), .failed, "not allowed"),

@@ -106,7 +106,7 @@ extension IntegrationTests {
             mv .ctl/trash/root old; same "$(cksum < old)" "$sum"; same "$(stat -c %i old)" "$inode"
             fails 1 mv -T -f '.ctl/trash/root~2' old; says 'File exists'; fails 1 mv '.ctl/trash/root~2' .; fails 1 mv old .ctl/trash/
             fails 1 bash -c 'echo x > ".ctl/trash/root~2"'; says 'not permitted'; same "$(cat '.ctl/trash/root~2')" second; fails 1 chmod 600 '.ctl/trash/root~2'; fails 1 touch .ctl/trash/x; fails 1 rmdir .ctl/trash
-            kill -9 $(daemon); cd /; sleep 0.3; clean; "$V" dump "$P" > d; "$V" restore "$P" d --force; mount_pool; cd "$M"
+            kill -9 $(daemon); cd /; sleep 0.3; clean; "$V" dump "$P" > "$T/d"; "$V" restore "$P" "$T/d" --force; mount_pool; cd "$M"
             same "$(ls .ctl/trash)" 'root~2'; mv '.ctl/trash/root~2' root; same "$(cat root)" second; fails 2 ls .ctl/trash; same "$(ls | tr '\\n' ' ')" "c old root vm "
             rm old; same "$(ls | tr '\\n' ' ')" "c root vm "; cd /; unmount_pool
             mount_pool -o trash=1; cd "$M"; rm root c vm; for _ in $(seq 100); do [ -z "$(ls .ctl/trash)" ] && break; sleep 0.1; done; same "$(ls .ctl/trash)" ""; freed; emptied 0

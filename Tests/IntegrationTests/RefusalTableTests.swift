@@ -26,6 +26,7 @@ extension IntegrationTests {
             if verb == "fallocate":
                 f = os.open(path, os.O_RDWR)
                 if libc.fallocate(f, int(rest[0]), ctypes.c_long(0), ctypes.c_long(4096)) != 0: raise OSError(ctypes.get_errno(), "")
+            if verb == "clone": fcntl.ioctl(os.open(path, os.O_RDWR), 0x40049409, os.open(rest[0], os.O_RDONLY))
             if verb == "ioctl":
                 f = os.open(path, os.O_RDWR); fcntl.ioctl(f, int(rest[0], 0), bytearray(64))
             if verb == "small":
@@ -57,8 +58,10 @@ extension IntegrationTests {
             for command in 'dd if=/dev/zero of=root@v1 count=1' 'truncate -s 4M root@v1' 'fallocate -p -o 0 -l 4096 root@v1' 'chmod u+w root@v1' 'touch root@v1' 'x set root@v1 user.note y' 'dd if=/dev/zero of=.ctl/snap/root/v1/data count=1'; do
                 row 'Read-only file system' 30 'root@v1 is a snapshot and never changes; clone it and change that: ln -s root@v1 .ctl/clone/NEW' $command
             done
+            row 'Invalid argument' 22 'fixed is on or off, of a volume only' x set root@v1 user.volfs.fixed on
             # Sizes.
-            row 'File too large' 27 'bytes are more than the largest volume, 17592186044416' truncate -s 17T root
+            row 'File too large' 27 'bytes are more than the largest volume, 17592186044416' truncate -s 17T root; row 'File too large' 27 'bytes are more than the largest volume' fallocate -l 17T root
+            row 'File too large' 27 'bytes are more than the largest volume' dd if=/dev/zero of=root bs=4096 count=1 seek=$((1 << 32)) conv=notrunc
             echo on > $P1/fixed; row 'No space left' 28 'root is fixed at 8388608 bytes; make it larger: truncate -s SIZE root, or: echo off > .ctl/vol/root/prop/fixed' bash -c 'echo more >> root'
             row 'No space left' 28 'root is fixed at 8388608 bytes' fallocate -z -o 8M -l 1M root; echo off > $P1/fixed
             echo 1000000 > $P1/quota; row 'No space left' 28 'the quota of root, 1000000 bytes, is used up; raise it: echo BYTES > .ctl/vol/root/prop/quota, or punch holes' dd if=/dev/urandom of=root bs=1M count=2 conv=notrunc; echo > $P1/quota
@@ -74,6 +77,8 @@ extension IntegrationTests {
             row 'Directory not empty' 39 'root has 2 snapshots; remove them first: rmdir .ctl/snap/root/\\*' rm root
             row 'Operation not permitted' 1 'root@v1 is a snapshot; remove it with: rmdir .ctl/snap/root/v1' rm -f root@v1
             row 'Operation not permitted' 1 '.ctl/snap/root is there as long as the volume is; remove that: rm root' rmdir .ctl/snap/root; row 'Operation not permitted' 1 '.ctl/vol/root is there as long as the volume is' rmdir .ctl/vol/root
+            for place in .ctl/vol .ctl/vol/root/prop .ctl/clone .ctl/diff .ctl/group .ctl/group/all/members .ctl/group/all/snap .ctl/job .ctl/prop; do row 'Operation not permitted' 1 "$place is always there" rmdir $place; row 'Operation not permitted' 1 'nothing is made in' mv -f -T $place ${place}2; done
+            row 'Operation not permitted' 1 '.ctl/diff/root is there as long as the volume is' rmdir .ctl/diff/root
             row 'Operation not permitted' 1 '.ctl/snap is always there' rmdir .ctl/snap; row 'Operation not permitted' 1 '.ctl is always there' rmdir .ctl; row 'Operation not permitted' 1 '.ctl/README is always there' rm -f .ctl/README
             row 'Operation not permitted' 1 'what a snapshot shows is not removed one by one; remove the snapshot: rmdir .ctl/snap/root/v1' rm -rf .ctl/snap/root/v1; [ -e root@v1 ] || fail "rm -rf removed a snapshot"
             # Making what does not belong there.
@@ -83,6 +88,13 @@ extension IntegrationTests {
             row 'Operation not permitted' 1 'truncate -s SIZE node' x mknod node; row 'Operation not permitted' 1 'nothing is made in .ctl like that' mkdir .ctl/thing
             row 'Operation not permitted' 1 'nothing is made in .ctl/vol/root like that' touch .ctl/vol/root/thing; row 'Operation not permitted' 1 'nothing is made in .ctl/snap/root like that' ln -s root .ctl/snap/root/thing
             row 'Operation not permitted' 1 'nothing is made in .ctl/snap/root/v1 like that' touch .ctl/snap/root/v1/file; row 'Operation not permitted' 1 'nothing is made in .ctl/clone like that' mkdir .ctl/clone/thing
+            # Wherever it is not a verb: .ctl/snap and .ctl/job have a mkdir of their own, .ctl/clone and members links.
+            for place in .ctl .ctl/vol .ctl/vol/root .ctl/vol/root/prop .ctl/snap .ctl/snap/root .ctl/snap/root/v1 .ctl/snap/root/v1/prop .ctl/clone .ctl/diff .ctl/diff/root .ctl/group .ctl/group/all .ctl/group/all/members .ctl/group/all/snap .ctl/job .ctl/prop; do
+                row 'Operation not permitted' 1 'truncate -s SIZE made' x mknod $place/made; row 'Operation not permitted' 1 'a volume has one name' x link root $place/made
+                case $place in .ctl/*/prop) row 'Invalid argument' 22 'no such property' write x $place/made;; .ctl/group/all/members) ;; *) row 'Operation not permitted' 1 'nothing is made in' write x $place/made;; esac
+                case $place in .ctl/clone | *members) ;; *) row 'Operation not permitted' 1 'nothing is made in' ln -s root $place/made;; esac
+                case $place in .ctl/snap | .ctl/snap/root | .ctl/group | .ctl/group/all/snap | .ctl/job | */members) ;; *) row 'Operation not permitted' 1 'nothing is made in' mkdir $place/made;; esac
+            done
             row 'Operation not permitted' 1 '.ctl/state can only be read' write x .ctl/state; row 'Operation not permitted' 1 'chmod and chown VOL instead' chmod 600 .ctl/state
             row 'Operation not permitted' 1 'rollback cannot be read; it takes the name of a snapshot: echo SNAP > .ctl/vol/root/rollback' cat .ctl/vol/root/rollback
             for name in .hidden 'a,b' 'a b' 'a=b' -dash; do row 'Invalid argument' 22 'names are made of letters, digits and . _ \\+ -' touch -- "./$name"; done; row 'Invalid argument' 22 'names are made of' mkdir '.ctl/snap/root/a b'
@@ -128,7 +140,8 @@ extension IntegrationTests {
             row 'Device or resource busy' 16 'other@v5 is held \\(w\\), so none was removed; release it first: echo > .ctl/snap/other/v5/prop/hold' rmdir .ctl/group/db/snap/v5; [ -e root@v5 ] || fail "half of a group snapshot is gone"
             row 'Invalid argument' 22 'there is no such job; there is scrub, check and check-data to do' mkdir .ctl/job/nothing; row 'Operation not permitted' 1 'what was deleted is freed by itself' mkdir .ctl/job/freeing
             # What the kernel answers itself, or what tools only try.
-            for mode in 8 32 64; do kernel 'not supported' x fallocate vm $mode; done; for number in 0x80086601 0x801c581f 0x1268 0xc020660b; do kernel 'ioctl|supported' x ioctl vm $number; done
+            for mode in 8 32 64; do kernel 'not supported' x fallocate vm $mode; done; # FS_IOC_GETFLAGS, FS_IOC_FSGETXATTR, BLKSSZGET, BLKGETSIZE64, BLKDISCARD; FIEMAP and FICLONE.
+            for number in 0x80086601 0x801c581f 0x1268 0x80081272 0x1277; do kernel 'Inappropriate ioctl' x ioctl vm $number; done; kernel 'not supported' x ioctl vm 0xc020660b; kernel 'not supported' x clone vm other
             kernel 'not supported' cp --reflink=always vm copy; rm -f copy; kernel 'not supported' x tmpfile .; kernel 'No such device' x mmap vm
             mkdir "$T/second"; fails 32 "$V" "$P" "$T/second"; says "process $(daemon)"; rows=$((rows + 1))
             # Who may.
@@ -172,6 +185,26 @@ extension IntegrationTests {
             rmdir .ctl/snap/v/* 2> /dev/null || true; rm -f n* c* a* v; same "$(ls | wc -l)" 0; freed; same "$(cat .ctl/state)" ready; echo again > v
             cd /; unmount_pool; clean
             """, seconds: 240)
+    }
+
+    /// A pool that has as many versions as its format can number, and a mount that has as many groups as it keeps: ENOSPC and EMLINK, and
+    /// everything that gives something back, or needs no number, goes on.
+    @Test func refusalsAtTheLimitsOfTheFormat() throws {
+        try scenario(
+            Self.table + """
+            pool 256M; truncate -s 1M "$M/root"; mkdir "$M/.ctl/snap/root/v1"; unmount_pool; "$V" dump "$P" > dump
+            for field in next_generation=4294967286 next_id=281474976710654; do
+                sed "2s/${field%=*}=[0-9]*/$field/" dump > last; "$V" restore --force "$P" last; mount_pool; cd "$M"; mkdir .ctl/snap/root/last
+                why='the pool has made as many volumes, snapshots and clones in its life as its format can number; copy what it has into a new pool: volfs copy'
+                row 'No space left' 28 "$why" touch new; row 'No space left' 28 "$why" mkdir .ctl/snap/root/v2; row 'No space left' 28 "$why" mkdir .ctl/group/all/snap/v2; row 'No space left' 28 "$why" ln -s root .ctl/clone/c
+                row 'No space left' 28 "$why" write v1 .ctl/vol/root/rollback; fails 7 "$V" snapshot "$M" root@v2; says "$why"; same "$(cat .ctl/state)" ready
+                echo data > root; same "$(cat root)" data; truncate -s 1M root; echo x > .ctl/vol/root/prop/comment; mv root disk; mv disk root; rmdir .ctl/snap/root/last; freed
+                cd "$T"; unmount_pool; fails 7 "$V" clone "$P" root c; says "$why"; clean
+            done
+            "$V" create new.pool --size 64M; "$V" copy "$P" root root --to new.pool; "$V" snapshot new.pool root@v1
+            mount_pool; cd "$M"; for n in $(seq 1000); do echo .ctl/group/g$n; done | xargs mkdir
+            row 'Too many links' 31 'there are 1000 groups without members; remove some: rmdir .ctl/group/GROUP' mkdir .ctl/group/more; rmdir .ctl/group/g7; mkdir .ctl/group/more; cd "$T"; unmount_pool; clean
+            """)
     }
 
     /// After a failed write to the pool's file names and settings cannot change (EROFS), data fails (EIO), and reading goes on.
