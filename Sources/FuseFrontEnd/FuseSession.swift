@@ -156,6 +156,7 @@ final class FuseSession: @unchecked Sendable {
     }
 
     private func process(_ buffer: inout fuse_buf, _ count: Int) {
+        KernelOffer.adapt(UnsafeMutableRawBufferPointer(start: buffer.mem, count: count))
         let header = UnsafeRawBufferPointer(start: buffer.mem, count: count), number: UInt64 = header.integer(at: KernelOffer.unique)
         volfs_begin_request(number & ~KernelOffer.resentBit)
         guard KernelOffer.kind(header) == .resent, let kept = context.takeUnretainedValue().kept else { return fuse_session_process_buf(session, &buffer) }

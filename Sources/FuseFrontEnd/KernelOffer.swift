@@ -16,8 +16,9 @@ package struct KernelOffer {
     private static let extended: UInt64 = 1 << 30, hasResend: UInt64 = 1 << 39
     static let opcode = 4, unique = 8
     private static let flags = 52, moreFlags = 56
-    /// FUSE_NOTIFY_RESEND, which older headers do not have.
+    /// FUSE_NOTIFY_RESEND and FUSE_COPY_FILE_RANGE_64, which older headers do not have.
     static let resendNotice: Int32 = 7
+    private static let wideCopy: UInt32 = 53
 
     private let bytes: [UInt8]
 
@@ -40,6 +41,14 @@ package struct KernelOffer {
         let code = request.integer(at: opcode, as: UInt32.self)
         if [FUSE_INTERRUPT, FUSE_FORGET, FUSE_BATCH_FORGET].contains(where: { $0.rawValue == code }) { return .aside }
         return request.integer(at: unique, as: UInt64.self) & resentBit != 0 ? .resent : .other
+    }
+
+    /// Makes of a copy with a count of 64 bits in its answer, which libfuse does not know, the older one, whose answer has as many bytes
+    /// and the same ones. Told that there is none, Linux 6.18 asks for the older one instead, but where several were told so at once it
+    /// takes that for an answer to the older one too, and from then on copies by reading and writing whatever could be shared.
+    package static func adapt(_ request: UnsafeMutableRawBufferPointer) {
+        guard UnsafeRawBufferPointer(request).integer(at: opcode, as: UInt32.self) == wideCopy else { return }
+        request.store(FUSE_COPY_FILE_RANGE.rawValue, at: opcode)
     }
 
     /// The same under a number that no request has, so that the kernel takes no notice of its answer.

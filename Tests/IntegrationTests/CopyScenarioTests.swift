@@ -69,6 +69,21 @@ extension IntegrationTests {
             """, seconds: 400)
     }
 
+    /// The first copies of a mount, several at once, share their blocks, and so do those after them: the kernel must not come to think
+    /// that it has to read and write.
+    @Test func firstCopiesAtOnceShareBlocks() throws {
+        try scenario(
+            """
+            pool 512M; for n in 1 2 3 4; do head -c 4M /dev/urandom > "$M/v$n"; done
+            for round in $(seq 20); do
+                unmount_pool; mount_pool; copies=
+                for n in 1 2 3 4; do cat "$M/v$n" > "$M/c$n" & copies="$copies $!"; done; wait $copies
+                same "$(json shared_bytes)" $((16 << 20)) "bytes shared in round $round"; cat "$M/v1" > "$M/again"; same "$(json shared_bytes)" $((20 << 20))
+            done
+            for n in 1 2 3 4; do cmp "$M/v$n" "$M/c$n"; done; unmount_pool; clean
+            """)
+    }
+
     /// A copy is interrupted by a signal, and tells how much it has done. When the daemon is killed in the middle, what is there
     /// is a beginning of the source, and zeros.
     @Test func interruptedCopyIsABeginning() throws {
