@@ -59,7 +59,8 @@ struct Allocator: ~Copyable {
     var backedCount = 0
     var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
 
-    /// What a block is wanted for. Different purposes fill different segments while there is room.
+    /// What a block is wanted for. Different purposes fill different segments while there is room: bulk data, of long writes and of
+    /// what is moved, those where much lies together.
     enum Purpose: Int, CaseIterable { case data = 0, bulkData = 1, node = 2, copy = 3 }
 
     enum Use: UInt8 { case unknown, data, node, held, ready }
@@ -357,6 +358,7 @@ struct Allocator: ~Copyable {
 
     /// Moves a stream to its next segment: the one that became free last; else one at least half free that was written before,
     /// since the host has storage for it already; else a new one; else any with a free block, at last also one of another purpose.
+    /// Bulk data prefers, of those written before, one where what is free lies together.
     private mutating func openSegment(_ stream: inout Stream, for purpose: Purpose) {
         if purpose == .node, let segment = takeReady() {
             (stream.segment, stream.cursor) = (segment, 0)
@@ -364,28 +366,41 @@ struct Allocator: ~Copyable {
             return
         }
         let use: Use = purpose == .node ? .node : .data
-        let half = geometry.segmentBlocks / 2
-        let warm = touchedSegments
         stream.cursor = 0
         freed.noteOpened()
-        if let found = takeFreed() {
-            stream.segment = found
-        } else if mayHaveRoom[purpose.rawValue], let found = scan(&stream.rotor, below: warm, minimum: half, use: use, isWritten: true)
-            ?? scan(&stream.rotor, below: warm, minimum: half, use: use) ?? (warm..<segmentFree.count).first(where: { isAvailable($0, minimum: half, use: use) })
-        {
-            stream.segment = found
-        } else if let found = scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: use)
+        if let found = takeFreed()
+            ?? (purpose == .bulkData ? segmentOfLongRuns(&stream.rotor) : nil)
+            ?? roomySegment(&stream.rotor, for: purpose == .bulkData ? .data : purpose, use: use)
+            ?? scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: use)
             ?? scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: nil)
             ?? takeReadyForAnybody()
             ?? sharedSegment()
         {
-            // Not looked for again until a segment becomes half free: on a full pool that look takes long.
-            mayHaveRoom[purpose.rawValue] = false
             stream.segment = found
         } else {
             preconditionFailure("free blocks are counted that no segment has")
         }
         segmentUse[stream.segment] = use
+    }
+
+    /// A segment at least half free. Where there is none it is not looked for again until one becomes so: on a full pool that look
+    /// takes long.
+    private mutating func roomySegment(_ rotor: inout Int, for purpose: Purpose, use: Use) -> Int? {
+        guard mayHaveRoom[purpose.rawValue] else { return nil }
+        let half = geometry.segmentBlocks / 2, warm = touchedSegments
+        let found = scan(&rotor, below: warm, minimum: half, use: use, isWritten: true)
+            ?? scan(&rotor, below: warm, minimum: half, use: use)
+            ?? (warm..<segmentFree.count).first { isAvailable($0, minimum: half, use: use) }
+        mayHaveRoom[purpose.rawValue] = found != nil
+        return found
+    }
+
+    /// A segment at least half free that was written before and whose free blocks lie together.
+    private mutating func segmentOfLongRuns(_ rotor: inout Int) -> Int? {
+        guard mayHaveRoom[Purpose.bulkData.rawValue] else { return nil }
+        let found = scan(&rotor, below: touchedSegments, minimum: geometry.segmentBlocks / 2, use: .data, isWritten: true, inLongRuns: true)
+        mayHaveRoom[Purpose.bulkData.rawValue] = found != nil
+        return found
     }
 
     /// The segment that became free last and still is, with its storage.
@@ -396,16 +411,30 @@ struct Allocator: ~Copyable {
         return nil
     }
 
-    func scan(_ rotor: inout Int, below limit: Int, minimum: Int, use: Use?, isWritten: Bool = false) -> Int? {
+    func scan(
+        _ rotor: inout Int, below limit: Int, minimum: Int, use: Use?, isWritten: Bool = false, inLongRuns: Bool = false
+    ) -> Int? {
         for step in 0..<limit {
             let segment = (rotor + step) % limit
             if isWritten && !segmentIsWritten[segment] { continue }
-            if isAvailable(segment, minimum: minimum, use: use) {
+            if isAvailable(segment, minimum: minimum, use: use), !inLongRuns || hasLongRuns(segment) {
                 rotor = segment + 1
                 return segment
             }
         }
         return nil
+    }
+
+    /// Whether the free blocks of a segment are on average in runs of at least an eighth of it.
+    private func hasLongRuns(_ segment: Int) -> Bool {
+        let size = geometry.segmentBlocks, end = (segment + 1) * size
+        var index = segment * size, left = Int(segmentFree[segment]) * 8 / size
+        while let start = busy.firstClear(from: index, to: end) {
+            if left == 0 { return false }
+            left -= 1
+            index = start + busy.clearCount(from: start, limit: end - start)
+        }
+        return true
     }
 
     func isAvailable(_ segment: Int, minimum: Int, use: Use?) -> Bool {

@@ -73,7 +73,7 @@ extension Pool {
                 let taken = min(needed, promise)
                 promise -= taken
                 state.reservedBlocks -= taken
-                if needed > 0 { state.space.allocate(needed, for: .data, into: &content.runs) }
+                if needed > 0 { state.space.allocate(needed, for: state.purpose(ofBlocks: needed), into: &content.runs) }
             }
             do throws(PoolError) {
                 if !breaks(.dataBeforeRecord) { try content.writeData(of: request, pool: self) }
@@ -273,6 +273,11 @@ extension Pool {
 }
 
 extension PoolState {
+    /// With the pool's usual geometry, 64 KiB at once are bulk data.
+    fileprivate func purpose(ofBlocks count: Int) -> Allocator.Purpose {
+        count >= max(2, geometry.fanout / 16) ? .bulkData : .data
+    }
+
     /// A volume that may be changed. Throws `.readOnly` for a snapshot or a pool opened for reading.
     func writableVersion(of object: UInt64) throws(PoolError) -> Version {
         let version = try version(of: object)

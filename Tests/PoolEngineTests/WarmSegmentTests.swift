@@ -66,6 +66,31 @@ import Testing
         #expect(try Pool.openTiny(disk).check(readingData: true).isClean)
     }
 
+    /// A long write goes where much that was freed lies together, not into the first holes that there are.
+    @Test func longWritesLieTogether() throws {
+        let disk = SimulatedDisk(size: 2 << 20), pool = try Pool.makeTiny(on: disk)
+        func volume(_ name: String) throws -> UInt64 { try pool.createVolume(name, size: 1 << 20, attributes: .plain) }
+        let kept = try volume("kept"), holes = try volume("holes"), halves = try volume("halves")
+        let block = [UInt8](repeating: 1, count: 1024), half = [UInt8](repeating: 2, count: 8192)
+        for index: UInt64 in 0..<80 {
+            try pool.write(kept, at: index * 1024, block)
+            try pool.write(holes, at: index * 1024, block)
+        }
+        for index: UInt64 in 0..<10 {
+            try pool.write(kept, at: 200 << 10 + index * 8192, half)
+            try pool.write(halves, at: index * 8192, half)
+        }
+        try pool.delete(holes)
+        try pool.delete(halves)
+        while try pool.maintain() {}
+        try pool.checkpoint()
+        let new = try volume("new")
+        let before = disk.operationCount
+        try pool.write(new, at: 0, [UInt8](repeating: 3, count: 48 << 10))
+        #expect(disk.operationCount - before <= 48 / 8 + 4)
+        #expect(try pool.check(readingData: true).isClean)
+    }
+
     /// Freed blocks that wait for a checkpoint cause one long before it is due by time.
     @Test func muchThatWaitsToBeFreeCausesACheckpoint() throws {
         let disk = SimulatedDisk(size: 2 << 20)
