@@ -10,6 +10,16 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Fills `bytes` from `offset`. Bytes never written, or discarded, read as zero.
     func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError)
 
+    /// Fills each piece from its own offset, as `read` would one after the other; a device that can fetches them side by side. On
+    /// failure any of them may have been filled.
+    func read(_ pieces: UnsafeBufferPointer<ReadPiece>) throws(PoolError)
+
+    /// Whether it is of use to say beforehand what will be read: reads of late had to wait for what lies below.
+    var wantsForecast: Bool { get }
+
+    /// Says what will be read soon, in bytes. A device may fetch it, and does not let the caller wait for that.
+    func forecast(_ ranges: [Range<UInt64>])
+
     /// Writes all of `bytes` at `offset`. On failure any part of them may have been written.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError)
 
@@ -49,10 +59,31 @@ public protocol BlockDevice: AnyObject, Sendable {
 }
 
 extension BlockDevice {
+    public func read(_ pieces: UnsafeBufferPointer<ReadPiece>) throws(PoolError) {
+        for piece in pieces { try read(into: piece.bytes, at: piece.offset) }
+    }
+
+    public var wantsForecast: Bool { false }
+    public func forecast(_ ranges: [Range<UInt64>]) {}
+
     public func grow(to size: UInt64) throws(PoolError) { throw .notSupported }
     public func shrink(to size: UInt64) throws(PoolError) {}
     public var room: UInt64 { get throws(PoolError) { 0 } }
     public func allocate(at offset: UInt64, count: UInt64) throws(PoolError) {}
     public var storage: (free: UInt64, allocated: UInt64)? { nil }
     public var lastRefuge: String? { nil }
+}
+
+/// Memory, and the place of a device that it is filled from.
+public struct ReadPiece {
+    public let bytes: UnsafeMutableRawBufferPointer
+    /// In bytes.
+    public let offset: UInt64
+
+    public init(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) {
+        self.bytes = bytes
+        self.offset = offset
+    }
+
+    public var range: Range<UInt64> { offset..<offset + UInt64(bytes.count) }
 }

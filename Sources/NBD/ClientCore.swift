@@ -33,6 +33,27 @@ final class ClientCore: Sendable {
         try perform { $0.begin(.read, at: offset, UInt64(bytes.count), into: bytes) }
     }
 
+    /// Reads several pieces, each of at most one request's size, with so many requests under way together.
+    func read(_ pieces: [ReadPiece]) throws(PoolError) {
+        for start in stride(from: 0, to: pieces.count, by: Self.readsTogether) {
+            var begun: [(ClientRequest, UInt64)] = [], problem: PoolError?
+            for piece in pieces[start..<min(start + Self.readsTogether, pieces.count)] where problem == nil {
+                do throws(PoolError) {
+                    begun.append(try begin { $0.begin(.read, at: piece.offset, UInt64(piece.bytes.count), into: piece.bytes) })
+                } catch {
+                    problem = error
+                }
+            }
+            // All of them, for each has memory of the caller's until it has ended.
+            for (request, deadline) in begun {
+                do throws(PoolError) { try finish(request, by: deadline) } catch { problem = problem ?? error }
+            }
+            if let problem { throw problem }
+        }
+    }
+
+    private static let readsTogether = 16
+
     /// Writes, trims or zeroes, at most what one request can.
     func change(_ command: Command, at offset: UInt64, _ length: UInt64, _ data: UnsafeRawBufferPointer) throws(PoolError) {
         let change = UnflushedChange(command, at: offset, length: length, data)
@@ -42,16 +63,29 @@ final class ClientCore: Sendable {
     func flush() throws(PoolError) { try perform { $0.begin(.flush, at: 0, 0) } }
 
     private func perform(_ prepare: (ClientRequest) -> Void) throws(PoolError) {
+        let (request, deadline) = try begin(prepare)
+        try finish(request, by: deadline)
+    }
+
+    /// Sends a request. Returns until when it has its outcome.
+    private func begin(_ prepare: (ClientRequest) -> Void) throws(PoolError) -> (ClientRequest, UInt64) {
         let request = state.withLock { $0.idle.popLast() } ?? ClientRequest()
         prepare(request)
-        defer { state.withLock { if $0.idle.count < 64 { $0.idle.append(request) } } }
         let start = monotonicClock()
-        let deadline = start + timeout + UInt64(location.reconnect) * Self.second
         let first = try state.withLock { state throws(PoolError) in
-            try state.begin(request)
+            do throws(PoolError) { try state.begin(request) } catch {
+                state.keep(request)
+                throw error
+            }
             return state.toSend(request, at: start)
         }
         first?.send(request.wire, payload(request))
+        return (request, start + timeout + UInt64(location.reconnect) * Self.second)
+    }
+
+    /// Waits for the outcome of a request that was sent.
+    private func finish(_ request: ClientRequest, by deadline: UInt64) throws(PoolError) {
+        defer { state.withLock { $0.keep(request) } }
         // What a thread left behind is of no use to the next one, so the gate may be open already.
         while let wait = step(request, deadline) { waits.during { _ = request.gate.wait(until: wait) } }
         let outcome = state.withLock { _ in

@@ -31,6 +31,9 @@ struct ClientState: Sendable {
         return cookie
     }
 
+    /// A request has ended, and is there for another.
+    mutating func keep(_ request: ClientRequest) { if idle.count < 64 { idle.append(request) } }
+
     /// Takes a request in. Its thread sends it.
     mutating func begin(_ request: ClientRequest) throws(PoolError) {
         // What was reserved for it is in the log from here on, or free again.

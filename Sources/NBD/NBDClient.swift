@@ -86,6 +86,23 @@ public final class NBDClient: WaitingDevice {
         bytes.copyMemory(from: UnsafeRawBufferPointer(buffer.bytes.part(within..<within + bytes.count)))
     }
 
+    public func read(_ pieces: UnsafeBufferPointer<ReadPiece>) throws(PoolError) {
+        let export = export, unit = Int(export.minimumBlock)
+        var requests: [ReadPiece] = []
+        for piece in pieces {
+            guard piece.bytes.count % unit == 0 && piece.offset % UInt64(unit) == 0 else {
+                try read(into: piece.bytes, at: piece.offset)
+                continue
+            }
+            try check(piece.offset, UInt64(piece.bytes.count), export)
+            for start in stride(from: 0, to: piece.bytes.count, by: Int(export.maximumPayload)) {
+                let part = piece.bytes.part(start..<min(start + Int(export.maximumPayload), piece.bytes.count))
+                requests.append(ReadPiece(into: part, at: piece.offset + UInt64(start)))
+            }
+        }
+        try core.read(requests)
+    }
+
     private func readWhole(_ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64, _ export: RemoteExport) throws(PoolError) {
         var done = 0
         while done < bytes.count {

@@ -4,7 +4,7 @@ extension Pool {
     /// Fills `bytes` with the object's contents from `offset`. Holes are zeros. Throws `.outOfRange` beyond the object's
     /// end, `.corrupt(.data)` for a block whose contents are not those written, or were lost: never returned as data.
     public func read(_ object: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) {
-        var bounds = ReadBounds(offset: offset, count: bytes.count, isExact: true)
+        var bounds = bounds(offset, bytes.count, isExact: true)
         _ = try read(object, into: bytes, &bounds)
     }
 
@@ -12,8 +12,12 @@ extension Pool {
     public func readAvailable(
         _ object: UInt64, at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) -> Int {
-        var bounds = ReadBounds(offset: offset, count: bytes.count, isExact: false)
+        var bounds = bounds(offset, bytes.count, isExact: false)
         return try read(object, into: bytes, &bounds)
+    }
+
+    private func bounds(_ offset: UInt64, _ count: Int, isExact: Bool) -> ReadBounds {
+        ReadBounds(offset: offset, count: count, isExact: isExact, wantsForecast: count >= ReadStream.least && device.wantsForecast)
     }
 
     private func read(
@@ -37,7 +41,39 @@ extension Pool {
                 done += count
             }
         } while done < bounds.count
+        if let range = bounds.forecast { forecast(object, range) }
         return bounds.count
+    }
+
+    /// Tells the device where a range of an object lies, which will be read soon. What cannot be found out is left out.
+    private func forecast(_ object: UInt64, _ range: Range<UInt64>) {
+        let blockSize = UInt64(geometry.blockSize)
+        var block = range.lowerBound / blockSize
+        let end = (range.upperBound + blockSize - 1) / blockSize
+        while block < end {
+            let count = Int(min(end - block, UInt64(geometry.fanout)))
+            withUnsafeTemporaryAllocation(of: Entry.self, capacity: count) { entries in
+                var bounds = ReadBounds.unlimited
+                guard let found = try? look(up: object, first: block, into: entries, &bounds) else { return }
+                var places: [Range<UInt64>] = []
+                forEachPlace(of: UnsafeBufferPointer(rebasing: entries[..<found])) { places.append($1) }
+                device.forecast(places)
+            }
+            block += UInt64(count)
+        }
+    }
+
+    /// Calls `body` for every run of data with the indices of its entries and the bytes of the device that it is.
+    private func forEachPlace(of entries: UnsafeBufferPointer<Entry>, _ body: (Range<Int>, Range<UInt64>) -> Void) {
+        var index = 0
+        while index < entries.count {
+            let end = endOfRun(entries, from: index), entry = entries[index]
+            if !entry.isHole && !entry.isPoisoned {
+                let start = map.offset(of: entry.address)
+                body(index..<end, start..<start + UInt64((end - index) * geometry.blockSize))
+            }
+            index = end
+        }
     }
 
     /// Reads whole blocks; at most a leaf's worth.
@@ -56,37 +92,64 @@ extension Pool {
         }
     }
 
-    /// Reads the blocks of `entries`, neighbours with one call of the device.
+    /// Reads the blocks of `entries`: neighbours on the device as one piece, and all that lies apart with one call.
     private func read(
         _ object: UInt64, first: UInt64, _ entries: UnsafeBufferPointer<Entry>, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) {
-        var index = 0
+        var index = 0, end = endOfRun(entries, from: 0)
+        let isFetched = end < entries.count && fetch(entries, into: bytes)
         while index < entries.count {
-            var end = index + 1
-            let entry = entries[index], isHole = entry.isHole
-            if entry.isPoisoned { throw .corrupt(.data, position: 0, .missing) }
-            while end < entries.count, entries[end].isHole == isHole,
-                isHole || map.isContiguous(entries[end - 1].address, entries[end].address)
-            { end += 1 }
+            let run = UnsafeBufferPointer(rebasing: entries[index..<end])
             let part = bytes.part(index * geometry.blockSize..<end * geometry.blockSize)
-            if isHole {
-                part.clear()
+            if isFetched && !run[0].isHole && !run[0].isPoisoned {
+                try verify(object, first: first + UInt64(index), run, part)
             } else {
-                do throws(PoolError) {
-                    try device.read(into: part, at: map.offset(of: entry.address))
-                } catch {
-                    // The blocks may have been moved, and their place cut off the device, since they were looked up.
-                    if try isStill(object, first + UInt64(index), UnsafeBufferPointer(rebasing: entries[index..<end])) { throw error }
-                    try readBlocks(object, first: first + UInt64(index), into: part)
-                    index = end
-                    continue
-                }
-                for block in index..<end {
-                    try verify(object, first + UInt64(block), entries[block], bytes.part(range(ofBlock: block)))
-                }
+                try read(object, first: first + UInt64(index), run: run, into: part)
             }
             index = end
+            end = endOfRun(entries, from: index)
         }
+    }
+
+    /// Fills what is data, unverified. False if any of it could not be read; which is found out run by run.
+    private func fetch(_ entries: UnsafeBufferPointer<Entry>, into bytes: UnsafeMutableRawBufferPointer) -> Bool {
+        withUnsafeTemporaryAllocation(of: ReadPiece.self, capacity: entries.count) { pieces in
+            var count = 0
+            forEachPlace(of: entries) { run, place in
+                let part = bytes.part(run.lowerBound * geometry.blockSize..<run.upperBound * geometry.blockSize)
+                pieces.initializeElement(at: count, to: ReadPiece(into: part, at: place.lowerBound))
+                count += 1
+            }
+            return (try? device.read(UnsafeBufferPointer(rebasing: pieces[..<count]))) != nil
+        }
+    }
+
+    /// Where the entries end that are all holes, or all neighbours on the device.
+    private func endOfRun(_ entries: UnsafeBufferPointer<Entry>, from start: Int) -> Int {
+        guard start < entries.count else { return start }
+        var end = start + 1
+        let isHole = entries[start].isHole
+        if entries[start].isPoisoned { return end }
+        while end < entries.count, entries[end].isHole == isHole, !entries[end].isPoisoned,
+            isHole || map.isContiguous(entries[end - 1].address, entries[end].address)
+        { end += 1 }
+        return end
+    }
+
+    /// Reads the blocks of one run of entries.
+    private func read(
+        _ object: UInt64, first: UInt64, run: UnsafeBufferPointer<Entry>, into bytes: UnsafeMutableRawBufferPointer
+    ) throws(PoolError) {
+        if run[0].isPoisoned { throw .corrupt(.data, position: 0, .missing) }
+        if run[0].isHole { return bytes.clear() }
+        do throws(PoolError) {
+            try device.read(into: bytes, at: map.offset(of: run[0].address))
+        } catch {
+            // The blocks may have been moved, and their place cut off the device, since they were looked up.
+            if try isStill(object, first, run) { throw error }
+            return try readBlocks(object, first: first, into: bytes)
+        }
+        try verify(object, first: first, run, bytes)
     }
 
     /// True if blocks from `first` on are mapped as they were looked up.
@@ -99,8 +162,6 @@ extension Pool {
         }
         return true
     }
-
-    private func range(ofBlock index: Int) -> Range<Int> { index * geometry.blockSize..<(index + 1) * geometry.blockSize }
 
     /// Finds the mapping of blocks from `first` on, all at one moment: of as many as there is room for in `entries`, and are
     /// within `bounds`, which are fixed at the same moment. Returns how many.
@@ -128,6 +189,14 @@ extension Pool {
                 done += left
             }
             return count
+        }
+    }
+
+    private func verify(
+        _ object: UInt64, first: UInt64, _ run: UnsafeBufferPointer<Entry>, _ bytes: UnsafeMutableRawBufferPointer
+    ) throws(PoolError) {
+        for (index, entry) in run.enumerated() {
+            try verify(object, first + UInt64(index), entry, bytes.part(index * geometry.blockSize..<(index + 1) * geometry.blockSize))
         }
     }
 

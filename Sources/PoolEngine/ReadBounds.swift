@@ -6,11 +6,15 @@ struct ReadBounds: Sendable {
     /// Bytes that are read: as asked for, or once `fix` was called as many as there are.
     private(set) var count: Int
     private let isExact: Bool
+    /// Whether what will be read next is of interest; and known when the bounds are, what that is.
+    private let wantsForecast: Bool
+    private(set) var forecast: Range<UInt64>?
     private var isFixed = false
     private var isLimited = true
 
     /// With `isExact` an object that ends earlier is an error.
-    init(offset: UInt64, count: Int, isExact: Bool) {
+    init(offset: UInt64, count: Int, isExact: Bool, wantsForecast: Bool = false) {
+        self.wantsForecast = wantsForecast
         self.offset = offset
         self.count = count
         self.isExact = isExact
@@ -36,6 +40,7 @@ struct ReadBounds: Sendable {
         counters.readBytes += UInt64(count)
         version.requests.reads += 1
         version.requests.readBytes += UInt64(count)
+        if wantsForecast, count > 0 { forecast = version.stream.follow(offset..<offset + UInt64(count))?.clamped(to: 0..<size) }
     }
 
     /// Blocks from `first` on that are within the bounds, at most `most`.

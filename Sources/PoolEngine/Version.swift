@@ -25,6 +25,7 @@ final class Version: @unchecked Sendable {
     var promised: Int { promisedData + promisedNodes }
     var heldPromise: Int { isHidden ? 0 : max(0, promised - prepaid) + unsettled }
     var requests = RequestCounts()
+    var stream = ReadStream()
     /// LSN of the last record that changed it.
     var lastLSN: UInt64 = 0
 

@@ -4,7 +4,7 @@ package import BlockStorage
 /// throws what it finds wrong.
 package enum DeviceConformance: CaseIterable, Sendable {
     case isZeroBeforeItIsWritten, returnsWhatWasWritten, discardedRangeIsZeroAfterFlush, discardsOfAnyRange, refusesWhatIsBeyondTheEnd
-    case takesAnyRangeFromAnyMemory, readsWhatOtherThreadsWrote, flushesOfNothing
+    case takesAnyRangeFromAnyMemory, readsWhatOtherThreadsWrote, flushesOfNothing, readsManyPieces
 
     package static let size = 1 << 20
 
@@ -54,12 +54,44 @@ package enum DeviceConformance: CaseIterable, Sendable {
             try expect(read(device, Self.size - 10, 10) == zeros(10), "the device goes on")
         case .takesAnyRangeFromAnyMemory: try anyRanges(device)
         case .readsWhatOtherThreadsWrote: try manyThreads(device)
+        case .readsManyPieces: try manyPieces(device)
         case .flushesOfNothing:
             try device.flush()
             try device.flush()
             try write(device, 4096, pattern(0, 1))
             try expect(read(device, 0, 0) == [], "nothing")
         }
+    }
+
+    /// Of any size and order, some at the same place, some side by side; what was in memory and what was not.
+    private func manyPieces(_ device: any BlockDevice) throws {
+        let expected = pattern(Self.size, 5)
+        try write(device, 0, expected)
+        try device.flushAndDropCache()
+        _ = try read(device, 300_000, 8192)
+        var places = [(0, Self.size), (300_000, 4096), (300_000, 4096), (7, 1), (Self.size - 4096, 4096), (4096, 8192), (0, 4096), (70_001, 30_003)]
+        for index in 0..<100 { places.append((index * 97 % 256 * 4096, 4096)) }
+        var bytes = [UInt8](repeating: 0xee, count: places.reduce(0) { $0 + $1.1 })
+        func fill(_ places: [(offset: Int, count: Int)]) throws {
+            try bytes.withUnsafeMutableBytes { bytes in
+                var done = 0
+                let pieces = places.map { place in
+                    defer { done += place.count }
+                    return ReadPiece(into: bytes.part(done..<done + place.count), at: UInt64(place.offset))
+                }
+                device.forecast(pieces.map { $0.range })
+                try pieces.withUnsafeBufferPointer { try device.read($0) }
+            }
+        }
+        try fill(places)
+        try expect(bytes == places.flatMap { expected[$0.0..<$0.0 + $0.1] }, "every piece's bytes")
+        try fill([])
+        do {
+            try fill([(0, 4096), (Self.size - 10, 20), (8192, 4096)])
+        } catch {
+            return try expect(read(device, 0, 4096) == Array(expected[..<4096]), "the device goes on")
+        }
+        throw Violation(description: "\(self): a piece beyond the end was not refused")
     }
 
     private func anyRanges(_ device: any BlockDevice) throws {

@@ -19,6 +19,8 @@ package final class SimulatedDisk: BlockDevice {
         var random = SeededRandom(seed: 0)
         var mark = CrashPoint.Mark()
         var points: [CrashPoint] = []
+        /// What it was told will be read, if it wants to know.
+        var forecasts: [Range<UInt64>]?
         var hook: (@Sendable (_ offset: UInt64) -> Void)?
         /// Bytes it can grow by.
         var room: UInt64 = 0
@@ -180,6 +182,17 @@ package final class SimulatedDisk: BlockDevice {
             try Self.check(offset, bytes.count, state)
             state.current.withUnsafeBytes { bytes.copyMemory(from: $0.part(Int(offset)..<Int(offset) + bytes.count)) }
             if let fault = state.readFault, fault.at == state.reads { try Self.misread(bytes, offset, fault.1, state) }
+        }
+    }
+
+    package var wantsForecast: Bool { state.withLock { $0.forecasts != nil } }
+    package func forecast(_ ranges: [Range<UInt64>]) { state.withLock { $0.forecasts? += ranges } }
+
+    /// From now on it wants to be told what will be read. Returns what it was told since the last call.
+    package func takeForecasts() -> [Range<UInt64>] {
+        state.withLock { state in
+            defer { state.forecasts = [] }
+            return state.forecasts ?? []
         }
     }
 
