@@ -43,7 +43,7 @@ import Testing
 //   42  mount returns before it can say what is wrong: mountTellsWhyBeforeItReturns, commandMistakes
 //   43  generic mount options are refused: genericMountOptionsAreTaken
 //   44  suid and dev silently off: suidAndDevAreNotTakenAwaySilently
-//   45  loop devices with direct I/O fail: filesystemOnVolumeSnapshotAndClone
+//   45  loop devices with direct I/O fail: filesystemOnVolumeSnapshotAndClone, discardsAndZerosOfALoopDevice
 //   46  status that no program can read: everyCommandSpeaksJSON, everythingAsJSON, commandsOnMountedAndUnmountedPool, everyCommandTakesJSON
 //   47  resizing over NBD is unreliable: mountAndNBDAreCoherent
 //   48  is it complete when it appears?: mountedMeansReady
