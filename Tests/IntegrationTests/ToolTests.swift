@@ -46,6 +46,56 @@ extension IntegrationTests {
             """)
     }
 
+    /// What stat(1) says that other tools go by: numbers that outlive renames, mounts and a kill, the unit of allocation, times of data and of
+    /// names; and what a write asks besides.
+    @Test func attributesThatToolsGoBy() throws {
+        try scenario(
+            """
+            pool 1G; cd "$M"; head -c 10M /dev/urandom > v; head -c 1M /dev/urandom > w; mkdir .ctl/snap/v/s .ctl/snap/w/s; ln -s v@s .ctl/clone/c
+            same "$(stat -c '%h %o %F' v v@s c | sort -u)" "1 131072 regular file"; same "$(stat -c '%s %b' v v@s c | sort -u)" "$((10 << 20)) $((20 << 10))"
+            same "$(stat --file-system -c '%s %S %l' .)" "4096 4096 255"; read -r blocks free available < <(stat --file-system -c '%b %f %a' .)
+            same $((blocks * 4096)) $(json capacity); same $((available * 4096)) $(json available); [ $available -lt $free ] && [ $free -lt $blocks ] || fail "blocks $blocks, free $free, available $available"
+            numbers() { stat -c '%n %i' v* w* c; find .ctl/vol .ctl/snap .ctl/clone -printf '%p %i\n' | grep -v '/data ' | sort; }
+            before=$(numbers); same "$(echo "$before" | awk '{ print $NF }' | sort | uniq -d)" "" "numbers that are not unique"; same "$(stat -c %i v@s)" "$(stat -c %i .ctl/snap/v/s/data)"
+            cd /; unmount_pool; mount_pool; cd "$M"; same "$(numbers)" "$before" "numbers after a remount"; of=$(stat -c %i v v@s); mv v x; same "$(stat -c %i x x@s)" "$of" "after a rename"; mv x v
+            cd /; kill -9 $(daemon); sleep 0.2; mount_pool; cd "$M"; same "$(numbers)" "$before" "numbers after a kill"; same "$(find . -inum $(stat -c %i v))" ./v
+            # moves NAMES COMMAND…: which of the times of data (Y) and of names (Z) it changes.
+            moves() { local want=$1 m=$(stat -c %.9Y v) c=$(stat -c %.9Z v) got=; shift; sleep 0.02; "$@"; [ "$(stat -c %.9Y v)" = "$m" ] || got=Y; [ "$(stat -c %.9Z v)" = "$c" ] || got=${got}Z; same "$got" "$want" "times that changed: $*"; }
+            moves YZ dd if=/dev/urandom of=v bs=4k count=1 conv=notrunc status=none; moves YZ fallocate -p -o 0 -l 4096 v; moves YZ truncate -s 11M v; moves Z chmod 640 v; moves Z chown 1:1 v; moves Z setfattr -n user.note -v x v
+            moves "" cat v > /dev/null; moves "" mkdir .ctl/snap/v/t; touch -d '2001-01-01 00:00:00.5' v; same "$(stat -c %.9Y v)" "$(date -d '2001-01-01 00:00:00.5' +%s.%N)"
+            same "$(stat -c %Y v@t)" "$(stat -c %Z v@t)" "mtime of a snapshot is its creation"
+            # A write asks for nothing but the write.
+            python3 - <<'END'
+            import os, re
+            def asked():
+                counts = dict(re.findall(r'volfs_request_seconds_count\\{op="([a-z]+)"\\} ([0-9]+)', open(".ctl/metrics").read()))
+                return int(counts["write"]), int(counts["attributes"])
+            f = os.open("v", os.O_RDWR); before = asked()
+            for n in range(200): os.pwrite(f, b"x" * 1000, n * 1000)
+            after = asked()
+            assert after[0] - before[0] == 200 and after[1] - before[1] < 20, (before, after)
+            END
+            cd /; unmount_pool; clean
+            """, tools: ["setfattr"])
+    }
+
+    /// A whole mount by the tools that take everything: each snapshot in full, but not what is hidden; and each in the sum of du. Names
+    /// with a colon are for whoever writes a path.
+    @Test func wholeMountsAndNamesAsPaths() throws {
+        try scenario(
+            """
+            pool 512M; head -c 4M /dev/urandom > "$M/v"; truncate -s 64M "$M/v"; mkdir "$M/.ctl/snap/v/2026-11-21T01:24"; ln -s v "$M/.ctl/clone/c"; S=v@2026-11-21T01:24
+            same "$(cd "$M"; du -ck v "$S" c | tail -1 | cut -f1)" $((3 * 4096)) "what du -c says"; [ $(json allocated) -lt $((5 << 20)) ] || fail "not shared"
+            taken() { (cd "$1"; find . -type f | sort | xargs); }
+            rsync --archive --sparse "$M/" by-rsync; cp --archive "$M/." by-cp; mkdir by-tar; tar -C "$M" -S -cf - . | tar -C by-tar -xSf -
+            for copy in by-rsync by-cp by-tar; do same "$(taken $copy)" "./c ./v ./$S" $copy; for name in c v "$S"; do cmp "$copy/$name" "$M/$name"; [ $(stat -c %b "$copy/$name") -le 8400 ] || fail "$copy/$name: holes are lost"; done; done
+            # The name by a path is a file to all of them.
+            (cd "$M"; fails 1 qemu-img info "$S"; says 'Unknown protocol'; qemu-img info "./$S" > "$T/out"; says 'file format: raw'; qemu-img compare "./$S" "$M/v" > /dev/null; rsync "./$S" "$T/copied"; cmp "$T/copied" v)
+            loop=$(attach "$M/$S"); same "$(cat /sys/block/${loop#/dev/}/loop/backing_file)" "$M/$S"; same "$(blockdev --getro $loop)" 1; same "$(losetup --noheadings --output NAME --associated "$M/$S")" $loop; cmp -n $((64 << 20)) $loop "$M/v"; losetup -d $loop
+            unmount_pool; mount_pool -o snapshots=hidden; same "$(taken "$M")" "./c ./v"; cmp "$M/$S" "$M/v"; rsync --archive "$M/" hidden; same "$(taken hidden)" "./c ./v"; unmount_pool; clean
+            """, tools: ["rsync", "tar", "qemu-img"])
+    }
+
     /// ls shows when snapshots were made, find and du keep out of .ctl, and bash completes names in .ctl/snap as it is
     /// set up by default.
     @Test func listingsAndCompletion() throws {
