@@ -144,8 +144,10 @@ extension IntegrationTests {
             grep -q " $M fuse" /proc/mounts && fail "still at its mountpoint"
             for n in 1 2 3; do head -c 20M /dev/urandom > "$T/a/f$n"; sync -f "$T/a"; done; echo 3 > /proc/sys/vm/drop_caches; sha1sum "$T"/a/x "$T"/a/f* > sums
             running $daemon || fail "the daemon left its loop device"; grep -q 'msg="still open" volume=root' log || fail "$(cat log)"
-            umount "$T/a"; losetup -d $loop; status=0; wait $daemon || status=$?; same $status 0 "exit status"; clean
-            mount_pool; loop=$(attach "$M/root"); mount $loop "$T/a"; sha1sum --quiet -c sums; umount "$T/a"; losetup -d $loop; unmount_pool
-            """, tools: ["mkfs.ext4"])
+            # Unmounted, it is still attached: the daemon waits for that too, and serves meanwhile.
+            umount "$T/a"; e2fsck -fn $loop > fsck 2>&1 || fail "$(cat fsck)"; mount $loop "$T/a"; echo again > "$T/a/y"; umount "$T/a"; sleep 0.5; running $daemon || fail "the daemon left its loop device when it was unmounted"
+            losetup -d $loop; status=0; wait $daemon || status=$?; same $status 0 "exit status"; clean
+            mount_pool; loop=$(attach "$M/root"); mount $loop "$T/a"; sha1sum --quiet -c sums; same "$(cat "$T/a/y")" again; umount "$T/a"; losetup -d $loop; unmount_pool
+            """, tools: ["mkfs.ext4", "e2fsck"])
     }
 }

@@ -22,21 +22,24 @@ extension IntegrationTests {
         """
 
     /// A service manager hears that more time is needed, that the mount can be used, how it fares, that the daemon lives, and
-    /// that it stops; the daemon stays in the foreground for it.
+    /// that it stops; the daemon stays in the foreground for it. What is mounted from a volume goes on while it stops, and it ends
+    /// with success when that is unmounted and detached.
     @Test func serviceManagerIsTold() throws {
         try scenario(
             Self.manager + """
             "$V" create "$P" --size 256M
             NOTIFY_SOCKET=$T/notify WATCHDOG_USEC=100000 "$V" "$P" "$M" 2> "$T/log" & daemon=$!
             heard READY=1; heard WATCHDOG=1; heard "STATUS=0 volumes, 0 open, 0 % used"
-            touch "$M/v"; exec 5<"$M/v"; heard "STATUS=1 volume, 1 open, 0 % used"; kill -TERM $daemon
-            heard 'serving what is open'; running $daemon
-            exec 5<&-; status=0; wait $daemon || status=$?; same $status 0 "exit status"; wait $manager; clean
+            truncate -s 128M "$M/v"; loop=$(attach --direct-io=on "$M/v"); mkfs.ext4 -q $loop; mkdir "$T/a"; mount $loop "$T/a"; head -c 40M /dev/urandom > "$T/a/before"; sync -f "$T/a"; heard "STATUS=1 volume, 1 open, 1[0-9] % used"; kill -TERM $daemon
+            heard 'STATUS=.*serving what is open'; heard STOPPING=1; running $daemon || fail "ended with a loop device attached"
+            head -c 20M /dev/urandom > "$T/a/file"; sync -f "$T/a"; sum=$(cksum < "$T/a/file"); echo 3 > /proc/sys/vm/drop_caches; same "$(cksum < "$T/a/file")" "$sum" "the filesystem after SIGTERM"
+            umount "$T/a"; sleep 0.3; running $daemon || fail "ended while attached"; losetup -d $loop; status=0; wait $daemon || status=$?; same $status 0 "exit status"; wait $manager; clean
             order() { grep -n -- "$1" "$T/heard" | head -1 | cut -d: -f1; }
             [ $(order EXTEND_TIMEOUT_USEC) -lt $(order READY=1) ] && [ $(order READY=1) -lt $(order STOPPING=1) ] || fail "order: $(cat "$T/heard")"
             grep 'STOPPING=1' "$T/heard" | grep storing | grep -q EXTEND_TIMEOUT_USEC || fail "no time for storing"
             grep "MAINPID=$daemon" "$T/heard" > "$T/out" || fail "another process: $(cat "$T/heard")"
-            """)
+            mount_pool; loop=$(attach "$M/v"); mount $loop "$T/a"; same "$(cksum < "$T/a/file")" "$sum" "after a new mount"; umount "$T/a"; losetup -d $loop; unmount_pool
+            """, tools: ["mkfs.ext4"])
     }
 
     /// A pool that was killed says how far its recovery is, and that it takes time.
