@@ -113,7 +113,8 @@ extension IntegrationTests {
             """, tools: ["unshare", "setpriv"])
     }
 
-    /// An ordinary user makes, mounts, snapshots, clones and unmounts a pool of their own.
+    /// An ordinary user makes, mounts, snapshots, clones, rolls back, removes and unmounts in a pool of their own, with plain tools, and
+    /// the daemon is theirs; unmounted by command and by fusermount3, it ends, and all is there again.
     @Test func ordinaryUser() throws {
         try scenario(
             """
@@ -128,12 +129,18 @@ extension IntegrationTests {
             truncate -s 10M root; echo old | dd of=root conv=notrunc status=none; mkdir .ctl/snap/root/v1
             echo new | dd of=root conv=notrunc status=none; ln -s root@v1 .ctl/clone/vm1
             [ "$(head -c 3 root@v1)$(head -c 3 vm1)$(head -c 3 root)" = oldoldnew ]
-            cd ..; "$V" list -H -o name mnt; "$V" umount mnt
+            echo v1 > .ctl/vol/root/rollback; [ "$(head -c 3 root)" = old ]; mv .ctl/snap/root/v1 .ctl/snap/root/first; echo why > .ctl/snap/root/first/prop/hold; ! rmdir .ctl/snap/root/first || exit 1
+            echo > .ctl/snap/root/first/prop/hold; rmdir .ctl/snap/root/pre-rollback-*; mkdir .ctl/group/g; ln -s root .ctl/group/g/members/root; mkdir .ctl/group/g/snap/all; rmdir .ctl/snap/root/all
+            [ "$(stat -c %u . root root@first vm1 .ctl/snap/root | sort -u)" = 65534 ]; [ "$(stat -c %a root@first)" = 444 ]
+            daemon=$(grep -oP '"pid":\\K[0-9]+' .ctl/stats.json); [ "$(stat -c %u /proc/$daemon)" = 65534 ]; cd ..; "$V" list -H -o name mnt; "$V" umount mnt; [ ! -e mnt/root ]; [ ! -e /proc/$daemon ] || grep -q '^State:.[XZ]' /proc/$daemon/status
+            ../volfs data.pool mnt; [ "$(head -c 3 mnt/vm1)" = old ]; rm mnt/vm1; [ ! -e mnt/.ctl/clone/vm1 ]; rmdir mnt/.ctl/snap/root/first; rm mnt/root; [ -z "$(ls mnt)" ]; touch mnt/last; fusermount3 -u mnt; [ ! -e mnt/last ]
+            # The kernel has unmounted before the daemon has stored everything.
+            for _ in $(seq 200); do "$V" list -H -o name data.pool 2> said && exit 0; sleep 0.05; done; cat said; exit 1
             END
             # A device node that everybody may open, as udev makes it, in a namespace of its own.
             mknod "$T/fuse" c 10 229; chmod 666 "$T/fuse"
             unshare --mount sh -c 'mount --bind "$1/fuse" /dev/fuse && exec setpriv --reuid=65534 --regid=65534 --clear-groups bash "$1/user" "$1/home"' sh "$T" > "$T/out"
-            same "$(tr '\\n' ' ' < "$T/out")" "root root@v1 vm1 "
+            same "$(tr '\\n' ' ' < "$T/out")" "root root@first vm1 last "
             P=$T/home/data.pool; clean
             """, tools: ["setpriv", "unshare", "fusermount3"])
     }
