@@ -31,6 +31,17 @@ struct NodeReader: Sendable {
         return map.contains(place) ? map.offset(of: place) : place.value
     }
 
+    /// Fills `bytes` from that block on. False where the device cannot read it; throws only `.cancelled`.
+    func canRead(_ bytes: UnsafeMutableRawBufferPointer, at place: BlockAddress) throws(PoolError) -> Bool {
+        do throws(PoolError) {
+            try device.read(into: bytes, at: map.offset(of: place))
+            return true
+        } catch {
+            if error == .cancelled { throw error }
+            return false
+        }
+    }
+
     /// Reads one of the node's two places.
     func read(
         _ pointer: NodePointer, at place: BlockAddress, into block: UnsafeMutableRawBufferPointer

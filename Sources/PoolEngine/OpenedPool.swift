@@ -9,7 +9,8 @@ struct OpenedPool {
     let isReadOnly: Bool
     /// Zones whose headers could not be read, and were told again from the geometry.
     private(set) var retoldZones: [ZoneHeader] = []
-    /// Copies of superblocks that were damaged, and have been written again from the other one.
+    /// The superblocks that were found; and how many copies that were damaged have been written again from the other one.
+    private(set) var copies: SuperblockCopies?
     private(set) var mendedSuperblocks = 0
     /// There was no superblock, and this one is what a search of the device tells: it does not know which blocks are in use.
     private(set) var isTold = false
@@ -27,6 +28,7 @@ struct OpenedPool {
             (newest, copies) = try Self.newestSuperblock(on: device)
         }
         superblock = newest
+        self.copies = copies
         if superblock.readOnlyCompatible != 0 && !isReadOnly {
             throw .unsupportedFormat(version: Superblock.version, features: superblock.readOnlyCompatible)
         }
@@ -78,7 +80,7 @@ struct OpenedPool {
         }
         let size = try device.size
         guard size >= chosen.size else { throw .truncated(size: size, expected: chosen.size) }
-        let copies = SuperblockCopies(found, of: chosen)
+        let copies = SuperblockCopies(found, of: chosen, on: device)
         for damaged in copies.damaged { report.findings.append(.superblockCopy(position: damaged.position)) }
         superblock = chosen
         map = ZoneMap(geometry: chosen.geometry, headers: zones.headers)
@@ -143,7 +145,7 @@ struct OpenedPool {
             throw problem ?? .notAPool
         }
         if let newerFormat, newerFormat >= best.superblock.epoch, let problem { throw problem }
-        return (best.superblock, SuperblockCopies(found, of: best.superblock))
+        return (best.superblock, SuperblockCopies(found, of: best.superblock, on: device))
     }
 
     /// Every valid superblock with its place, what is wrong with the others, and the epoch of the newest one of a format

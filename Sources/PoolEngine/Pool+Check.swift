@@ -76,8 +76,8 @@ extension Pool {
         return report
     }
 
-    private func placeProblems() throws(PoolError) -> [CheckProblem] {
-        let (superblocks, zones) = try damagedPlaces()
+    private func placeProblems(_ known: SuperblockCopies? = nil) throws(PoolError) -> [CheckProblem] {
+        let (superblocks, zones) = try damagedPlaces(known)
         return superblocks.damaged.map { .superblockCopy(position: $0.position) } + zones.map { .zoneHeader(position: $0.offset) }
     }
 
@@ -99,8 +99,8 @@ extension Pool {
     public func checkWhileUsed(readingData: Bool = false, control: JobControl = JobControl()) throws(PoolError) -> CheckReport {
         try checkpoint()
         let (pinned, problems) = try checkpointLock.withLock { _ throws(PoolError) -> (Pool, [CheckProblem]) in
-            let problems = try placeProblems()
             let opened = try OpenedPool(device: device, configuration: configuration, isReadOnly: true, zones: map.zones.map(\.header))
+            let problems = try placeProblems(opened.copies)
             let pool = Pool(
                 opened, device: device, configuration: configuration, environment: environment, state: try opened.makeState())
             try state.withLock { state throws(PoolError) in

@@ -47,7 +47,7 @@ extension Pool {
             let roots = state.versions.values.sorted { $0.id < $1.id }.map { ($0.record.root, $0.level, $0.record.family) }
             return (roots, state.catalog.tree.levels.map { $0.sorted { $0.key < $1.key }.map(\.value) })
         }
-        for (root, level, family) in roots { survey.walk(root, level: level, first: 0, family: family) }
+        for (root, level, family) in roots { try survey.walk(root, level: level, first: 0, family: family) }
         func pair(_ node: NodePointer) -> Layout.Pair { Layout.Pair(node: map.offset(of: node.address), copy: map.offset(of: node.copy)) }
         layout.catalogLeaves = (levels.first ?? []).map(pair)
         layout.catalogNodes = levels.dropFirst().flatMap { $0 }.map(pair)

@@ -8,10 +8,11 @@ extension Pool {
     /// Taken in this order: the copy of a node, the superblock before the newest, what a search of the whole pool finds below
     /// a lost node, or in the place of all superblocks. What is lost for good is marked so: reading it fails, and no old or zero
     /// bytes stand in for it. Where whole volumes are lost, as `RepairReport.losesVolumes` says, nothing is written unless `givesUpVolumes`.
-    /// Throws if nothing tells of a pool, or if the pool has no space for what has to be written.
+    /// Throws if nothing tells of a pool, if the pool has no space for what has to be written, or `.cancelled`, with nothing written, soon
+    /// after the device does.
     public static func repair(
         _ device: any BlockDevice, configuration: Configuration = Configuration(), environment: Environment, isDryRun: Bool,
-        givesUpVolumes: Bool = true
+        givesUpVolumes: Bool
     ) throws(PoolError) -> RepairReport {
         var report = RepairReport()
         let opened = try OpenedPool(repairing: device, configuration: configuration, environment: environment, isDryRun: isDryRun, report: &report)
@@ -50,7 +51,7 @@ extension Pool {
             }
         }
         for start in starts {
-            survey.walk(start.root, level: start.level, first: 0, family: start.family, above: start.cursor)
+            try survey.walk(start.root, level: start.level, first: 0, family: start.family, above: start.cursor)
         }
         var replacements: [BlockAddress: Node] = [:]
         if !survey.lost.isEmpty { replacements = try replace(survey, reader, &report) }
@@ -81,14 +82,16 @@ extension Pool {
             let lost = survey.lost[next]
             next += 1
             report.findings.append(.lostNode(lost.problem))
-            replacements[lost.pointer.address] = substitute(lost, end: end, survey, scan, &found)
+            replacements[lost.pointer.address] = try substitute(lost, end: end, survey, scan, &found)
         }
         if found > 0 { report.findings.append(.foundNodes(count: found)) }
         return replacements
     }
 
     /// A node in the lost one's place: with the children that were found, and lost blocks for the others.
-    private func substitute(_ lost: Survey.Lost, end: UInt64, _ survey: Survey, _ scan: NodeScan, _ found: inout Int) -> Node {
+    private func substitute(
+        _ lost: Survey.Lost, end: UInt64, _ survey: Survey, _ scan: NodeScan, _ found: inout Int
+    ) throws(PoolError) -> Node {
         let identity = VersionIdentity(id: 0, family: lost.family, generation: lost.pointer.generation)
         let node = Node(
             level: lost.level, first: lost.first, version: identity, holeGeneration: lost.pointer.generation, geometry: geometry)
@@ -104,13 +107,13 @@ extension Pool {
             let key = NodeScan.Key(family: lost.family, level: lost.level - 1, first: first)
             if let pointer = scan.youngest(key, notAbove: lost.pointer.generation, except: survey.reached) {
                 found += 1
-                survey.walk(pointer, level: lost.level - 1, first: first, family: lost.family)
+                try survey.walk(pointer, level: lost.level - 1, first: first, family: lost.family)
                 let mapped = lost.level == 1 ? (try? survey.read(pointer, level: 0, first: first))?.count ?? 0 : 0
                 node.store(.node(pointer, mapped: mapped, isLeaf: lost.level == 1), at: slot, geometry.fanout)
             } else {
                 let below = Survey.Lost(
                     pointer: lost.pointer, level: lost.level - 1, first: first, family: lost.family, problem: lost.problem)
-                node.children[slot] = substitute(below, end: end, survey, scan, &found)
+                node.children[slot] = try substitute(below, end: end, survey, scan, &found)
                 let placeholder = NodePointer(address: .none, generation: lost.pointer.generation, checksum: 0)
                 node.store(.node(placeholder, mapped: 0, isLeaf: false), at: slot, geometry.fanout)
             }

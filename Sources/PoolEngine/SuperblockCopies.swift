@@ -10,31 +10,47 @@ struct SuperblockCopies {
     }
     /// Slots that neither ring has whole are not among them: they were never written, or what they had nobody can tell.
     private(set) var damaged: [Damaged] = []
+    /// The copy of the newest that was never written: in a pool's first round of the rings its place is as it was made.
+    private(set) var unwritten: Damaged?
     private let blockSize: Int
 
-    /// `found` is every valid superblock on the device with its place, `newest` the one that counts. A copy that is whole but older
-    /// than the other is no damage: power was lost between the two.
-    init(_ found: [(superblock: Superblock, position: UInt64)], of newest: Superblock) {
+    /// `found` is every valid superblock on the device with its place, `newest` the one that counts. A copy that is older than the
+    /// other is no damage, nor one that was never written: power was lost between the two.
+    init(_ found: [(superblock: Superblock, position: UInt64)], of newest: Superblock, on device: any BlockDevice) {
         let geometry = newest.geometry
         blockSize = geometry.blockSize
         let whole = Set(found.filter { $0.superblock.uuid == newest.uuid }.map(\.position))
+        // A pool that was restored begins with any number.
+        let slots = UInt64(geometry.ringSlots)
+        let isFirstRound = newest.epoch <= slots || !found.contains { $0.superblock.epoch + slots == newest.epoch + 1 }
         for slot in 0..<geometry.ringSlots {
             let places = geometry.ringOffsets.map { $0 + UInt64(slot * geometry.ringStride) }
             guard let source = places.first(where: { whole.contains($0) }) else { continue }
-            damaged += places.filter { !whole.contains($0) }.map { Damaged(position: $0, whole: source) }
+            for place in places where !whole.contains(place) {
+                let copy = Damaged(position: place, whole: source)
+                if isFirstRound, newest.epoch % slots == UInt64(slot), Self.isBlank(place, geometry, device) { unwritten = copy } else { damaged.append(copy) }
+            }
         }
+    }
+
+    /// As when the pool was made. What cannot be read is not.
+    private static func isBlank(_ place: UInt64, _ geometry: Geometry, _ device: any BlockDevice) -> Bool {
+        let block = AlignedBuffer(count: geometry.blockSize)
+        guard (try? device.read(into: block.bytes, at: place)) != nil else { return false }
+        return isZero(UnsafeRawBufferPointer(block.bytes))
     }
 
     /// What the device has now. No checkpoint may run meanwhile. Throws where no superblock can be read.
     init(on device: any BlockDevice, of newest: Superblock) throws(PoolError) {
-        self.init(try OpenedPool.superblocks(on: device).found, of: newest)
+        self.init(try OpenedPool.superblocks(on: device).found, of: newest, on: device)
     }
 
-    /// Writes the damaged ones again from the others, and returns how many. Not durable before a flush.
+    /// Writes the damaged ones again from the others, and returns how many, and what was never written. Not durable before a flush.
     func mend(on device: any BlockDevice) throws(PoolError) -> Int {
-        if damaged.isEmpty { return 0 }
+        let copies = damaged + (unwritten.map { [$0] } ?? [])
+        if copies.isEmpty { return 0 }
         let block = AlignedBuffer(count: blockSize)
-        for copy in damaged {
+        for copy in copies {
             try device.read(into: block.bytes, at: copy.whole)
             // It was whole before.
             _ = try Superblock(decoding: UnsafeRawBufferPointer(block.bytes), position: copy.whole)
@@ -45,10 +61,11 @@ struct SuperblockCopies {
 }
 
 extension Pool {
-    /// Copies of superblocks and headers of zones that are damaged, where they are on the device. The caller keeps checkpoints away.
-    func damagedPlaces() throws(PoolError) -> (superblocks: SuperblockCopies, zones: [ZoneHeader]) {
+    /// Copies of superblocks and headers of zones that are damaged, where they are on the device. `known` is what has been read of the
+    /// former. The caller keeps checkpoints away.
+    func damagedPlaces(_ known: SuperblockCopies? = nil) throws(PoolError) -> (superblocks: SuperblockCopies, zones: [ZoneHeader]) {
         let superblock = state.withLock { $0.superblock }
-        let copies = try SuperblockCopies(on: device, of: superblock)
+        let copies = if let known { known } else { try SuperblockCopies(on: device, of: superblock) }
         let block = AlignedBuffer(count: geometry.blockSize), expected = AlignedBuffer(count: geometry.blockSize)
         var zones: [ZoneHeader] = []
         for zone in map.zones.map(\.header) {

@@ -37,16 +37,19 @@ struct SuperblockSearch {
 
         let headers = try OpenedPool.zones(of: told, on: device, isRepair: true).headers
         let map = ZoneMap(geometry: zone.geometry, headers: headers)
-        let scan = CatalogScan(NodeReader(device: device, map: map, pool: zone.pool))
+        let scan = try CatalogScan(NodeReader(device: device, map: map, pool: zone.pool))
         // One that was being written when power was lost may have its catalog whole and not all of its maps.
         let whole = scan.roots.filter {
             (told.catalogRoot, told.catalogDepth) = ($0.pointer, $0.level + 1)
             return OpenedPool.hasWholeCatalog(told, headers, device)
         }
         let reader = NodeReader(device: device, map: map, pool: zone.pool)
-        guard let root = whole.prefix(8).first(where: { root in
-            (try? scan.records(below: root, geometry: zone.geometry)).map { Self.hasWholeMaps($0, reader, zone.geometry) } ?? false
-        }) ?? whole.first ?? scan.roots.first else { throw .corrupt(.superblock, position: 0, .missing) }
+        var best: CatalogScan.Root?
+        for root in whole.prefix(8) where best == nil {
+            guard let records = try? scan.records(below: root, geometry: zone.geometry) else { continue }
+            if try Self.hasWholeMaps(records, reader, zone.geometry) { best = root }
+        }
+        guard let root = best ?? whole.first ?? scan.roots.first else { throw .corrupt(.superblock, position: 0, .missing) }
         (told.catalogRoot, told.catalogDepth, epoch) = (root.pointer, root.level + 1, root.epoch)
         let records = try scan.records(below: root, geometry: zone.geometry)
         told.nextID = max(scan.id, records.map(\.id).max() ?? 0) + 1
@@ -55,11 +58,11 @@ struct SuperblockSearch {
         superblock = told
     }
 
-    /// Whether every node of every version can be read. What is deleted is not looked at.
-    private static func hasWholeMaps(_ records: [VersionRecord], _ reader: NodeReader, _ geometry: Geometry) -> Bool {
+    /// Whether every node of every version can be read. What is deleted is not looked at. Throws `.cancelled`.
+    private static func hasWholeMaps(_ records: [VersionRecord], _ reader: NodeReader, _ geometry: Geometry) throws(PoolError) -> Bool {
         let survey = Survey(reader: reader, geometry: geometry)
         for record in records where record.state != .hidden {
-            survey.walk(record.root, level: record.level, first: 0, family: record.family)
+            try survey.walk(record.root, level: record.level, first: 0, family: record.family)
         }
         return survey.lost.isEmpty
     }
@@ -159,7 +162,8 @@ private struct CatalogScan {
     private(set) var id: UInt64 = 0
     private let reader: NodeReader
 
-    init(_ reader: NodeReader) {
+    /// Passes over what cannot be read. Throws `.cancelled`.
+    init(_ reader: NodeReader) throws(PoolError) {
         self.reader = reader
         let geometry = reader.map.geometry
         let segment = AlignedBuffer(count: geometry.segmentSize)
@@ -167,7 +171,7 @@ private struct CatalogScan {
         var places: [Root: BlockAddress] = [:], found: Set<Root> = []
         for start in stride(from: 0, to: reader.map.blockCount, by: geometry.segmentBlocks) {
             let first = reader.map.address(of: start)
-            guard (try? reader.device.read(into: segment.bytes, at: reader.map.offset(of: first))) != nil else { continue }
+            guard try reader.canRead(segment.bytes, at: first) else { continue }
             for index in 0..<geometry.segmentBlocks {
                 let block = UnsafeRawBufferPointer(segment.bytes.part(index * geometry.blockSize..<(index + 1) * geometry.blockSize))
                 guard let identity = identity(block) else { continue }

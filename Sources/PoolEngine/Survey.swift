@@ -35,14 +35,15 @@ final class Survey {
         if node.copy != .none, reader.map.contains(node.copy) { reached.insert(node.copy) }
     }
 
-    /// Walks a node and all below it that lies above the reap cursor.
-    func walk(_ pointer: NodePointer, level: Int, first: UInt64, family: UInt64, above cursor: UInt64 = 0) {
+    /// Walks a node and all below it that lies above the reap cursor. Throws `.cancelled` alone: what was not read any more is not lost.
+    func walk(_ pointer: NodePointer, level: Int, first: UInt64, family: UInt64, above cursor: UInt64 = 0) throws(PoolError) {
         if pointer.isNone || first + geometry.span(level: level) <= cursor { return }
         if cursor == 0 && !walked.insert(pointer.address).inserted { return }
         let node: Node
         do throws(PoolError) {
             node = try read(pointer, level: level, first: first)
         } catch {
+            if error == .cancelled { throw error }
             if lostAddresses.insert(pointer.address).inserted {
                 lost.append(Lost(pointer: pointer, level: level, first: first, family: family, problem: error))
             }
@@ -56,7 +57,7 @@ final class Survey {
             if entry.address == .none { continue }
             if level > 0 {
                 let child = first + UInt64(slot) * geometry.span(level: level - 1)
-                walk(entry.pointer(isLeaf: level == 1), level: level - 1, first: child, family: family, above: cursor)
+                try walk(entry.pointer(isLeaf: level == 1), level: level - 1, first: child, family: family, above: cursor)
             } else if first + UInt64(slot) >= cursor {
                 reached.insert(entry.address)
                 uses.note(entry.address, block: first + UInt64(slot), generation: entry.generation)
@@ -85,12 +86,12 @@ struct NodeScan {
     }
     private(set) var found: [Key: [(pointer: NodePointer, epoch: UInt64)]] = [:]
 
-    /// Reads the pool's blocks in order, a segment at a time.
+    /// Reads the pool's blocks in order, a segment at a time, and passes over those that cannot be read. Throws `.cancelled`.
     init(reader: NodeReader, geometry: Geometry) throws(PoolError) {
         let segment = AlignedBuffer(count: geometry.segmentSize)
         for start in stride(from: 0, to: reader.map.blockCount, by: geometry.segmentBlocks) {
             let address = reader.map.address(of: start)
-            guard (try? reader.device.read(into: segment.bytes, at: reader.map.offset(of: address))) != nil else { continue }
+            guard try reader.canRead(segment.bytes, at: address) else { continue }
             for index in 0..<geometry.segmentBlocks {
                 let bytes = segment.bytes.part(index * geometry.blockSize..<(index + 1) * geometry.blockSize)
                 take(UnsafeRawBufferPointer(bytes), at: address.advanced(by: index), pool: reader.pool)

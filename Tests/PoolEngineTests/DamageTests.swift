@@ -110,7 +110,7 @@ import Testing
             guard start > Int(layout.zoneHeaders[0]) else { continue }
             let damaged = SimulatedDisk(image: disk.image)
             damaged.damage(at: start, Sample.bytes(0xa5, segment))
-            let report = try Pool.repair(damaged, configuration: .tiny, environment: .simulated(seed: 5), isDryRun: false)
+            let report = try Pool.repair(damaged, configuration: .tiny, environment: .simulated(seed: 5), isDryRun: false, givesUpVolumes: true)
             let lost = report.findings.filter { if case .lostCatalogNode = $0 { true } else { false } }
             #expect(lost.isEmpty, "from \(start) on")
             let after = try Sample.contents(try Pool.openTiny(damaged))
@@ -181,9 +181,9 @@ import Testing
         } catch {
             opening = "does not open: \(error)"
         }
-        let dry = try Pool.repair(disk, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: true)
+        let dry = try Pool.repair(disk, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: true, givesUpVolumes: true)
         #expect(disk.image == before, "a dry run writes nothing")
-        let report = try Pool.repair(disk, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false)
+        let report = try Pool.repair(disk, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false, givesUpVolumes: true)
         #expect(report.findings == dry.findings && report.losses == dry.losses)
         let pool = try Pool.openTiny(disk)
         let found = try Sample.contents(pool)
@@ -231,7 +231,7 @@ import Testing
             let check = try Pool.openTiny(SimulatedDisk(image: damaged.image), mode: .readOnly).check()
             #expect(check.problems == [.superblockCopy(position: UInt64(place))], "\(check)")
             let repaired = SimulatedDisk(image: damaged.image)
-            let report = try Pool.repair(repaired, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false)
+            let report = try Pool.repair(repaired, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false, givesUpVolumes: true)
             #expect(report.findings == [.superblockCopy(position: UInt64(place))] && report.losses.isEmpty, "\(report)")
             #expect(try Pool.openTiny(repaired, mode: .readOnly).check().isClean)
             let pool = try Pool.openTiny(damaged)
@@ -245,7 +245,7 @@ import Testing
     @Test func repairOfWholePoolChangesNothing() throws {
         let disk = SimulatedDisk(image: try Sample().image)
         let before = disk.image
-        let report = try Pool.repair(disk, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false)
+        let report = try Pool.repair(disk, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false, givesUpVolumes: true)
         #expect(report.isClean && !report.isRepaired && report.checkedNodes > 20)
         #expect(disk.image == before)
     }
@@ -266,17 +266,17 @@ import Testing
             let damaged = SimulatedDisk(image: disk.image)
             damaged.damage(at: Int(zone), [UInt8](repeating: 0x5a, count: 1024))
             #expect(throws: PoolError.self) { try Pool.openTiny(SimulatedDisk(image: damaged.image)) }
-            let report = try Pool.repair(damaged, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false)
+            let report = try Pool.repair(damaged, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false, givesUpVolumes: true)
             #expect(report.findings == [.zoneHeader(position: zone)] && report.losses.isEmpty, "\(report)")
             #expect(try Pool.openTiny(damaged).contents(volume) == [UInt8](repeating: 7, count: 60_000))
         }
         // Nothing left of the beginning, not even the first zone's header.
         let damaged = SimulatedDisk(image: disk.image)
         damaged.damage(at: 0, [UInt8](repeating: 0, count: Int(zones[0]) + 1024))
-        let report = try Pool.repair(damaged, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false)
+        let report = try Pool.repair(damaged, configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false, givesUpVolumes: true)
         #expect(report.losses.isEmpty && report.findings.contains(.zoneHeader(position: zones[0])) || report.findings.count == 1, "\(report)")
         let repaired = try Pool.openTiny(damaged)
         #expect(try repaired.contents(volume) == [UInt8](repeating: 7, count: 60_000) && repaired.check(readingData: true).isClean)
-        #expect(throws: PoolError.notAPool) { try Pool.repair(SimulatedDisk(size: 300 * 1024), configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false) }
+        #expect(throws: PoolError.notAPool) { try Pool.repair(SimulatedDisk(size: 300 * 1024), configuration: .tiny, environment: .simulated(seed: 4), isDryRun: false, givesUpVolumes: true) }
     }
 }

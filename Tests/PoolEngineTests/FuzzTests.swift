@@ -123,7 +123,7 @@ import Testing
             }
             if (try? use(SimulatedDisk(image: damaged), &opened)) != nil { emptied += 1 }
             let disk = SimulatedDisk(image: damaged)
-            if (try? Pool.repair(disk, configuration: .tiny, environment: .simulated(seed: 1), isDryRun: false)) != nil {
+            if (try? Pool.repair(disk, configuration: .tiny, environment: .simulated(seed: 1), isDryRun: false, givesUpVolumes: true)) != nil {
                 repaired += 1
                 _ = try? use(disk, &opened)
             }
