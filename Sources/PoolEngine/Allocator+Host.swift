@@ -10,23 +10,28 @@ extension Allocator {
     mutating func holdFreeSegments(_ limit: Int, warm: Int, now: UInt64) -> [Int] {
         if warm == 0 && hasKeptUnpunched {
             (hasUnpunched, hasKeptUnpunched) = (true, false)
-            (punchCursor, punchKept) = (0, 0)
+            (punchCursor, punchKept, punchLast) = (0, 0, 0)
         }
         guard hasUnpunched else { return [] }
         let wanted = warm == 0 ? 0 : freed.wanted(now: now), warm = max(warm, wanted)
         if wanted > 0 && emptyCount <= warm { return [] }
         var found: [Int] = []
-        let limitOfLook = min(segmentFree.count, max(suspectedLimit, touchedSegments))
-        while punchCursor < limitOfLook {
+        let end = punchEnd
+        while punchCursor < end {
             if found.count == limit { return found }
             let segment = punchCursor
             punchCursor += 1
-            guard segmentIsWritten[segment], Int(segmentFree[segment]) == geometry.segmentBlocks,
-                segmentUse[segment] != .held, segmentUse[segment] != .ready, segment * geometry.segmentBlocks < usableCount, !streams.contains(where: { $0.segment == segment })
-            else { continue }
+            guard segmentIsWritten[segment], Int(segmentFree[segment]) == geometry.segmentBlocks else { continue }
+            guard segmentUse[segment] != .held, segmentUse[segment] != .ready, segment * geometry.segmentBlocks < usableCount,
+                !streams.contains(where: { $0.segment == segment })
+            else {
+                punchLast = punchCursor
+                continue
+            }
             punchKept += 1
             if punchKept <= warm {
                 hasKeptUnpunched = true
+                punchLast = punchCursor
                 continue
             }
             segmentUse[segment] = .held
@@ -36,12 +41,15 @@ extension Allocator {
             heldCount += geometry.segmentBlocks
             found.append(segment)
         }
-        (punchCursor, punchKept) = (0, 0)
-        if !hasKeptUnpunched { suspectedLimit = 0 }
+        suspectedLimit = min(suspectedLimit, punchLast)
+        (punchCursor, punchKept, punchLast) = (0, 0, 0)
         // What is kept only because writers are busy is looked at again.
         (hasUnpunched, hasNewUnpunched) = (hasNewUnpunched || wanted > 0, false)
         return found
     }
+
+    /// How many segments a look goes over.
+    var punchEnd: Int { min(segmentFree.count, max(suspectedLimit, touchedSegments)) }
 
     /// A segment has become wholly free.
     mutating func noteUnpunched() { (hasUnpunched, hasNewUnpunched) = (true, true) }
@@ -53,6 +61,7 @@ extension Allocator {
             emptyCount += 1
         }
         suspectedLimit = segmentFree.count
+        (punchCursor, punchKept, punchLast) = (0, 0, 0)
         noteUnpunched()
     }
 
@@ -63,6 +72,7 @@ extension Allocator {
             if index >= punched {
                 segmentIsWritten[segment] = true
                 emptyCount += 1
+                (suspectedLimit, punchLast) = (max(suspectedLimit, segment + 1), max(punchLast, segment + 1))
                 noteUnpunched()
             }
         }

@@ -46,8 +46,9 @@ struct Allocator: ~Copyable {
     var hasNewUnpunched = false
     /// Whether a look left some alone that are kept for writers.
     var hasKeptUnpunched = false
-    /// Segments up to which there may be any beyond those touched.
+    /// Segments up to which there may be any beyond those touched; and up to which the look under way has left some.
     var suspectedLimit = 0
+    var punchLast = 0
     /// How many of them are wholly free; and which became so last.
     var emptyCount = 0
     var freed = FreedSegments()

@@ -19,6 +19,8 @@ extension Pool {
         package var interiorNodes: [Pair] = []
         package var leaves: [UInt64] = []
         package var dataBlocks: [UInt64] = []
+        /// Segments that a look for what is to be given back to the host goes over.
+        package var segmentsToLookAt = 0
 
         package struct Pair: Sendable {
             package var node: UInt64
@@ -57,6 +59,7 @@ extension Pool {
         layout.leaves = survey.nodes.filter { $0.level == 0 }.map { map.offset(of: $0.pointer.address) }
         let nodes = Set(survey.nodes.flatMap { [$0.pointer.address, $0.pointer.copy] })
         layout.dataBlocks = survey.reached.subtracting(nodes).sorted().map { map.offset(of: $0) }
+        layout.segmentsToLookAt = state.withLock { $0.space.punchEnd }
         return layout
     }
 }

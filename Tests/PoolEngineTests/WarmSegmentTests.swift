@@ -14,6 +14,10 @@ import Testing
 
     private static func pool(on disk: SimulatedDisk, _ clock: Clock, warmSegments: Int) throws -> Pool {
         try Pool.format(disk, geometry: .tiny, environment: .simulated(seed: 1))
+        return try open(disk, clock, warmSegments: warmSegments)
+    }
+
+    private static func open(_ disk: SimulatedDisk, _ clock: Clock, warmSegments: Int) throws -> Pool {
         var configuration = Pool.Configuration.tiny
         configuration.warmSegments = warmSegments
         let random = Pool.Environment.simulated(seed: 2).random
@@ -89,6 +93,51 @@ import Testing
         try pool.write(new, at: 0, [UInt8](repeating: 3, count: 48 << 10))
         #expect(disk.operationCount - before <= 48 / 8 + 4)
         #expect(try pool.check(readingData: true).isClean)
+    }
+
+    /// After a recovery any free segment may have storage. Once that is given back, a look for more goes no further than what is in use
+    /// and what is kept; and what is kept is given back in the end.
+    @Test func looksGoNoFurtherThanNeeded() throws {
+        let before = SimulatedDisk(size: 8 << 20), clock = Clock(), ended = try Self.pool(on: before, clock, warmSegments: 4)
+        let volume = try ended.createVolume("v", size: 0, attributes: .plain)
+        try ended.write(volume, at: 0, [UInt8](repeating: 1, count: 1 << 20), growing: true)
+        try ended.checkpoint()
+        try ended.delete(volume)
+        try ended.finishReaping()
+        try ended.checkpoint()
+        func recovered() throws -> (disk: SimulatedDisk, pool: Pool) {
+            let disk = SimulatedDisk(image: before.image)
+            disk.limitStorage(8 << 20, written: ended.geometry.dataOffset)
+            return (disk, try Self.open(disk, clock, warmSegments: 4))
+        }
+        func rest(_ pool: Pool) throws {
+            for _ in 0..<20 where pool.hasMaintenance {
+                clock.advance(milliseconds: 5000)
+                while try pool.maintain() {}
+            }
+        }
+        let (disk, pool) = try recovered()
+        #expect(try pool.layout().segmentsToLookAt > 490)
+        try rest(pool)
+        let looked = try pool.layout().segmentsToLookAt, punched = pool.statistics().punchedBytes
+        #expect(looked < 250 && punched > 7 << 20, "\(looked) segments, \(punched) bytes")
+        let left = ended.geometry.dataOffset + 100 << 10
+        try pool.close()
+        #expect(disk.storage?.allocated ?? 0 < left)
+        // What the host would not take once is looked for again.
+        var refusals = 0
+        for calls in 1..<60 {
+            let (disk, pool) = try recovered()
+            disk.fail(after: calls, .error(5))
+            guard (try? rest(pool)) == nil, !pool.statistics().isSuspended else { continue }
+            refusals += 1
+            disk.stopFailing()
+            try rest(pool)
+            try pool.close()
+            let stored = disk.storage?.allocated ?? 0
+            #expect(stored < left, "\(stored) bytes of storage are left where call \(calls) failed")
+        }
+        #expect(refusals > 10)
     }
 
     /// Freed blocks that wait for a checkpoint cause one long before it is due by time.
