@@ -16,13 +16,13 @@ struct Allocator: ~Copyable {
     var blockCount: Int
     let geometry: Geometry
     /// A bit for each block, set unless free. Index 0 is the first block of segment 1.
-    private var busy: SparseBitmap
+    var busy: SparseBitmap
     /// A bit for each block, set if it is busy but not live: quarantined, in flight, or a node's that is not committed.
-    private var pending: SparseBitmap
+    var pending: SparseBitmap
     var segmentFree: UnsafeMutableBufferPointer<UInt16>
     var segmentUse: UnsafeMutableBufferPointer<Use>
     var freeCount: Int
-    private(set) var liveCount = 0
+    var liveCount = 0
     private(set) var quarantinedCount = 0
     /// Free blocks of segments that are being punched, and so not in `freeCount`.
     var heldCount = 0
@@ -34,7 +34,7 @@ struct Allocator: ~Copyable {
     /// Blocks in it that had been handed out before. If they are put back, others have to be found for them.
     var tailInFlight = 0
     /// Changes of `live` in the open epoch, packed as the space log stores them.
-    private var delta: [UInt64] = []
+    var delta: [UInt64] = []
     private var quarantine: [(epoch: UInt64, runs: [BlockRun])] = []
     var inFlight: [BlockRun] = []
     /// Segments written since they were last punched, and whether one of them may be free.
@@ -173,16 +173,6 @@ struct Allocator: ~Copyable {
         }
     }
 
-    /// Marks blocks named by a replayed record as live. Throws if one of them is not free.
-    mutating func claim(_ run: BlockRun) throws(PoolError) {
-        guard map.contains(run), isFree(run) else {
-            throw .corrupt(.journal, position: run.start.value, .accounting)
-        }
-        mark(run)
-        liveCount += run.count
-        note(run, freed: false)
-    }
-
     /// Ends a block's life. It can be handed out again once the checkpoint that stores this is durable. False, with nothing
     /// changed, if the block is not in use: then the maps and the count of blocks contradict each other.
     mutating func release(_ address: BlockAddress, epoch: UInt64) -> Bool {
@@ -222,70 +212,10 @@ struct Allocator: ~Copyable {
         }
     }
 
-    /// Live blocks as bitmap words, page after page.
-    func committedWords(regions: Int) throws(PoolError) -> [UInt64] {
-        var words = [UInt64](repeating: 0, count: regions * geometry.regionBlocks / 64)
-        try map.forEachRegion(regions) { region, first, count throws(PoolError) in
-            for word in 0..<(count + 63) / 64 { words[region * geometry.regionBlocks / 64 + word] = liveWord(first / 64 + word) }
-        }
-        return words
-    }
-
-    /// Number of regions that have ever held a block.
-    var touchedSegments: Int { (touchedLimit + geometry.segmentBlocks - 1) / geometry.segmentBlocks }
-    /// Percent of the free blocks that lie in segments with something in them.
-    var fragmentation: Int {
-        let whole = min(freeCount, (emptyCount + segmentFree.count - touchedSegments) * geometry.segmentBlocks)
-        return freeCount == 0 ? 0 : (freeCount - whole) * 100 / freeCount
-    }
-    var touchedRegions: Int { touchedLimit == 0 ? 0 : map.pagePosition(of: touchedLimit - 1).region + 1 }
-
-    // MARK: Recovery
-
-    /// Takes over one region's bits from its page.
-    mutating func load(first start: Int, count: Int, bits: UnsafeRawBufferPointer) {
-        for bit in 0..<count where bits[bit / 8] >> (bit % 8) & 1 == 1 {
-            let run = BlockRun(start: map.address(of: start + bit), count: 1)
-            mark(run)
-            liveCount += 1
-        }
-    }
-
-    /// Applies one run of the space log.
-    mutating func apply(_ word: UInt64, position: UInt64) throws(PoolError) {
-        let (run, isFreed) = BlockRun.unpack(word)
-        guard map.contains(run), run.count < 1 << 20,
-            isFreed ? isBusy(run) : isFree(run)
-        else { throw .corrupt(.spaceLog, position: position, .accounting) }
-        if isFreed {
-            clear(run)
-            liveCount -= run.count
-        } else {
-            mark(run)
-            liveCount += run.count
-        }
-    }
-
-    // MARK: Looking
-
-    /// A bit a block, set if it is live.
-    func liveWords() -> [UInt64] { (0..<(blockCount + 63) / 64).map { liveWord($0) } }
-
-    var deltaCount: Int { delta.count }
-
-    /// True if every block of a run, which may be any, is live.
-    func isInUse(_ run: BlockRun) -> Bool {
-        map.contains(run) && (map.index(of: run.start)..<map.index(of: run.end)).allSatisfy { isLive($0) }
-    }
-
-    private func liveWord(_ index: Int) -> UInt64 { busy.word(index) & ~pending.word(index) }
-    func isLive(_ index: Int) -> Bool { liveWord(index / 64) >> UInt64(index % 64) & 1 == 1 }
-    private func isBusy(_ run: BlockRun) -> Bool { busy.isSet(map.index(of: run.start), run.count) }
-    private func isFree(_ run: BlockRun) -> Bool { busy.isClear(map.index(of: run.start), run.count) }
-
     // MARK: Bits
 
-    private mutating func mark(_ run: BlockRun) {
+    /// The blocks are not free any more.
+    mutating func mark(_ run: BlockRun) {
         let first = map.index(of: run.start)
         busy.set(first, run.count)
         Self.forEachSegment(of: geometry.segmentBlocks, first, run.count) { segment, count in
@@ -297,7 +227,8 @@ struct Allocator: ~Copyable {
         touchedLimit = max(touchedLimit, first + run.count)
     }
 
-    private mutating func clear(_ run: BlockRun) {
+    /// They are free again.
+    mutating func clear(_ run: BlockRun) {
         let first = map.index(of: run.start)
         busy.clear(first, run.count)
         Self.forEachSegment(of: geometry.segmentBlocks, first, run.count) { segment, count in
@@ -326,7 +257,8 @@ struct Allocator: ~Copyable {
         }
     }
 
-    private mutating func note(_ run: BlockRun, freed: Bool) {
+    /// The next checkpoint stores that they live, or do not any more.
+    mutating func note(_ run: BlockRun, freed: Bool) {
         if let word = delta.last {
             let (last, flag) = BlockRun.unpack(word)
             if flag == freed, let joined = map.joined(last, run) {
@@ -349,105 +281,4 @@ struct Allocator: ~Copyable {
     }
 
     func count(of run: BlockRun, behind index: Int) -> Int { max(0, min(run.count, map.index(of: run.start) + run.count - index)) }
-
-    /// The first free run in `segment` at or after block `cursor` of it, at most `limit` long.
-    func nextRun(in segment: Int, from cursor: Int, limit: Int) -> BlockRun? {
-        let end = (segment + 1) * geometry.segmentBlocks
-        guard let index = busy.firstClear(from: segment * geometry.segmentBlocks + cursor, to: end) else { return nil }
-        return BlockRun(start: map.address(of: index), count: busy.clearCount(from: index, limit: min(limit, end - index)))
-    }
-
-    /// Moves a stream to its next segment: the one that became free last; else one at least half free that was written before,
-    /// since the host has storage for it already; else a new one; else any with a free block, at last also one of another purpose.
-    /// Bulk data prefers, of those written before, one where what is free lies together.
-    private mutating func openSegment(_ stream: inout Stream, for purpose: Purpose) {
-        if purpose == .node, let segment = takeReady() {
-            (stream.segment, stream.cursor) = (segment, 0)
-            segmentUse[segment] = .node
-            return
-        }
-        let use: Use = purpose == .node ? .node : .data
-        stream.cursor = 0
-        freed.noteOpened()
-        if let found = takeFreed()
-            ?? (purpose == .bulkData ? segmentOfLongRuns(&stream.rotor) : nil)
-            ?? roomySegment(&stream.rotor, for: purpose == .bulkData ? .data : purpose, use: use)
-            ?? scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: use)
-            ?? scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: nil)
-            ?? takeReadyForAnybody()
-            ?? sharedSegment()
-        {
-            stream.segment = found
-        } else {
-            preconditionFailure("free blocks are counted that no segment has")
-        }
-        segmentUse[stream.segment] = use
-    }
-
-    /// A segment at least half free. Where there is none it is not looked for again until one becomes so: on a full pool that look
-    /// takes long.
-    private mutating func roomySegment(_ rotor: inout Int, for purpose: Purpose, use: Use) -> Int? {
-        guard mayHaveRoom[purpose.rawValue] else { return nil }
-        let half = geometry.segmentBlocks / 2, warm = touchedSegments
-        let found = scan(&rotor, below: warm, minimum: half, use: use, isWritten: true)
-            ?? scan(&rotor, below: warm, minimum: half, use: use)
-            ?? (warm..<segmentFree.count).first { isAvailable($0, minimum: half, use: use) }
-        mayHaveRoom[purpose.rawValue] = found != nil
-        return found
-    }
-
-    /// A segment at least half free that was written before and whose free blocks lie together.
-    private mutating func segmentOfLongRuns(_ rotor: inout Int) -> Int? {
-        guard mayHaveRoom[Purpose.bulkData.rawValue] else { return nil }
-        let found = scan(&rotor, below: touchedSegments, minimum: geometry.segmentBlocks / 2, use: .data, isWritten: true, inLongRuns: true)
-        mayHaveRoom[Purpose.bulkData.rawValue] = found != nil
-        return found
-    }
-
-    /// The segment that became free last and still is, with its storage.
-    mutating func takeFreed() -> Int? {
-        while let segment = freed.takeLatest() {
-            if segmentIsWritten[segment] && isAvailable(segment, minimum: geometry.segmentBlocks, use: nil) { return segment }
-        }
-        return nil
-    }
-
-    func scan(
-        _ rotor: inout Int, below limit: Int, minimum: Int, use: Use?, isWritten: Bool = false, inLongRuns: Bool = false
-    ) -> Int? {
-        for step in 0..<limit {
-            let segment = (rotor + step) % limit
-            if isWritten && !segmentIsWritten[segment] { continue }
-            if isAvailable(segment, minimum: minimum, use: use), !inLongRuns || hasLongRuns(segment) {
-                rotor = segment + 1
-                return segment
-            }
-        }
-        return nil
-    }
-
-    /// Whether the free blocks of a segment are on average in runs of at least an eighth of it.
-    private func hasLongRuns(_ segment: Int) -> Bool {
-        let size = geometry.segmentBlocks, end = (segment + 1) * size
-        var index = segment * size, left = Int(segmentFree[segment]) * 8 / size
-        while let start = busy.firstClear(from: index, to: end) {
-            if left == 0 { return false }
-            left -= 1
-            index = start + busy.clearCount(from: start, limit: end - start)
-        }
-        return true
-    }
-
-    func isAvailable(_ segment: Int, minimum: Int, use: Use?) -> Bool {
-        guard Int(segmentFree[segment]) >= minimum, segmentUse[segment] != .held, segmentUse[segment] != .ready, segment * geometry.segmentBlocks < usableCount else {
-            return false
-        }
-        if streams.contains(where: { $0.segment == segment }) { return false }
-        return use == nil || segmentUse[segment] == .unknown || segmentUse[segment] == use
-    }
-
-    /// Another stream's segment, when nothing else has a free block.
-    private func sharedSegment() -> Int? {
-        streams.first { $0.segment >= 0 && segmentFree[$0.segment] > 0 && segmentUse[$0.segment] != .held }?.segment
-    }
 }
