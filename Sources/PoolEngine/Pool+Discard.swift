@@ -100,7 +100,7 @@ extension Pool {
                 let record = JournalRecord.hole(
                     version: version.id, generation: version.generation, first: block, count: step.end - block)
                 let appended = state.append([record], version: version)
-                version.record.modified = now
+                version.noteData(at: now)
                 let bytes = (before - version.record.referenced) * UInt64(state.geometry.blockSize)
                 state.counters.discardedBytes += bytes
                 version.requests.discardedBytes += bytes

@@ -168,7 +168,7 @@ extension Pool {
                 for run in runs { try state.space.claim(run) }
                 state.raiseLevel(version, toCover: end)
                 state.applyWrite(version, first: first, runs: runs[...], checksums: checksums[...])
-                version.record.modified = now
+                version.noteData(at: now)
                 return true
             }
         case .share(let id, let generation, let first, let runs, let checksums):
@@ -187,7 +187,7 @@ extension Pool {
                 }
                 state.raiseLevel(version, toCover: end)
                 state.applyShare(version, first: first, runs: runs, checksums: checksums)
-                version.record.modified = now
+                version.noteData(at: now)
                 return true
             }
         case .hole(let id, let generation, let first, let count):
@@ -199,7 +199,7 @@ extension Pool {
                     let version = try state.replayed(id, generation)
                     guard let step = state.planDiscard(version, from: block, end: end, missing: &missing) else { return nil }
                     state.applyDiscard(version, from: block, step: step)
-                    version.record.modified = now
+                    version.noteData(at: now)
                     return step.end
                 }
             }

@@ -189,7 +189,7 @@ extension PoolState {
         }
         if size > version.record.size { records.append(.resize(version: version.id, size: size, time: time)) }
         if records.isEmpty { return 0 }
-        version.record.modified = time
+        version.noteData(at: time)
         counters.sharedBytes += UInt64(plan.entries.count { !$0.isHole } * geometry.blockSize)
         let lsn = append(records, version: version)
         // Whoever counted the source's own blocks before counts again.

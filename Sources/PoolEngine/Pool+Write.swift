@@ -305,7 +305,7 @@ extension PoolState {
             // Somebody else has made it so, and may not have written his record yet.
             return version.lastLSN
         }
-        version.record.modified = time
+        version.noteData(at: time)
         let generation = content.brokenGeneration ?? version.generation
         var lsn: UInt64 = 0
         for (index, piece) in content.pieces.enumerated() where piece.isNeeded {

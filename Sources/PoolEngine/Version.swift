@@ -43,6 +43,12 @@ final class Version: @unchecked Sendable {
     var identity: VersionIdentity {
         VersionIdentity(id: record.id, family: record.family, generation: record.generation)
     }
+    /// Its bytes have changed at that time.
+    func noteData(at time: UInt64) {
+        record.modified = time
+        record.noteChange(at: time)
+    }
+
     /// What names it from outside: the volume's id for a live version, its own for a snapshot.
     var objectID: UInt64 { record.state == .volume ? record.volume : record.id }
 }

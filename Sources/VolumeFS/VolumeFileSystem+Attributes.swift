@@ -60,7 +60,7 @@ extension VolumeFileSystem {
         let attributes = attributes(of: info)
         result.uid = attributes.uid
         result.gid = attributes.gid
-        // Renaming, chmod(1) and properties.
+        // Whatever changes of it moves that, for those who look for changes by ctime, as backups do.
         result.modified = info.changed
         result.changed = info.changed
         switch inode {
@@ -69,7 +69,6 @@ extension VolumeFileSystem {
             result.size = info.size
             result.allocated = info.referenced
             result.modified = info.isSnapshot ? info.created : info.modified
-            if !info.isSnapshot { result.changed = lastChange(of: info) }
             result.isImmutable = info.isSnapshot
         case .property(let pair): result.mode = Settable(rawValue: Self.propertyName(pair & 255)) == nil ? 0o444 : 0o644
         case .volumeRollback: result.mode = 0o200
@@ -83,13 +82,6 @@ extension VolumeFileSystem {
             result.changed = result.modified
         default: break
         }
-    }
-
-    /// When anything of a volume changed last, its bytes too: whoever looks for changes by ctime, as backups do, must find those.
-    /// A write notes one time, that of the bytes, which utimensat(2) can set, but not without noting that it did. What it set to a
-    /// time that is still to come is none at which anything changed.
-    private func lastChange(of info: ObjectInfo) -> UInt64 {
-        info.modified <= options.now() ? max(info.changed, info.modified) : info.changed
     }
 
     /// Looked for once: with ten thousand snapshots that takes as long as ten snapshots do.

@@ -13,6 +13,7 @@ import Testing
     private final class Clock: Sendable {
         private let time = Atomic<UInt64>(1_000_000_000_000)
         var now: UInt64 { time.wrappingAdd(1000, ordering: .relaxed).newValue }
+        func setBack(_ nanoseconds: UInt64) { time.wrappingSubtract(nanoseconds, ordering: .relaxed) }
     }
 
     private func open(_ disk: SimulatedDisk, _ clock: Clock) throws -> VolumeFileSystem {
@@ -99,6 +100,52 @@ import Testing
             #expect(last > before)
             files = try open(SimulatedDisk(image: image.image), clock)
             #expect(try files.attributes(volume).changed > last, "after the end of the process with a \(kind)")
+        }
+    }
+
+    /// A clock that is set back sets none of them back, and hides no change of the bytes.
+    @Test func clockSetBackHidesNothing() throws {
+        let disk = SimulatedDisk(size: 640 * 1024), clock = Clock()
+        try Pool.format(disk, geometry: .tiny, environment: .simulated(seed: 1))
+        var files = try open(disk, clock)
+        for name in ["v", "w"] {
+            let made = try files.create(.root, name, mode: 0o644, OpenRequest(writes: true, truncates: false), by: root)
+            try [UInt8](repeating: 9, count: 8192).withUnsafeBytes { try files.write(made.inode, at: 0, $0) }
+            files.release(made.inode, handle: made.file.handle)
+        }
+        let volume = try files.lookup(.root, "v"), other = try files.lookup(.root, "w")
+        func change(_ body: (inout AttributeChanges) -> Void) throws {
+            var changes = AttributeChanges()
+            body(&changes)
+            _ = try files.setAttributes(volume, changes, hasHandle: false)
+        }
+        _ = try files.makeDirectory(files.lookup(.snapshotDirectories, "v"), "s", by: root)
+        var fill: UInt8 = 9
+        let steps: [(String, () throws -> Void)] = [
+            ("a write", {
+                fill += 1
+                try [UInt8](repeating: fill, count: 8192).withUnsafeBytes { try files.write(volume, at: 0, $0) }
+            }),
+            ("a hole", { try files.allocate(volume, mode: 3, at: 0, count: 2048) }),
+            ("a copy", { _ = try files.copy(from: other, at: 0, to: volume, at: 0, count: 4096) }),
+            ("a touch", { try touch(files, volume, 5) }),
+            ("a chmod", { try change { $0.mode = 0o600 } }),
+            ("a size", { try change { $0.size = 100_000 } }),
+            ("a property", { try files.setAttribute(volume, "user.volfs.comment", Array("\(fill)".utf8)) }),
+            ("a rename", { try files.rename(.root, "v", to: .root, "x", by: root) }),
+            ("a rollback", { try files.pool.rollback(files.pool.find("x"), to: files.pool.find("x", snapshot: "s")) }),
+        ]
+        for (what, step) in steps {
+            let before = try files.attributes(volume).changed
+            clock.setBack(3_600_000_000)
+            #expect(try files.attributes(volume).changed == before, "the clock alone changes nothing")
+            try step()
+            let after = try files.attributes(volume).changed
+            #expect(after > before, "\(what): \(before), then \(after)")
+            try files.pool.checkpoint()
+            files = try open(SimulatedDisk(image: disk.image), clock)
+            #expect(try files.attributes(volume).changed == after, "\(what), after the end of the process")
+            files = try open(disk, clock)
         }
     }
 }
