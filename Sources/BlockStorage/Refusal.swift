@@ -38,6 +38,8 @@ public enum Refusal: Equatable, Sendable {
     case headIsTheVolume
     /// A snapshot is called `head`, from before that was refused: a difference that ends there could be of it or of the volume.
     case headIsTwo(volume: UInt64)
+    /// Two pairs of snapshots whose names have two dots in them are both written as that difference.
+    case differenceIsTwo(volume: UInt64)
 
     /// The volume of a group that has a snapshot of that name already, has as many as it may, or whose snapshot is held.
     case memberHasName(volume: UInt64)
@@ -62,7 +64,7 @@ public enum Refusal: Equatable, Sendable {
         case .isHandedOver: EINTR
         case .volumeIsReadOnly, .poolIsSuspended: EROFS
         case .isOpen, .memberIsHeld: EBUSY
-        case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty, .headIsTheVolume, .headIsTwo: EINVAL
+        case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty, .headIsTheVolume, .headIsTwo, .differenceIsTwo: EINVAL
         case .valueTooLarge: E2BIG
         case .notOwner, .needsRoot, .mayNotRead: EACCES
         case .memberHasName: EEXIST

@@ -84,6 +84,7 @@ private func reason(for refusal: Refusal) -> String {
     case .linkTarget: "that is no volume or snapshot of this pool; write it as VOL or VOL@SNAP"
     case .headIsTheVolume: "head is what a difference calls the volume itself, so no snapshot is called that; choose another name"
     case .headIsTwo: "head is the volume, and a snapshot of it too; rename that first: mv .ctl/snap/VOL/head .ctl/snap/VOL/NEW"
+    case .differenceIsTwo: "that is the difference of two pairs of snapshots, as their names have two dots in them; rename one: mv .ctl/snap/VOL/SNAP .ctl/snap/VOL/NEW"
     case .memberHasName: "a volume of the group has a snapshot of that name; choose another"
     case .memberIsFull(_, let limit): "snapshot_limit allows \(Wording.count(limit, "snapshot")) of a volume of the group; remove one or raise it"
     case .memberIsHeld: "the snapshot of a volume of the group is held; release it first"

@@ -106,6 +106,9 @@ extension VolumeFileSystem {
         case .unknownProperty where request.inode == .root: return "the pool has no such property; see: ls .ctl/prop"
         case .headIsTwo(let volume):
             return "head is \(called(volume)), and a snapshot of it too; rename that first: mv .ctl/snap/\(called(volume))/head .ctl/snap/\(called(volume))/NEW"
+        case .differenceIsTwo(let volume):
+            let directory = ".ctl/snap/\(called(volume))"
+            return "\(request.name ?? "that") is the difference of two pairs of snapshots, as names have two dots in them; rename one: mv \(directory)/SNAP \(directory)/NEW"
         case .computedProperty: return "that property of \(name) is computed and can only be read; those that can be set: \(Self.settableNames(isSnapshot: object?.isSnapshot == true).joined(separator: ", "))"
         case .unknownProperty: return "\(name) has no such property; see: ls \(properties)"
         case .notOwner(let volume): return "\(called(volume)) belongs to somebody else; ask its owner or root"

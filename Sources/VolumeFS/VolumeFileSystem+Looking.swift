@@ -104,20 +104,24 @@ extension VolumeFileSystem {
         .init(name: "group", inode: .groups), .init(name: "job", inode: .jobs), .init(name: "trash", inode: .trash),
     ]
 
-    /// `A..B` or `A..head`, and with `.json` behind it the same as JSON. Names can have two dots in them themselves: the first pair
-    /// counts on both sides of which there is something. And a snapshot may be called anything.json: that one is meant first.
+    /// `A..B` or `A..head`, and with `.json` behind it the same as JSON. Names can have two dots in them themselves: the pair counts on
+    /// both sides of which there is something, and with two of those it is refused. And a snapshot may be called anything.json: that one
+    /// is meant first.
     private func diff(_ name: String, of volume: UInt64) throws(PoolError) -> Inode {
         let dot = UInt8(ascii: "."), bytes = Array(name.utf8)
         for isJSON in name.hasSuffix(".json") ? [false, true] : [false] {
             let text = isJSON ? bytes.dropLast(5) : bytes[...]
+            var found: UInt64?
             for at in text.indices.dropLast() where text[at] == dot && text[at + 1] == dot {
                 guard let first = try? pool.find(snapshot: String(decoding: text[..<at], as: UTF8.self), of: volume),
                     let second = try second(String(decoding: text[(at + 2)...], as: UTF8.self), of: volume)
                 else { continue }
                 // An inode's number has room for two ids of 28 bits.
                 guard first < 1 << 28, second < 1 << 28 else { throw .notSupported }
-                return isJSON ? .diffJSON(first << 28 | second) : .diff(first << 28 | second)
+                if found != nil { throw .refused(.differenceIsTwo(volume: volume)) }
+                found = first << 28 | second
             }
+            if let found { return isJSON ? .diffJSON(found) : .diff(found) }
         }
         throw .notFound
     }

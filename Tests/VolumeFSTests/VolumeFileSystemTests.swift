@@ -99,6 +99,16 @@ import Testing
         try expect(plain, "y..x.json", "y", ids["x.json"])
         try expect(plain, "y..x.json.json", "y", ids["x.json"], isJSON: true)
         for name in ["x..z", "x", "..", "x..", "head..x"] { #expect(throws: PoolError.notFound, "\(name)") { try plain.lookup(.diffDirectory(volume), name) } }
+        // Names that could be cut in two places, both of which there are.
+        ids["y..x"] = try pool.createSnapshot("y..x", of: volume)
+        for name in ["x..y..x", "y..x..y", "y..x..y.json"] {
+            #expect(throws: PoolError.refused(.differenceIsTwo(volume: volume))) { try plain.lookup(.diffDirectory(volume), name) }
+        }
+        let twofold = RefusedRequest("lookup", .diffDirectory(volume), "x..y..x")
+        #expect(plain.refused(twofold, by: root, .refused(.differenceIsTwo(volume: volume))).reason.contains("rename one: mv .ctl/snap/v/SNAP .ctl/snap/v/NEW"))
+        try pool.delete(ids["x..y"] ?? 0)
+        try expect(plain, "x..y..x", "x", ids["y..x"])
+        try expect(plain, "y..x..y", "y..x", ids["y"])
         // As a pool of before that has one.
         var lines: [String] = []
         try pool.dump { lines.append($0.replacing("hear", with: "head")) }
