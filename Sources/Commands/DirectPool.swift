@@ -121,13 +121,8 @@ final class DirectPool: PoolAccess {
     }
 
     func destroy(_ object: ObjectLine) throws(Failure) {
-        if let reason = try attribute(object.name, "user.volfs.hold") {
-            throw .held(object.name, reason, pool: path)
-        }
-        try run(object.name) { () throws(PoolError) in
-            try files.refuseDeletionByLimits(object.id)
-            try pool.delete(object.id)
-        }
+        if let failure = try refusal(of: .destroy, object) { throw failure }
+        try run(object.name) { () throws(PoolError) in try pool.delete(object.id) }
     }
 
     func rename(_ object: ObjectLine, to name: String) throws(Failure) {

@@ -8,10 +8,14 @@ struct MountHolders {
     /// One phrase each: loop devices, and processes with what they have there.
     func all() -> [String] { loopDevices() + processes() }
 
-    /// True if there are processes that read `.ctl/events`, and nothing else is known to keep the mount.
+    /// True if there are processes that read `.ctl/events`, and nothing else is known to keep the mount. Nothing is known
+    /// where others' processes cannot be looked into, by whoever is not root.
     var onlyFollowEvents: Bool {
         guard loopDevices().isEmpty, !MountInfo.all().contains(where: { $0.mountpoint.hasPrefix(mountpoint + "/") }) else { return false }
-        let uses = Self.others.flatMap { process in Self.links(of: process).filter { isInside($0.target) } }
+        let others = Self.others
+        // Where /proc hides what is not one's own, the first process is hidden too. Root can see all but what something outside keeps from it.
+        guard geteuid() == 0 || others.contains(1) && others.allSatisfy(Self.canBeSeen) else { return false }
+        let uses = others.flatMap { process in Self.links(of: process).filter { isInside($0.target) } }
         return !uses.isEmpty && uses.allSatisfy { $0.name.hasPrefix("fd/") && $0.target == "\(mountpoint)/.ctl/events" }
     }
 
@@ -21,6 +25,11 @@ struct MountHolders {
     }
 
     private static var others: [Int32] { Directory.names(in: "/proc").compactMap { Int32($0) }.sorted().filter { $0 != getpid() } }
+
+    /// False if what the process has open is not for this one to know. One that has ended has nothing.
+    private static func canBeSeen(_ process: Int32) -> Bool {
+        target("/proc/\(process)/cwd") != nil || (errno != EACCES && errno != EPERM)
+    }
 
     /// What a process has of files: its directory, root, program and open files, by their names in its directory of /proc.
     private static func links(of process: Int32) -> [(name: String, target: String)] {

@@ -1,19 +1,21 @@
 internal import BlockStorage
 internal import Glibc
 internal import LinuxIO
+internal import VolumeFS
 
-/// A change of volumes or snapshots that is looked at before anything is done: what would refuse it is known then.
-enum ObjectChange { case destroy, rollback, shrink }
-
+/// What would refuse a change of volumes or snapshots is looked at before anything is done.
 extension DirectPool {
     func obstacles(to change: ObjectChange, _ objects: [ObjectLine]) throws(Failure) -> [Failure] {
         if !PoolDevice.isRemote(source), access(source, W_OK) != 0 { return [Failure(errno: errno, object: source, reason: nil)] }
         guard change == .destroy else { return [] }
         var failures: [Failure] = []
-        for object in objects where object.isSnapshot {
-            if let reason = try attribute(object.name, "user.volfs.hold") { failures.append(.held(object.name, reason, pool: source)) }
-        }
+        for object in objects { if let failure = try refusal(of: change, object) { failures.append(failure) } }
         return failures
+    }
+
+    func refusal(of change: ObjectChange, _ object: ObjectLine) throws(Failure) -> Failure? {
+        let refusal = try change.refusal(of: object.name) { name throws(Failure) in try attribute(object.name, "user.volfs.\(name)") ?? "" }
+        return refusal.map { Failure($0.error, object.name, $0.sentence, pool: source) }
     }
 }
 
@@ -26,7 +28,8 @@ extension ControlledPool {
         }
         var failures: [Failure] = []
         for object in objects {
-            if let failure = refusal(of: change, object) { failures.append(failure) }
+            let refusal = change == .destroy ? mayNotRemove(object) : nil
+            if let failure = refusal ?? self.refusal(of: change, object) { failures.append(failure) }
         }
         // close(2) returns before the daemon hears of it, so for two seconds what seems open may be closed already, unless it can be seen.
         let holders = MountHolders(mountpoint: mountpoint)
@@ -38,31 +41,30 @@ extension ControlledPool {
         return failures + open.map { Failure(errno: EBUSY, object: $0.name, reason: openReason($0.name)) }
     }
 
-    /// By properties, and by who may.
     private func refusal(of change: ObjectChange, _ object: ObjectLine) -> Failure? {
+        let refusal = change.refusal(of: object.name) { readText("\(mountpoint)/.ctl/\(propertyDirectory(object.name))/\($0)")?.trimmed ?? "" }
+        return refusal.map { Failure($0.error, object.name, $0.sentence, pool: mountpoint) }
+    }
+
+    /// By the mode of the directory it is removed from, and where that is sticky by who owns what: the kernel refuses that itself.
+    private func mayNotRemove(_ object: ObjectLine) -> Failure? {
         let (volume, snapshot) = split(object.name)
-        func property(_ name: String) -> String {
-            readText("\(mountpoint)/.ctl/\(propertyDirectory(object.name))/\(name)")?.trimmed ?? ""
-        }
-        func isOff(_ name: String, _ value: String, _ number: Int32) -> Failure {
-            Failure(errno: number, object: volume, reason: "the property \(name) is \(value); first: volfs set \(mountpoint) \(volume) \(name)=\(value == "on" ? "off" : "on")")
-        }
-        switch change {
-        case .destroy:
-            let directory = snapshot == nil ? mountpoint : "\(mountpoint)/.ctl/snap/\(volume)"
-            if access(directory, W_OK) != 0 && errno == EACCES { return Failure(errno: EACCES, object: object.name, reason: nil) }
-            if snapshot != nil, case let reason = property("hold"), !reason.isEmpty { return .held(object.name, reason, pool: mountpoint) }
-        case .rollback, .shrink:
-            if property("readonly") == "on" { return isOff("readonly", "on", EROFS) }
-            if change == .shrink && property("shrink") == "off" { return isOff("shrink", "off", EPERM) }
-        }
-        return nil
+        let directory = snapshot == nil ? mountpoint : "\(mountpoint)/.ctl/snap/\(volume)"
+        if access(directory, W_OK) != 0 && errno == EACCES { return Failure(errno: EACCES, object: object.name, reason: nil) }
+        var parent = stat(), file = stat()
+        guard geteuid() != 0, stat(directory, &parent) == 0, parent.st_mode & S_ISVTX != 0, parent.st_uid != geteuid(),
+            lstat("\(directory)/\(snapshot ?? volume)", &file) == 0, file.st_uid != geteuid()
+        else { return nil }
+        return Failure(errno: EPERM, object: object.name, reason: nil)
     }
 }
 
 extension Failure {
-    static func held(_ snapshot: String, _ reason: String, pool: String) -> Failure {
-        Failure(.busy, snapshot, "is held (\(reason)); release it first: volfs release \(pool) \(snapshot)", errno: EBUSY)
+    /// What the daemon would answer, `sentence`, as a command answers it.
+    fileprivate init(_ error: PoolError, _ object: String, _ sentence: String, pool: String) {
+        let text = CommandForm.translated(sentence, mountpoint: pool)
+        // What it is about is said before.
+        self.init(errno: error.errno, object: object, reason: text.hasPrefix("\(object) ") ? String(text.dropFirst(object.count + 1)) : text)
     }
 }
 

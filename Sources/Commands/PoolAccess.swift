@@ -1,4 +1,5 @@
 internal import PoolEngine
+internal import VolumeFS
 
 /// The two ways to a pool: through its mount's control directory, or opening it. Commands do not know which they have.
 protocol PoolAccess: AnyObject {

@@ -71,8 +71,7 @@ extension VolumeFileSystem {
             if trash > 0 { return "\(reason(for: error)); the trash holds \(trash) bytes: rm .ctl/trash/*" }
         case .hasSnapshots(let count): return "\(name) has \(Wording.count(count, "snapshot")); remove them first: rmdir .ctl/snap/\(name)/*"
         case .held:
-            let directory = object.map { ".ctl/snap/\($0.volumeName)/\($0.name)" } ?? ".ctl/snap/VOL/SNAP"
-            return "\(name) is held\(object.map { holdText($0.id) } ?? ""); release it first: echo > \(directory)/prop/hold"
+            if let object, let text = ObjectChange.sentence(error, of: object.fullName, hold: hold(of: object.id)) { return text }
         case .corrupt(.data, let position, let problem):
             guard let range = request.range, !range.isEmpty else { break }
             return "damaged data in the bytes \(range.lowerBound) to \(range.upperBound - 1) of \(name), at byte \(position) of the pool's file (\(problem)); "
@@ -93,14 +92,13 @@ extension VolumeFileSystem {
     }
 
     private func explanation(of refusal: Refusal, _ request: RefusedRequest, _ name: String, _ object: ObjectInfo?) -> String? {
+        if let object, let text = ObjectChange.sentence(.refused(refusal), of: object.fullName) { return text }
         func called(_ volume: UInt64) -> String { (try? pool.info(volume))?.fullName ?? "a volume" }
         let properties = object.map { propertyPath($0) } ?? ".ctl/vol/VOL/prop"
         switch refusal {
         case .quota(let limit): return "the quota of \(name), \(limit) bytes, is used up; raise it: echo BYTES > \(properties)/quota, or punch holes"
         case .fixed(let size):
             return "\(name) is fixed at \(size) bytes; make it larger: truncate -s SIZE \(name), or: echo off > \(properties)/fixed"
-        case .shrinkIsOff: return "the property shrink of \(name) is off; first: echo on > \(properties)/shrink"
-        case .volumeIsReadOnly: return "the property readonly of \(name) is on; first: echo off > \(properties)/readonly"
         case .isOpen(let id): return whoHasItOpen(id, besides: request.handle)
         case .computedProperty where request.inode == .root: return "that property of the pool is computed and can only be read; see: ls .ctl/prop"
         case .unknownProperty where request.inode == .root: return "the pool has no such property; see: ls .ctl/prop"
@@ -117,7 +115,7 @@ extension VolumeFileSystem {
         case .memberHasName(let volume): return "\(called(volume)) has a snapshot \(request.name ?? "of that name") already, so none was made; choose another name"
         case .memberIsFull(let volume, let limit): return tooMany(called(volume), limit)
         case .memberIsHeld(let id):
-            return "\(called(id)) is held\(holdText(id)), so none was removed; release it first: echo > .ctl/snap/\(called(id).replacing("@", with: "/"))/prop/hold"
+            return ObjectChange.held(called(id), hold(of: id), and: ", so none was removed")
         case .groupHasMembers(let count):
             return "the group \(request.name ?? "") has \(Wording.count(count, "member")); remove them first: rm .ctl/group/\(request.name ?? "GROUP")/members/*"
         case .groupIsEmpty:
@@ -147,14 +145,11 @@ extension VolumeFileSystem {
         "the property snapshot_limit allows \(Wording.count(limit, "snapshot")) of \(volume); remove one, or raise it: echo N > .ctl/vol/\(volume)/prop/snapshot_limit"
     }
 
-    private func holdText(_ id: UInt64) -> String {
-        guard let value = try? pool.properties(id)["user.volfs.hold"] else { return "" }
-        return " (\(String(decoding: value, as: UTF8.self)))"
+    private func hold(of id: UInt64) -> String {
+        (try? pool.properties(id)[Settable.prefix + Settable.hold.rawValue]).map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
 
-    private func propertyPath(_ info: ObjectInfo) -> String {
-        info.isSnapshot ? ".ctl/snap/\(info.volumeName)/\(info.name)/prop" : ".ctl/vol/\(info.name)/prop"
-    }
+    private func propertyPath(_ info: ObjectInfo) -> String { ObjectChange.propertyPath(info.fullName) }
 
     private func whoHasItOpen(_ id: UInt64, besides handle: UInt64?) -> String {
         let name = (try? pool.info(id))?.fullName ?? "it", users = users(of: id, besides: handle)

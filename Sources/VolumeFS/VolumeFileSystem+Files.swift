@@ -16,7 +16,7 @@ extension VolumeFileSystem {
         do throws(PoolError) {
             let info = try pool.info(id)
             if request.truncates && info.size > 0 {
-                if try !limits(of: id).mayShrink { throw .refused(.shrinkIsOff) }
+                try refuse(.shrink, of: id)
                 try waitUntilClosed(id, others: 1)
                 try pool.resize(id, to: 0)
                 events.publish("volume-resized", info.name, [("size", .size(0))])
@@ -253,7 +253,7 @@ extension VolumeFileSystem {
         if let size = changes.size, size != info.size {
             try refuseChange(of: info)
             if size < info.size {
-                if try !limits(of: id).mayShrink { throw .refused(.shrinkIsOff) }
+                try refuse(.shrink, of: id)
                 try waitUntilClosed(id, others: hasHandle ? 1 : 0)
             }
             try pool.resize(id, to: size)

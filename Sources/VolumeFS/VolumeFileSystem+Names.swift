@@ -72,7 +72,7 @@ extension VolumeFileSystem {
             try refuseIfReadOnly()
             let info = try pool.info(id)
             if parent == .snapshotDirectories { try requireOwner(of: try pool.info(info.volume), caller) }
-            try refuseDeletionByLimits(id)
+            try refuse(.destroy, of: id)
             try whileClosed([id]) { () throws(PoolError) in try pool.delete(id) }
             forget(id)
             touchSnapshots(of: info.volume)
@@ -217,7 +217,7 @@ extension VolumeFileSystem {
         let words = text.split(whereSeparator: \.isWhitespace).map(String.init)
         guard (1...2).contains(words.count), words.count == 1 || words[1] == "discard" else { throw .invalid(.value) }
         let snapshot = try pool.find(snapshot: words[0], of: volume)
-        if try limits(of: volume).isReadOnly { throw .refused(.volumeIsReadOnly) }
+        try refuse(.rollback, of: volume)
         try whileClosed([volume]) { () throws(PoolError) in
             try pool.rollback(volume, to: snapshot, discarding: words.count == 2, now: options.now())
         }

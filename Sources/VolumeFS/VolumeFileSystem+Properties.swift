@@ -230,6 +230,19 @@ extension VolumeFileSystem {
         var freesOnDiscard = true
         var isExported = true
         var groups: [String] = []
+
+        init(_ text: (Settable) -> String?) {
+            isFixed = text(.fixed) == "on"
+            mayShrink = text(.shrink) != "off"
+            isReadOnly = text(.readonly) == "on"
+            snapshots = text(.snapshotLimit).flatMap { UInt64($0) } ?? .max
+            quota = text(.quota).flatMap { UInt64($0) } ?? .max
+            unreservesOnDiscard = text(.unreserveOnDiscard) == "on"
+            freesOnDiscard = text(.discard) != "off"
+            isExported = text(.nbd) != "off"
+            isHeld = text(.hold)?.isEmpty == false
+            groups = text(.group).flatMap { parseGroups($0) } ?? []
+        }
     }
 
     /// Those of the volumes that were asked for.
@@ -250,19 +263,7 @@ extension VolumeFileSystem {
         let (known, change) = limits.withLock { ($0.known[id], $0.changes) }
         if let known { return known }
         let properties = try pool.properties(id)
-        func text(_ property: Settable) -> String? { properties[Settable.prefix + property.rawValue].map { String(decoding: $0, as: UTF8.self) } }
-        var found = Limits()
-        found.isFixed = text(.fixed) == "on"
-        found.mayShrink = text(.shrink) != "off"
-        found.isReadOnly = text(.readonly) == "on"
-        found.snapshots = text(.snapshotLimit).flatMap { UInt64($0) } ?? .max
-        found.quota = text(.quota).flatMap { UInt64($0) } ?? .max
-        found.unreservesOnDiscard = text(.unreserveOnDiscard) == "on"
-        found.freesOnDiscard = text(.discard) != "off"
-        found.isExported = text(.nbd) != "off"
-        found.isHeld = text(.hold)?.isEmpty == false
-        found.groups = text(.group).flatMap { Self.parseGroups($0) } ?? []
-        let result = found
+        let result = Limits { property in properties[Settable.prefix + property.rawValue].map { String(decoding: $0, as: UTF8.self) } }
         limits.withLock { $0.enter(result, of: id, readAt: change) }
         return result
     }
@@ -280,7 +281,10 @@ extension VolumeFileSystem {
         throw .refused(.quota(limit: limits.quota))
     }
 
-    package func refuseDeletionByLimits(_ id: UInt64) throws(PoolError) { if try limits(of: id).isHeld { throw .held } }
+    /// Throws for a change that the object's properties forbid.
+    package func refuse(_ change: ObjectChange, of id: UInt64) throws(PoolError) {
+        if let refusal = change.refusal(by: try limits(of: id)) { throw refusal }
+    }
 
     package func refuseSnapshotByLimits(_ volume: UInt64) throws(PoolError) {
         let limit = try limits(of: volume).snapshots

@@ -196,4 +196,15 @@ extension IntegrationTests {
             "$V" dump "$P" > dump; schema restore "$V" restore "$P" dump --force $J; schema repair "$V" repair "$P" -n $J; schema version "$V" version $J
             """)
     }
+
+    /// In a top with the sticky bit only what is one's own can be destroyed; with something else among it nothing is.
+    @Test func stickyTopKeepsAll() throws {
+        try scenario(
+            """
+            chmod 755 "$T"; cp "$V" "$T/volfs"; "$V" create "$P" --size 256M; mount_pool -o dir_mode=1777; as() { setpriv --reuid=1234 --regid=1234 --clear-groups "$@"; }
+            as truncate -s 1M "$M/mine"; truncate -s 1M "$M/other"
+            fails 9 as "$T/volfs" destroy "$M" mine other -y; says 'other: permission denied; run as its owner'; fails 9 as "$T/volfs" destroy "$M" mine other -n; same "$(ls "$M" | xargs)" "mine other"
+            as "$T/volfs" destroy "$M" mine -y; same "$(ls "$M")" other; "$V" destroy "$M" other -y; unmount_pool; clean
+            """, tools: ["setpriv"])
+    }
 }

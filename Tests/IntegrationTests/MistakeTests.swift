@@ -133,6 +133,10 @@ extension IntegrationTests {
             echo > .ctl/snap/root/first/prop/hold; rmdir .ctl/snap/root/pre-rollback-*; mkdir .ctl/group/g; ln -s root .ctl/group/g/members/root; mkdir .ctl/group/g/snap/all; rmdir .ctl/snap/root/all
             [ "$(stat -c %u . root root@first vm1 .ctl/snap/root | sort -u)" = 65534 ]; [ "$(stat -c %a root@first)" = 444 ]
             daemon=$(grep -oP '"pid":\\K[0-9]+' .ctl/stats.json); [ "$(stat -c %u /proc/$daemon)" = 65534 ]; cd ..; "$V" list -H -o name mnt; "$V" umount mnt; [ ! -e mnt/root ]; [ ! -e /proc/$daemon ] || grep -q '^State:.[XZ]' /proc/$daemon/status
+            # Nobody may look into what processes of others have there, so a reader of events may not be all that keeps the mount.
+            "$V" data.pool mnt; "$V" events mnt > /dev/null & reader=$!; until ls -l /proc/$reader/fd 2> /dev/null | grep -q ctl/events; do sleep 0.05; done
+            got=0; "$V" umount mnt 2> said || got=$?; [ $got = 6 ]; grep -q "is in use: .*ctl/events open; close it" said
+            [ -e mnt/vm1 ]; kill $reader; wait $reader || true; "$V" umount mnt
             ../volfs data.pool mnt; [ "$(head -c 3 mnt/vm1)" = old ]; rm mnt/vm1; [ ! -e mnt/.ctl/clone/vm1 ]; rmdir mnt/.ctl/snap/root/first; rm mnt/root; [ -z "$(ls mnt)" ]; touch mnt/last; fusermount3 -u mnt; [ ! -e mnt/last ]
             # The kernel has unmounted before the daemon has stored everything.
             for _ in $(seq 200); do "$V" list -H -o name data.pool 2> said && exit 0; sleep 0.05; done; cat said; exit 1
