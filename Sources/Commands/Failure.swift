@@ -38,7 +38,8 @@ package struct Failure: Error, Equatable, Sendable {
         return failure
     }
 
-    /// One object of schema volfs.error/1: errno by its name or null, what is wrong, and as `hint` what to do.
+    /// One object of schema volfs.error/1: errno by its name or null, the property of the object or null, what is wrong, and as `hint`
+    /// what to do.
     package var json: String { json(code: status.rawValue) }
 
     /// `code` is what the process ends with, where that is not the number of `status`.
@@ -49,7 +50,7 @@ package struct Failure: Error, Equatable, Sendable {
         let hint: JSON = cut.map { .text(String(message[$0.upperBound...])) } ?? .null
         return JSON.object([
             ("schema", .text("volfs.error/1")), ("errno", name), ("code", .number(Int64(code))),
-            ("object", .text(object)), ("message", .text(problem)), ("hint", hint),
+            ("object", .text(object)), ("property", property.map { .text($0) } ?? .null), ("message", .text(problem)), ("hint", hint),
         ])
     }
 
@@ -109,7 +110,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .outOfRange(let offset, let count, let size): "\(count) bytes at \(offset) reach beyond its \(size) bytes"
         case .tooLarge(let size, let limit): "\(Wording.size(size)) is more than the largest volume, \(Wording.size(limit))"
         case .invalid(.name):
-            "not a name: use letters, digits and . _ + - (in a snapshot's also :), beginning with a letter or digit"
+            "not a name: use letters, digits and . _ + - (in a snapshot's also :), beginning with a letter or digit (a snapshot's also with _)"
         case .invalid(.nameTooLong): "the name is longer than 127 bytes; choose a shorter one"
         case .invalid(.size): "too small for a pool; give --size 8M or more"
         case .invalid: "that is not allowed here; see volfs(1)"
@@ -184,8 +185,8 @@ package struct Failure: Error, Equatable, Sendable {
         case (.open, EPERM): "not permitted; the file may be immutable: lsattr shows an i then, and chattr -i takes it away"
         case (_, EFBIG): "the filesystem that it is on, or a limit that ulimit -f tells, takes no file of that size; choose a smaller one, or lift the limit"
         case (_, ENOSPC): "the filesystem that it is on has no room left; make some there, or use another"
-        // Whoever is not root mounts by it, and it has said why.
-        case (.mount, _) where geteuid() != 0 && InstalledProgram.isThere("fusermount3"):
+        // Whoever may not mount(2), as this says, mounts by it, and it has said why.
+        case (.mount, EPERM) where geteuid() != 0 && InstalledProgram.isThere("fusermount3"):
             "cannot be mounted: fusermount3 refused, see its own line; allow_other and allow_root need user_allow_other in /etc/fuse.conf, and the directory must be yours"
         case (.mount, _): "cannot mount (\(String(cString: strerror(number)))); is /dev/fuse there, and fusermount3 installed?"
         default: "\(call): \(String(cString: strerror(number)))"

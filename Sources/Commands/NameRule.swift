@@ -1,5 +1,6 @@
 internal import BlockStorage
 internal import PoolEngine
+internal import VolumeFS
 
 /// Names as a command line gives them, checked before they become part of a path below a mount.
 package enum NameRule {
@@ -18,7 +19,9 @@ package enum NameRule {
     /// The same for a new snapshot, `name` being what follows the `@` of `object`.
     package static func checkSnapshot(_ name: String, in object: String) throws(Failure) {
         do throws(PoolError) {
-            try ObjectName.checkSnapshot(name)
+            try ObjectName.checkNewSnapshot(name)
+        } catch .refused(let refusal) {
+            throw .usage(object, reason(for: .refused(refusal)))
         } catch {
             throw .usage(object, broken(name, error, allowed: snapshotCharacters, begin: "a letter, digit or _"))
         }

@@ -10,7 +10,7 @@ import Testing
         (.outOfRange(offset: 1, count: 2, size: 3), .failed, "beyond its 3 bytes"),
         (.tooLarge(size: 2 << 40, limit: 1 << 40), .failed, "2.0 TiB is more than the largest volume, 1.0 TiB"),
         (.refused(.noNumbersLeft), .noSpace, "as its format can number; copy what it has into a new pool: volfs copy"),
-        (.invalid(.name), .usage, "letters, digits"), (.invalid(.nameTooLong), .usage, "127 bytes"),
+        (.invalid(.name), .usage, "beginning with a letter or digit (a snapshot's also with _)"), (.invalid(.nameTooLong), .usage, "127 bytes"),
         (.invalid(.size), .usage, "--size 8M"), (.invalid(.geometry), .failed, "not allowed"),
         (.invalid(.destination), .failed, "not allowed"), (.invalid(.value), .failed, "not allowed"),
         (.notFound, .notFound, "no such volume or snapshot; see: volfs list /p"), (.exists, .exists, "exists already; choose"),
@@ -42,9 +42,10 @@ import Testing
     @Test func jsonNamesErrnoAndHint() {
         let failure = Failure(.locked(process: 812), object: "/p", pool: "/p")
         let expected =
-            #"{"schema":"volfs.error/1","errno":"EBUSY","code":6,"object":"/p","message":"in use by process 812","#
+            #"{"schema":"volfs.error/1","errno":"EBUSY","code":6,"object":"/p","property":null,"message":"in use by process 812","#
             + #""hint":"unmount it first, end a volfs serve of it, or after umount --lazy close what is open"}"#
         #expect(failure.json == expected)
+        #expect(failure.of(property: "quota").json.contains(#""object":"/p","property":"quota","#))
         #expect(Failure.usage("-x", "no such option").json.contains(#""errno":null,"code":2"#))
         #expect(Failure.usage("-x", "no such option").json.hasSuffix(#""message":"no such option","hint":null}"#))
     }

@@ -20,6 +20,8 @@ import Testing
             let failure = #expect(throws: Failure.self) { try NameRule.checkSnapshot(name, in: "v@\(name)") }
             #expect(failure?.status == .usage && failure?.object == "v@\(name)")
         }
+        let head = #expect(throws: Failure.self) { try NameRule.checkSnapshot("head", in: "v@head") }
+        #expect(head?.status == .usage && head?.message.contains("choose another name") == true)
     }
 
     @Test func whatCannotBeANameIsNotFound() throws {
