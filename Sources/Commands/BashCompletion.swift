@@ -19,7 +19,7 @@ enum BashCompletion {
         \(CommandTable.commands.map(entry).joined(separator: "\n"))
                 *)
                     case "$previous" in -o | --options)
-                        cut=${cur%"${cur##*,}"}; mapfile -t COMPREPLY < <(compgen -P "$cut" -W '\(mountOptions)' -- "${cur##*,}"); return ;;
+                        cut=${cur%"${cur##*,}"}; mapfile -t COMPREPLY < <(compgen -P "$cut" -W '\(CommandTable.mountWords.joined(separator: " "))' -- "${cur##*,}"); return ;;
                     esac
                     compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac
@@ -75,8 +75,6 @@ enum BashCompletion {
 
         """
     }
-
-    private static var mountOptions: String { CommandTable.find("mount")?.options.first { $0.name == "options" }?.choices.joined(separator: " ") ?? "" }
 
     /// `list|ls) options='…' values=' … ' kinds='…' ;;`.
     private static func entry(_ command: Command) -> String {

@@ -11,6 +11,15 @@ package enum CommandTable {
         commands.first { $0.name == name || $0.aliases.contains(name) }
     }
 
+    /// The command that a line without one is, as in `volfs POOL MOUNTPOINT`.
+    package static let mount: Command = {
+        guard let mount = find("mount") else { preconditionFailure("the table has no mount") }
+        return mount
+    }()
+
+    /// What `mount -o` takes, by the words that can be completed.
+    package static var mountWords: [String] { mount.options.first { $0.name == "options" }?.choices ?? [] }
+
     /// The whole help, or one command's.
     package static func help(_ command: Command? = nil) -> String {
         if let command { return help(of: command) }

@@ -73,8 +73,8 @@ enum CreateCommand {
     /// A device's size, and whether nothing is on it. It is not open any more on return.
     private static func look(at path: String) throws(Failure) -> (size: UInt64, isEmpty: Bool) {
         do throws(PoolError) {
-            let device = try FileDevice(opening: path, mode: .readOnly), size = try device.size
-            return (size, try RemotePool.isEmpty(device, size))
+            let device = try FileDevice(opening: path, mode: .readOnly)
+            return (try device.size, try PoolFile.isEmpty(device, atBothEnds: true))
         } catch {
             throw Failure(error, object: path, pool: path)
         }

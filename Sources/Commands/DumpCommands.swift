@@ -23,14 +23,9 @@ enum DumpCommands {
     /// Throws unless there is nothing at the beginning: neither a pool's metadata nor anything of somebody else's.
     private static func refuseToReplace(_ path: String, _ device: any BlockDevice, _ source: String) throws(Failure) {
         if try PoolFile.isPool(path) { throw .usage(path, "its metadata would be replaced by what \(source) says; if that is wanted, add --force") }
-        let head = AlignedBuffer(count: 1 << 20)
-        do throws(PoolError) {
-            guard try device.size >= UInt64(head.bytes.count) else { return }
-            try device.read(into: head.bytes, at: 0)
-        } catch {
-            throw Failure(error, object: path, pool: path)
-        }
-        if !isZero(UnsafeRawBufferPointer(head.bytes)) { throw .usage(path, "no pool begins there, and what does would be written over; if that is wanted, add --force") }
+        let isFree: Bool
+        do throws(PoolError) { isFree = try PoolFile.isEmpty(device, atBothEnds: false) } catch { throw Failure(error, object: path, pool: path) }
+        if !isFree { throw .usage(path, "no pool begins there, and what does would be written over; if that is wanted, add --force") }
     }
 
     static func restore(_ arguments: Arguments) throws(Failure) -> Int32 {

@@ -2,7 +2,6 @@
 enum FishCompletion {
     static var script: String {
         let all = CommandTable.commands.flatMap { CompletionCommand.names($0) }.joined(separator: " ")
-        let mounts = CommandTable.find("mount")?.options ?? []
         var lines = [
             "# fish completion for volfs; made by: volfs completion fish",
             "function __volfs_first",
@@ -28,7 +27,7 @@ enum FishCompletion {
             "end",
         ]
         for command in CommandTable.commands { lines += entries(command) }
-        lines += mounts.map { option($0, when: "complete -c volfs -n __volfs_mounts") }
+        lines += CommandTable.mount.options.map { option($0, when: "complete -c volfs -n __volfs_mounts") }
         return lines.joined(separator: "\n") + "\n"
     }
 

@@ -56,8 +56,7 @@ public struct CommandLineTool {
         }
         // The mount form: volfs POOL MOUNTPOINT.
         if let failure = Misuse.unknownCommand(first, words.dropFirst()) { throw failure }
-        guard let mount = CommandTable.find("mount") else { preconditionFailure("the table has no mount") }
-        return try MountCommand.run(try Arguments(words, for: mount))
+        return try MountCommand.run(try Arguments(words, for: CommandTable.mount))
     }
 
     /// VOLFS_POOL stands in for a pool that is left out.

@@ -13,6 +13,19 @@ enum PoolFile {
         return stride(from: 0, to: 2 << 20, by: 65_536).contains { pread(descriptor, &magic, 4, off_t($0)) == 4 && magic == Array("VFSB".utf8) }
     }
 
+    /// Whether there are zeros only where filesystems, partition tables and pools begin; with `atBothEnds` also where they end. Less is
+    /// asked of what metadata is restored to, as what its volumes hold may lie up to the end.
+    static func isEmpty(_ device: any BlockDevice, atBothEnds: Bool) throws(PoolError) -> Bool {
+        let size = try device.size, part = min(size, 1 << 20)
+        if part == 0 { return true }
+        let buffer = AlignedBuffer(count: Int(part))
+        for offset in atBothEnds ? [0, size - part] : [0] {
+            try device.read(into: buffer.bytes, at: offset)
+            if !isZero(UnsafeRawBufferPointer(buffer.bytes)) { return false }
+        }
+        return true
+    }
+
     private static func isPool(on device: any BlockDevice, _ path: String) throws(Failure) -> Bool {
         let block = AlignedBuffer(count: 4096)
         do throws(PoolError) {

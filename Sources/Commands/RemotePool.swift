@@ -69,7 +69,7 @@ enum RemotePool {
         do throws(PoolError) {
             let size = try device.size
             if !replacing {
-                let isFree = try isEmpty(device, size)
+                let isFree = try PoolFile.isEmpty(device, atBothEnds: true)
                 if !isFree { throw .exists }
             }
             try format(device)
@@ -85,23 +85,10 @@ enum RemotePool {
     static func look(at uri: String) throws(Failure) -> (size: UInt64, isEmpty: Bool) {
         let device = try open(uri, writing: false)
         do throws(PoolError) {
-            let size = try device.size
-            return (size, try isEmpty(device, size))
+            return (try device.size, try PoolFile.isEmpty(device, atBothEnds: true))
         } catch {
             throw Failure(error, object: uri, pool: uri)
         }
-    }
-
-    /// Where filesystems, partition tables and pools begin and end there are zeros only.
-    static func isEmpty(_ device: any BlockDevice, _ size: UInt64) throws(PoolError) -> Bool {
-        let part = min(size, 1 << 20)
-        if part == 0 { return true }
-        let buffer = AlignedBuffer(count: Int(part))
-        for offset in [0, size - part] {
-            try device.read(into: buffer.bytes, at: offset)
-            if !isZero(UnsafeRawBufferPointer(buffer.bytes)) { return false }
-        }
-        return true
     }
 
     private static func tell(_ notice: NBDClient.Notice, _ uri: String) {

@@ -30,8 +30,7 @@ enum ZshCompletion {
 
     /// The pool is where a command would be.
     private static var mountForm: String {
-        let options = CommandTable.find("mount")?.options ?? []
-        return (options.flatMap(specifications).map { "'\($0)'" } + ["'1:directory:_files -/'"]).joined(separator: " ")
+        (CommandTable.mount.options.flatMap(specifications).map { "'\($0)'" } + ["'1:directory:_files -/'"]).joined(separator: " ")
     }
 
     private static func entry(_ command: Command) -> String {

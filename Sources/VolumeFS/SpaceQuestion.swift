@@ -56,7 +56,7 @@ extension VolumeFileSystem {
     func answer(_ handle: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) -> Int {
         try refuseForgotten(handle)
         if let count = open.withLock({ $0.questions[handle]?.take(into: bytes) }) { return count }
-        // A set, as the same may be named any number of times.
+        // A set, as the same may be named any number of times; and one name at a time, as a list of slices takes more memory than the names.
         var objects: Set<UInt64> = [], name: [UInt8] = []
         for byte in (open.withLock { $0.questions[handle]?.words } ?? []) + [0x20] {
             guard byte == 0x20 || (0x09...0x0d).contains(byte) else {
