@@ -87,9 +87,28 @@ extension VolumeFileSystem {
             return true
         }
         guard isDue else { return }
-        for entry in trash {
-            guard entry.info.changed < now, now - entry.info.changed >= age, openCount(entry.info.id) == 0 else { continue }
-            try? deleteFromTrash(entry.info.id)
+        for (id, since) in trashTimes(now) {
+            guard now - since >= age, openCount(id) == 0 else { continue }
+            try? deleteFromTrash(id)
+        }
+    }
+
+    /// Since when each of what is in the trash is there, at `now` the latest: since it last changed, which is when it was removed. A
+    /// clock that was ahead may have left a time that is still to come, and would keep it until then: such a one counts from when this
+    /// mount first saw it.
+    private func trashTimes(_ now: UInt64) -> [(id: UInt64, since: UInt64)] {
+        let entries = trash.map { (id: $0.info.id, changed: $0.info.changed) }
+        return trashSeen.withLock { seen in
+            let before = seen
+            seen = [:]
+            return entries.map { id, changed in
+                // Also once the clock has got there.
+                let first = before[id].flatMap { $0.changed == changed ? $0.since : nil }
+                if changed <= now && first == nil { return (id, changed) }
+                let since = min(now, first ?? now)
+                seen[id] = (changed, since)
+                return (id, since)
+            }
         }
     }
 
@@ -98,8 +117,8 @@ extension VolumeFileSystem {
     var trashTime: Int? {
         guard options.trashSeconds > 0, !options.isReadOnly, !pool.isSuspended else { return nil }
         let now = options.now(), (age, overflow) = options.trashSeconds.multipliedReportingOverflow(by: 1_000_000_000)
-        guard !overflow, let oldest = trash.map(\.info.changed).min() else { return nil }
-        let passed = oldest < now ? now - oldest : 0
+        guard !overflow, let oldest = trashTimes(now).map(\.since).min() else { return nil }
+        let passed = now - oldest
         return passed >= age ? 1000 : min(60_000, max(1000, Int((age - passed) / 1_000_000) + 1))
     }
 }

@@ -27,6 +27,8 @@ public final class VolumeFileSystem: Sendable {
     /// Names in the trash that somebody is about to take.
     let trashNames = Mutex<Set<String>>([])
     let trashChecked = Mutex<UInt64>(0)
+    /// Since when those in the trash are taken to be there whose time of change was still to come when they were first seen, by id.
+    let trashSeen = Mutex<[UInt64: (changed: UInt64, since: UInt64)]>([:])
     /// Held while a volume's list of groups is read and written: a commit lock.
     let membershipLock = Mutex<Void>(())
     let walks = WalkControls()

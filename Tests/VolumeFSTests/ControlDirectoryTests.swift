@@ -155,6 +155,41 @@ import Testing
         #expect(error { () throws(PoolError) in _ = try reopened.info(id) } == .notFound)
     }
 
+    /// A clock that was ahead when a volume was removed, and is right again, does not keep it until the time it said then.
+    @Test func trashEmptiesItselfAfterAClockThatWasAhead() throws {
+        let second: UInt64 = 1_000_000_000, real = 1_000_000 * second
+        let clock = TestClock(), disk = SimulatedDisk(size: 640 * 1024), simulated = Pool.Environment.simulated(seed: 2)
+        let environment = Pool.Environment(now: { clock.now }, random: simulated.random, pause: {})
+        try Pool.format(disk, geometry: .tiny, environment: .simulated(seed: 1))
+        let pool = try Pool(opening: disk, configuration: .tiny, environment: environment)
+        let files = try files(pool, trashSeconds: 100, clock: clock)
+        clock.set(300 * real)
+        _ = try make(["v", "w"], files)
+        try files.unlink(.root, "v", by: root)
+        clock.set(real)
+        try files.unlink(.root, "w", by: root)
+        #expect(pool.asideVolumes().allSatisfy { $0.changed > clock.now })
+        for (seconds, expected) in [(1, ["v", "w"]), (99, ["v", "w"]), (102, [])] as [(UInt64, [String])] {
+            clock.set(real + seconds * second)
+            #expect(try #require(files.restTime) <= 60_000)
+            files.tend()
+            #expect(try files.list(.trash).map(\.name) == expected, "after \(seconds) seconds")
+        }
+        // Set back once more, it counts from there; another mount from when it sees it.
+        _ = try make(["x"], files)
+        try files.unlink(.root, "x", by: root)
+        clock.set(real)
+        files.tend()
+        clock.set(real + 50 * second)
+        let next = try self.files(pool, trashSeconds: 100, clock: clock)
+        next.tend()
+        clock.set(real + 120 * second)
+        next.tend()
+        #expect(try next.list(.trash).map(\.name) == ["x"])
+        files.tend()
+        #expect(try files.list(.trash).isEmpty)
+    }
+
     /// A client of another door counts like an open file.
     @Test func clientsOfOtherDoorsAreUsers() throws {
         let files = try files()
