@@ -10,8 +10,11 @@ extension PoolState {
         for record in records {
             guard isSound(record, parent: byID[record.parent]) else { throw .corrupt(.version, position: record.id, .mapping) }
             let version = Version(record: record, parentGeneration: byID[record.parent]?.generation ?? 0)
-            // Where a write noted the time of the bytes only, that of the change is not to fall behind it.
-            if record.state == .volume, record.modified <= superblock.written { version.record.changed = max(record.changed, record.modified) }
+            // Where a write noted the time of the bytes only, that of the change is not to fall behind it. One that is set aside keeps
+            // the time when that was done.
+            if record.state == .volume, record.modified <= superblock.written, !ObjectName.isAside(record.name) {
+                version.record.changed = max(record.changed, record.modified)
+            }
             insert(version)
         }
         for version in versions.values { versions[version.record.parent]?.children.insert(version.id) }

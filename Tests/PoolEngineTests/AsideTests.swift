@@ -34,6 +34,22 @@ import Testing
         #expect(again.asideVolumes().isEmpty)
     }
 
+    /// When it was set aside is what its time of change says, after any opening too, whatever touch(1) has set before.
+    @Test func timeOfBeingSetAsideStays() throws {
+        let disk = SimulatedDisk(size: 640 * 1024)
+        let pool = try Pool.makeTiny(on: disk)
+        let id = try pool.createVolume("v", size: 4096, attributes: .plain)
+        let later = try pool.info(id).changed + 20_000_000
+        try pool.setAttributes(id, .plain, modified: later)
+        try pool.setAside(id, as: ".trash.\(id).v")
+        let aside = try pool.info(id).changed
+        #expect(aside < later)
+        // Until the clock has got there: else the time that was set is one to come, and is left out anyhow.
+        while try pool.info(pool.createVolume("w", size: 0, attributes: .plain)).created <= later { try pool.delete(pool.find("w")) }
+        try pool.close()
+        #expect(try Pool.openTiny(disk).info(id).changed == aside)
+    }
+
     /// No user's name begins with a dot, and a stored one has nothing that a path could mean.
     @Test func storedNamesHaveTheirRule() throws {
         let pool = try Pool.makeTiny(on: SimulatedDisk(size: 640 * 1024))

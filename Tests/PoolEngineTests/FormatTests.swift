@@ -39,6 +39,26 @@ import Testing
         #expect(first == nil, "the first byte that differs")
     }
 
+    /// Where a write noted the time of the bytes only, that of the change is taken over from it; else it stays as it was.
+    @Test func timesOfBeforeAreTakenOver() throws {
+        let disk = SimulatedDisk(image: try Self.fixture("3-one-time"))
+        var lines: [String] = []
+        // One clock for both openings, which is past all that the pool has.
+        let environment = Pool.Environment.simulated(seed: 2)
+        for _ in 0..<1000 { _ = environment.now() }
+        let old = try Pool(opening: disk, configuration: .tiny, environment: environment)
+        let root = try old.info(old.find("root")), clone = try old.info(old.find("vm1"))
+        #expect(root.changed == root.modified && root.changed > root.created, "\(root.changed), created \(root.created)")
+        #expect(clone.changed == clone.created)
+        try old.createVolume("other", size: 4096, attributes: .plain)
+        try old.dump { lines.append($0) }
+        #expect(lines.contains { $0.hasPrefix("version ") && $0.contains(" modified=\(root.modified) changed=\(root.modified) ") && $0.hasSuffix(" name=root") })
+        try old.close()
+        let new = try Pool(opening: disk, configuration: .tiny, environment: environment)
+        #expect(try new.info(new.find("root")).changed == root.changed)
+        #expect(try new.info(new.find("vm1")).changed == clone.changed)
+    }
+
     /// Pools of all earlier formats open with their contents, and are of the newest format after the first checkpoint.
     @Test(arguments: ["1", "2", "3-earlier", "3-one-time", "3"]) func opensEveryFormat(version: String) throws {
         var root = [UInt8](repeating: 0, count: 50_000)
