@@ -40,13 +40,14 @@ extension Pool {
     /// Returns the LSN of the last record replayed.
     private func replay(_ log: JournalScan, _ superblock: Superblock) throws(PoolError) -> UInt64 {
         var lastLSN = superblock.journalLSN - 1
+        let known = log.groups.joined().reduce(superblock.written) { max($0, $1.time ?? 0) }
         for (index, group) in log.groups.enumerated() {
             environment.recovering(index, log.groups.count)
             let groupEnd = lastLSN + UInt64(group.count)
             // Up to the durable LSN a block that does not match is damage: it stays, and reading it will say so. Beyond
             // it the log ends there.
             if groupEnd > log.durableLSN, try !dataIsWhole(group) { break }
-            for record in group { try replay(record) }
+            for record in group { try replay(record, knowing: known) }
             lastLSN = groupEnd
         }
         return lastLSN
@@ -151,9 +152,10 @@ extension Pool {
     }
 
     /// Applies one record to the state, reading the nodes it needs. Records of data do not have the time of their write, so that
-    /// is now: it must not seem to be before what somebody has seen of the bytes.
-    private func replay(_ record: JournalRecord) throws(PoolError) {
-        let now = environment.now()
+    /// is now: it must not seem to be before what somebody has seen of the bytes. Where the clock is behind, it is `known`, the latest
+    /// time that the pool has for certain been in use.
+    private func replay(_ record: JournalRecord, knowing known: UInt64) throws(PoolError) {
+        let now = max(environment.now(), known)
         switch record {
         case .write(let id, let generation, let first, let runs, let checksums):
             _ = try withNodes { state, missing throws(PoolError) -> Bool? in

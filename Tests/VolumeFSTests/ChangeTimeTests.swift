@@ -103,6 +103,28 @@ import Testing
         }
     }
 
+    /// What only the journal has of a write is not older, after the end of the process and with the clock behind, than the last checkpoint
+    /// or the last record that has a time.
+    @Test(arguments: [false, true]) func clockThatIsBehindAtRecovery(hasRecord: Bool) throws {
+        let disk = SimulatedDisk(size: 640 * 1024), clock = Clock()
+        try Pool.format(disk, geometry: .tiny, environment: .simulated(seed: 1))
+        var files = try open(disk, clock)
+        let made = try files.create(.root, "v", mode: 0o644, OpenRequest(writes: true, truncates: false), by: root)
+        func write(_ byte: UInt8) throws { try [UInt8](repeating: byte, count: 4096).withUnsafeBytes { try files.write(made.inode, at: 0, $0) } }
+        try write(1)
+        clock.setBack(0 &- 1_000_000_000)
+        let before = clock.now
+        try files.pool.checkpoint()
+        try write(2)
+        let written = try files.attributes(made.inode).changed
+        if hasRecord { _ = try files.create(.root, "w", mode: 0o644, OpenRequest(writes: true, truncates: false), by: root) }
+        try files.pool.flush()
+        clock.setBack(500_000_000_000)
+        files = try open(SimulatedDisk(image: disk.image), clock)
+        let now = try files.attributes(made.inode)
+        #expect(now.changed > (hasRecord ? written : before) && now.modified > (hasRecord ? written : before), "\(now), before \(before), written \(written)")
+    }
+
     /// A clock that is set back sets none of them back, and hides no change of the bytes.
     @Test func clockSetBackHidesNothing() throws {
         let disk = SimulatedDisk(size: 640 * 1024), clock = Clock()

@@ -41,6 +41,16 @@ enum JournalRecord: Equatable, Sendable {
     /// What a clone was made from is remembered no more.
     case forgetOrigin(version: UInt64, time: UInt64)
 
+    /// When it was made, in nanoseconds since 1970. Records of data do not have that.
+    var time: UInt64? {
+        switch self {
+        case .write, .share, .hole: nil
+        case .create(let creation, _), .snapshot(_, let creation), .clone(_, _, _, let creation), .rollback(_, _, let creation): creation.time
+        case .delete(_, let time), .forgetOrigin(_, let time), .resize(_, _, let time), .rename(_, _, let time), .swap(_, _, let time),
+            .property(_, _, _, let time), .attributes(_, _, _, let time): time
+        }
+    }
+
     /// What a new version is given.
     struct Creation: Equatable, Sendable {
         var id: UInt64
