@@ -127,7 +127,9 @@ extension Pool {
     @discardableResult
     public func createClone(_ name: String, of source: UInt64, attributes: Attributes) throws(PoolError) -> UInt64 {
         try ObjectName.checkVolume(name)
-        return try change(.administrative, versions: 3, creating: 2, extra: { $0.inheritedBlocks(source) }, promise: { $0.promiseIncrease(source) }) { state, environment throws(PoolError) in
+        // A volume as it is now becomes a hidden snapshot first.
+        let numbers = (try? info(source).isSnapshot) == true ? 1 : 2
+        return try change(.administrative, versions: 3, creating: numbers, extra: { $0.inheritedBlocks(source) }, promise: { $0.promiseIncrease(source) }) { state, environment throws(PoolError) in
             let origin = try state.version(of: source)
             if state.volumeNames[name] != nil { throw .exists }
             let isLive = origin.record.state == .volume
@@ -163,7 +165,7 @@ extension Pool {
     /// called `keptAs`, or is freed if that is nil. Durable on return.
     public func rollback(_ volume: UInt64, to snapshot: UInt64, keptAs: String? = nil) throws(PoolError) {
         if let keptAs { try ObjectName.checkNewSnapshot(keptAs) }
-        _ = try change(.administrative, versions: 4, creating: 2, extra: { 2 * $0.propertyBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
+        _ = try change(.administrative, versions: 4, creating: keptAs == nil ? 1 : 2, extra: { 2 * $0.propertyBlocks(volume) }, promise: { $0.promiseIncrease(volume) }) { state, environment throws(PoolError) in
             let head = try state.writableVersion(of: volume)
             if state.shrinking[volume] != nil { throw .inUse }
             let target = try state.version(of: snapshot)

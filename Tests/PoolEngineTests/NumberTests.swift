@@ -31,18 +31,20 @@ import Testing
     func lastNumbers(ofIDs: Bool, left: UInt64) throws {
         let refusal = PoolError.refused(.noNumbersLeft)
         #expect(refusal.errno == 28)
-        for kind in 0..<4 {
+        for kind in 0..<6 {
             let (disk, pool) = try makePool(left: left, ofIDs: ofIDs)
             let a = try pool.find("a"), b = try pool.find("b"), c = try pool.find("c"), s = try pool.find(snapshot: "s", of: a)
             let (needed, make): (UInt64, () throws -> Void) = switch kind {
             case 0: (1, { try pool.createVolume("new", size: 8192, attributes: .plain) })
             case 1: (3, { try pool.createSnapshots("all", of: [a, b, c]) })
             case 2: (2, { try pool.createClone("new", of: a, attributes: .plain) })
-            default: (2, { try pool.rollback(a, to: s, keptAs: "kept") })
+            case 3: (2, { try pool.rollback(a, to: s, keptAs: "kept") })
+            case 4: (1, { try pool.createClone("new", of: s, attributes: .plain) })
+            default: (1, { try pool.rollback(a, to: s) })
             }
             if needed <= left { try make() } else { #expect(throws: refusal) { try make() } }
             let count = pool.volumes().count + pool.volumes().reduce(0) { $0 + pool.snapshots(of: $1.id).count }
-            #expect(count == 4 + (needed > left ? 0 : kind == 1 ? 3 : 1))
+            #expect(count == 4 + (needed > left || kind == 5 ? 0 : kind == 1 ? 3 : 1))
             while (try? pool.createVolume("fill", size: 0, attributes: .plain)) != nil { try pool.delete(pool.find("fill")) }
             #expect(throws: refusal) { try pool.createSnapshot("t", of: b) }
             try pool.write(b, at: 4096, [4, 5, 6])
