@@ -28,7 +28,8 @@ struct MountHolders {
 
     /// False if what the process has open is not for this one to know. One that has ended has nothing.
     private static func canBeSeen(_ process: Int32) -> Bool {
-        target("/proc/\(process)/cwd") != nil || (errno != EACCES && errno != EPERM)
+        let number = read("/proc/\(process)/cwd").errno
+        return number != EACCES && number != EPERM
     }
 
     /// What a process has of files: its directory, root, program and open files, by their names in its directory of /proc.
@@ -62,11 +63,15 @@ struct MountHolders {
 
     private func isInside(_ path: String) -> Bool { path == mountpoint || path.hasPrefix(mountpoint + "/") }
 
-    private static func target(_ link: String) -> String? {
+    private static func target(_ link: String) -> String? { read(link).target }
+
+    /// Where a link leads, or why that is not known.
+    private static func read(_ link: String) -> (target: String?, errno: Int32) {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) { buffer in
-            guard let start = buffer.baseAddress else { return nil }
+            guard let start = buffer.baseAddress else { return (nil, ENOMEM) }
             let count = readlink(link, start, buffer.count)
-            return count < 0 ? nil : String(decoding: UnsafeRawBufferPointer(buffer)[..<count], as: UTF8.self)
+            if count < 0 { return (nil, errno) }
+            return (String(decoding: UnsafeRawBufferPointer(buffer)[..<count], as: UTF8.self), 0)
         }
     }
 }
