@@ -21,6 +21,7 @@ enum RemotePool {
         var waits: WaitNotice { client.waits }
         var size: UInt64 { get throws(PoolError) { try client.size } }
         func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError) { try client.read(into: bytes, at: offset) }
+        func read(_ pieces: UnsafeBufferPointer<ReadPiece>) throws(PoolError) { try client.read(pieces) }
         func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError) { try client.write(bytes, at: offset) }
         func flush() throws(PoolError) { try client.flush() }
         func flushAndDropCache() throws(PoolError) { try client.flushAndDropCache() }

@@ -19,17 +19,8 @@ public final class FileDevice: WaitingDevice {
     private let failedEarly = Atomic<Int32>(0)
     /// Bytes from which on a write is handed on to the disk at once.
     private static let largeWrite = 128 << 10
-    /// Whether the file can be asked for what is in memory. Only the flag itself is communicated: relaxed order is enough.
-    private let hasCachedReads: Atomic<Bool>
-    private let around = ReadAround()
-    /// Bytes between two ranges of a forecast that are read with them, and bytes that the kernel is told of at once.
-    private static let gap: UInt64 = 32 << 10
-    private static let advice = 128 << 10
-    /// Counts down from `rest` with every long read that was in memory since the last that was not.
-    private let misses = Atomic(0)
-    private static let rest = 32
-    /// Bytes of a long read.
-    private static let longRead = 64 << 10
+    /// Nil with O_DIRECT.
+    private let cache: KernelCache?
 
     public enum Mode: Sendable { case readOnly, readWrite }
 
@@ -41,7 +32,7 @@ public final class FileDevice: WaitingDevice {
         let raw = descriptor.raw
         isBlockDevice = try Self.kind(of: raw)
         bounce = isDirect ? BounceBuffers() : nil
-        hasCachedReads = Atomic(!isDirect)
+        cache = isDirect ? nil : KernelCache(raw)
         if isDirect { _ = try systemCall(.open) { volfs_set_direct(raw) } }
         try Self.lock(raw, exclusive: mode == .readWrite)
     }
@@ -58,8 +49,8 @@ public final class FileDevice: WaitingDevice {
         }
         isBlockDevice = try Self.kind(of: descriptor.raw)
         bounce = nil
-        hasCachedReads = Atomic(true)
         let raw = descriptor.raw
+        cache = KernelCache(raw)
         try Self.lock(raw, exclusive: true)
         if !isBlockDevice {
             _ = try systemCall(.ftruncate) { ftruncate(raw, 0) }
@@ -143,7 +134,7 @@ public final class FileDevice: WaitingDevice {
         if let bounce, !BounceBuffers.isAligned(UnsafeRawBufferPointer(bytes), offset) {
             return try readAround(bytes, at: offset, bounce)
         }
-        let done = cached(bytes, at: offset)
+        let done = cache?.read(into: bytes, at: offset, isCrowded: waits.isWanted) ?? 0
         if done == bytes.count { return }
         guard waits.isWanted else { return try get(bytes, from: done, at: offset) }
         try waits.during { () throws(PoolError) in try get(bytes, from: done, at: offset) }
@@ -152,18 +143,18 @@ public final class FileDevice: WaitingDevice {
     /// What is in memory is copied. Once a piece is not, the kernel is told of all that are left before one is waited for: to a disk
     /// many small reads at once are hardly more work than one.
     public func read(_ pieces: UnsafeBufferPointer<ReadPiece>) throws(PoolError) {
-        guard bounce == nil else {
+        guard let cache else {
             for piece in pieces { try read(into: piece.bytes, at: piece.offset) }
             return
         }
         var left = pieces[...], done = 0
         while let piece = left.first {
-            done = alreadyCached(piece.bytes, at: piece.offset)
+            done = cache.readPiece(into: piece.bytes, at: piece.offset)
             if done < piece.bytes.count { break }
             left.removeFirst()
         }
         if left.isEmpty { return }
-        forecast(left.map { $0.range })
+        cache.forecast(left.map { $0.range })
         try waits.during { () throws(PoolError) in
             for piece in left {
                 try get(piece.bytes, from: done, at: piece.offset)
@@ -172,60 +163,8 @@ public final class FileDevice: WaitingDevice {
         }
     }
 
-    /// Reads as much as the kernel has in memory. Returns how much that was.
-    private func alreadyCached(_ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
-        guard hasCachedReads.load(ordering: .relaxed) else { return 0 }
-        let count = Int(volfs_read_cached(descriptor.raw, bytes.baseAddress, Int64(bytes.count), Int64(offset)))
-        if count < 0 && errno == EOPNOTSUPP { hasCachedReads.store(false, ordering: .relaxed) }
-        if count < bytes.count {
-            misses.store(Self.rest, ordering: .relaxed)
-        } else if count >= Self.longRead, misses.load(ordering: .relaxed) > 0 {
-            misses.subtract(1, ordering: .relaxed)
-        }
-        return max(0, count)
-    }
-
-    /// Reads as much as the kernel has in memory, and has it begin with the rest, and what lies around it. Returns how much that was.
-    private func cached(_ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
-        guard hasCachedReads.load(ordering: .relaxed) else { return 0 }
-        let isShort = ReadAround.concerns(offset, bytes.count)
-        let isBegun = isShort && around.isWanted(before: offset, bytes.count, isCrowded: waits.isWanted)
-        if isBegun { beginReading(around: offset) }
-        let count = alreadyCached(bytes, at: offset)
-        if count < bytes.count && isShort && !isBegun && around.isWanted(afterMissAt: offset, bytes.count) { beginReading(around: offset) }
-        return count
-    }
-
-    public var wantsForecast: Bool { misses.load(ordering: .relaxed) > 0 }
-
-    /// Has the kernel begin to read. What lies between two ranges is read too if it is little: that is one read less.
-    public func forecast(_ ranges: [Range<UInt64>]) {
-        var joined: Range<UInt64>?
-        for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
-            if let last = joined, range.lowerBound <= last.upperBound + Self.gap {
-                joined = last.lowerBound..<max(last.upperBound, range.upperBound)
-            } else {
-                if let joined { beginReading(joined) }
-                joined = range
-            }
-        }
-        if let joined { beginReading(joined) }
-    }
-
-    private func beginReading(_ range: Range<UInt64>) {
-        if range.count <= Int(ReadAround.window) / 4, around.isWanted(afterMissAt: range.lowerBound, range.count) {
-            return beginReading(around: range.lowerBound)
-        }
-        // The kernel cuts what is longer than it reads ahead itself.
-        for start in stride(from: range.lowerBound, to: range.upperBound, by: Self.advice) {
-            posix_fadvise(descriptor.raw, off_t(start), off_t(min(UInt64(Self.advice), range.upperBound - start)), POSIX_FADV_WILLNEED)
-        }
-    }
-
-    /// Advice, so that nothing is lost where it is not taken.
-    private func beginReading(around offset: UInt64) {
-        posix_fadvise(descriptor.raw, off_t(offset / ReadAround.window * ReadAround.window), off_t(ReadAround.window), POSIX_FADV_WILLNEED)
-    }
+    public var wantsForecast: Bool { cache?.misses ?? false }
+    public func forecast(_ ranges: [Range<UInt64>]) { cache?.forecast(ranges) }
 
     private func get(_ bytes: UnsafeMutableRawBufferPointer, from start: Int, at offset: UInt64) throws(PoolError) {
         let raw = descriptor.raw

@@ -45,8 +45,13 @@ final class ClientCore: Sendable {
                 }
             }
             // All of them, for each has memory of the caller's until it has ended.
-            for (request, deadline) in begun {
-                do throws(PoolError) { try finish(request, by: deadline) } catch { problem = problem ?? error }
+            for (index, (request, deadline)) in begun.enumerated() {
+                do throws(PoolError) {
+                    // Those behind it are sent again with it when the connection breaks.
+                    try finish(request, by: deadline) { for (other, limit) in begun[(index + 1)...] { _ = step(other, limit) } }
+                } catch {
+                    problem = problem ?? error
+                }
             }
             if let problem { throw problem }
         }
@@ -83,11 +88,14 @@ final class ClientCore: Sendable {
         return (request, start + timeout + UInt64(location.reconnect) * Self.second)
     }
 
-    /// Waits for the outcome of a request that was sent.
-    private func finish(_ request: ClientRequest, by deadline: UInt64) throws(PoolError) {
+    /// Waits for the outcome of a request that was sent. Calls `beforeWaiting` whenever it has looked at it.
+    private func finish(_ request: ClientRequest, by deadline: UInt64, beforeWaiting: () -> Void = {}) throws(PoolError) {
         defer { state.withLock { $0.keep(request) } }
         // What a thread left behind is of no use to the next one, so the gate may be open already.
-        while let wait = step(request, deadline) { waits.during { _ = request.gate.wait(until: wait) } }
+        while let wait = step(request, deadline) {
+            beforeWaiting()
+            waits.during { _ = request.gate.wait(until: wait) }
+        }
         let outcome = state.withLock { _ in
             defer { (request.change, request.destination) = (nil, nil) }
             return request.outcome

@@ -60,8 +60,8 @@ struct Allocator: ~Copyable {
     var backedCount = 0
     var streams = [Stream](repeating: Stream(), count: Purpose.allCases.count)
 
-    /// What a block is wanted for. Different purposes fill different segments while there is room: bulk data, of long writes and of
-    /// what is moved, those where much lies together.
+    /// What a block is wanted for. Different purposes fill different segments while there is room: bulk data, that of long writes,
+    /// those where much lies together.
     enum Purpose: Int, CaseIterable { case data = 0, bulkData = 1, node = 2, copy = 3 }
 
     enum Use: UInt8 { case unknown, data, node, held, ready }

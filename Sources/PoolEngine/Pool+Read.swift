@@ -88,7 +88,9 @@ extension Pool {
         // On the stack for up to 32 blocks, as any request of a few is.
         try withUnsafeTemporaryAllocation(of: Entry.self, capacity: bytes.count / geometry.blockSize) { entries throws(PoolError) in
             let count = try look(up: object, first: first, into: entries, &bounds)
-            try read(object, first: first, UnsafeBufferPointer(rebasing: entries[..<count]), into: bytes)
+            // At an object's end there are fewer, or none.
+            if count == 0 { return }
+            try read(object, first: first, UnsafeBufferPointer(rebasing: entries[..<count]), into: bytes.part(0..<count * geometry.blockSize))
         }
     }
 
@@ -97,7 +99,15 @@ extension Pool {
         _ object: UInt64, first: UInt64, _ entries: UnsafeBufferPointer<Entry>, into bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) {
         var index = 0, end = endOfRun(entries, from: 0)
-        let isFetched = end < entries.count && fetch(entries, into: bytes)
+        if end == entries.count { return try read(object, first: first, run: entries, into: bytes) }
+        var isFetched = true
+        do throws(PoolError) {
+            try fetch(entries, into: bytes)
+        } catch {
+            // The blocks may have been moved, and their place cut off the device, since they were looked up.
+            if try isStill(object, first, entries) { throw error }
+            isFetched = false
+        }
         while index < entries.count {
             let run = UnsafeBufferPointer(rebasing: entries[index..<end])
             let part = bytes.part(index * geometry.blockSize..<end * geometry.blockSize)
@@ -111,23 +121,23 @@ extension Pool {
         }
     }
 
-    /// Fills what is data, unverified. False if any of it could not be read; which is found out run by run.
-    private func fetch(_ entries: UnsafeBufferPointer<Entry>, into bytes: UnsafeMutableRawBufferPointer) -> Bool {
-        withUnsafeTemporaryAllocation(of: ReadPiece.self, capacity: entries.count) { pieces in
+    /// Fills what is data, unverified.
+    private func fetch(_ entries: UnsafeBufferPointer<Entry>, into bytes: UnsafeMutableRawBufferPointer) throws(PoolError) {
+        try withUnsafeTemporaryAllocation(of: ReadPiece.self, capacity: entries.count) { pieces throws(PoolError) in
             var count = 0
             forEachPlace(of: entries) { run, place in
                 let part = bytes.part(run.lowerBound * geometry.blockSize..<run.upperBound * geometry.blockSize)
                 pieces.initializeElement(at: count, to: ReadPiece(into: part, at: place.lowerBound))
                 count += 1
             }
-            return (try? device.read(UnsafeBufferPointer(rebasing: pieces[..<count]))) != nil
+            try device.read(UnsafeBufferPointer(rebasing: pieces[..<count]))
         }
     }
 
     /// Where the entries end that are all holes, or all neighbours on the device.
     private func endOfRun(_ entries: UnsafeBufferPointer<Entry>, from start: Int) -> Int {
-        guard start < entries.count else { return start }
         var end = start + 1
+        if end >= entries.count { return entries.count }
         let isHole = entries[start].isHole
         if entries[start].isPoisoned { return end }
         while end < entries.count, entries[end].isHole == isHole, !entries[end].isPoisoned,
@@ -145,7 +155,6 @@ extension Pool {
         do throws(PoolError) {
             try device.read(into: bytes, at: map.offset(of: run[0].address))
         } catch {
-            // The blocks may have been moved, and their place cut off the device, since they were looked up.
             if try isStill(object, first, run) { throw error }
             return try readBlocks(object, first: first, into: bytes)
         }
@@ -195,8 +204,9 @@ extension Pool {
     private func verify(
         _ object: UInt64, first: UInt64, _ run: UnsafeBufferPointer<Entry>, _ bytes: UnsafeMutableRawBufferPointer
     ) throws(PoolError) {
-        for (index, entry) in run.enumerated() {
-            try verify(object, first + UInt64(index), entry, bytes.part(index * geometry.blockSize..<(index + 1) * geometry.blockSize))
+        if run.count == 1 { return try verify(object, first, run[0], bytes) }
+        for index in run.indices {
+            try verify(object, first + UInt64(index), run[index], bytes.part(index * geometry.blockSize..<(index + 1) * geometry.blockSize))
         }
     }
 

@@ -130,7 +130,7 @@ extension Pool {
                 promise -= step.blocks.count
                 state.reservedBlocks -= step.blocks.count
                 // One by one, for some of them may not be used.
-                for _ in step.blocks { state.space.allocate(1, for: .bulkData, into: &places) }
+                for _ in step.blocks { state.space.allocate(1, for: .data, into: &places) }
             }
             var unused = places
             defer { state.withLock { $0.space.putBack(unused) } }

@@ -14,7 +14,7 @@ extension PoolState {
             clone(try known(source), hidden: hidden, sourceGeneration: generation, creation)
         case .delete(let version, let time):
             let version = try known(version)
-            version.record.noteChange(at: time)
+            version.noteChange(at: time)
             hide(version)
         case .rollback(let head, let snapshot, let creation):
             rollback(try known(head), to: try known(snapshot), creation)
@@ -23,7 +23,7 @@ extension PoolState {
             raiseLevel(version, toCover: geometry.blocks(covering: size))
             version.record.size = size
             version.record.modified = time
-            version.record.noteChange(at: time)
+            version.noteChange(at: time)
             markDirty(version)
         case .rename(let version, let name, let time): rename(try known(version), to: name, time: time)
         case .swap(let first, let second, let time): swap(try known(first), try known(second), time: time)
@@ -31,13 +31,13 @@ extension PoolState {
             let version = try known(version)
             version.record.attributes = attributes
             version.record.modified = modified
-            version.record.noteChange(at: changed)
+            version.noteChange(at: changed)
             markDirty(version)
         case .property(let version, let name, let value, let time): setProperty(try known(version), name, value, time: time)
         case .forgetOrigin(let version, let time):
             let version = try known(version)
             (version.record.originVolume, version.record.originVersion) = (0, 0)
-            version.record.noteChange(at: time)
+            version.noteChange(at: time)
             markDirty(version)
         case .write, .share, .hole: preconditionFailure("a record of data")
         }
@@ -144,7 +144,7 @@ extension PoolState {
         version.record.originVersion = head.record.originVersion
         version.record.created = head.record.created
         version.record.changed = head.record.changed
-        version.record.noteChange(at: creation.time)
+        version.noteChange(at: creation.time)
         version.requests = head.requests
     }
 
@@ -152,7 +152,7 @@ extension PoolState {
         (first.record.name, second.record.name) = (second.record.name, first.record.name)
         for version in [first, second] {
             volumeNames[version.record.name] = version.record.volume
-            version.record.noteChange(at: time)
+            version.noteChange(at: time)
             markDirty(version)
         }
     }
@@ -168,7 +168,7 @@ extension PoolState {
         case .hidden: return
         }
         version.record.name = name
-        version.record.noteChange(at: time)
+        version.noteChange(at: time)
         markDirty(version)
     }
 }

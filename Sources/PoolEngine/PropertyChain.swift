@@ -78,7 +78,7 @@ struct PropertyChain: Sendable {
 extension PoolState {
     mutating func setProperty(_ version: Version, _ name: String, _ value: [UInt8]?, time: UInt64) {
         version.properties[name] = value
-        version.record.noteChange(at: time)
+        version.noteChange(at: time)
         if name == Self.reservedProperty { takeReservedRanges(version) }
         touchProperties(version)
         markDirty(version)

@@ -46,8 +46,13 @@ final class Version: @unchecked Sendable {
     /// Its bytes have changed at that time.
     func noteData(at time: UInt64) {
         record.modified = time
-        record.noteChange(at: time)
+        noteChange(at: time)
     }
+
+    /// Something of it is another than before, its bytes perhaps: the time of change moves, whatever the clock says, as whoever
+    /// compares it with what it was would miss the change. By one store: were the record lent to a function, all accesses to it would
+    /// be checked at run time, which a write has dozens of.
+    func noteChange(at time: UInt64) { record.changed = max(time, record.changed &+ 1) }
 
     /// What names it from outside: the volume's id for a live version, its own for a snapshot.
     var objectID: UInt64 { record.state == .volume ? record.volume : record.id }

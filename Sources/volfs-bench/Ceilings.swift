@@ -12,8 +12,8 @@ extension Workload {
     var ceiling: Ceiling {
         switch self {
         case .read: Ceiling(allocations: 0, calls: 1, instructions: 3200)
-        case .write: Ceiling(allocations: 0.1, calls: 2, instructions: 17_900)
-        case .synced: Ceiling(allocations: 0.1, calls: 3, instructions: 21_200)
+        case .write: Ceiling(allocations: 0.1, calls: 2, instructions: 17_400)
+        case .synced: Ceiling(allocations: 0.1, calls: 3, instructions: 20_600)
         case .largeRead: Ceiling(allocations: 1, calls: 1, instructions: nil)
         case .largeWrite: Ceiling(allocations: 0.3, calls: 2, instructions: nil)
         }

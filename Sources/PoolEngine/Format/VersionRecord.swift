@@ -170,10 +170,6 @@ struct VersionRecord: Equatable, Sendable {
         self.uuid = uuid
         self.name = name
     }
-
-    /// Something of the version is another than before, its bytes perhaps: `changed` moves, whatever the clock says, as whoever
-    /// compares it with what it was would miss the change.
-    mutating func noteChange(at time: UInt64) { changed = max(time, changed &+ 1) }
 }
 
 /// Who may do what with a volume's file, as chmod(1) and chown(1) set it. `mode` has permission bits only.
