@@ -43,7 +43,7 @@ enum ChangeCommands {
             throw .usage(name, "would shrink from \(Wording.size(old)) to \(Wording.size(size)) and lose what is cut off; add --shrink")
         }
         if isDryRun {
-            if size < old { try ChangeReport.refuse(.shrink, of: [line], in: pool, arguments) }
+            if size != old { try ChangeReport.refuse(size < old ? .shrink : .grow, of: [line], in: pool, arguments) }
             let change = "from \(Wording.size(old)) to \(Wording.size(size))"
             return ChangeReport.plan(arguments, [
                 size < old ? "cut \(name) \(change): what it has in its last \(Wording.size(old - size)) goes" : "make \(name) larger, \(change)",

@@ -80,7 +80,9 @@ final class DirectPool: PoolAccess {
     }
 
     func resize(_ name: String, to size: UInt64) throws(Failure) {
-        try run(name) { () throws(PoolError) in try pool.resize(find(name), to: size) }
+        let info = try run(name) { () throws(PoolError) in try pool.info(find(name)) }
+        if size != info.size, let failure = try refusal(of: size < info.size ? .shrink : .grow, ObjectLine(info)) { throw failure }
+        try run(name) { () throws(PoolError) in try pool.resize(info.id, to: size) }
     }
 
     func makeSnapshots(_ volumes: [String], _ name: String) throws(Failure) {
@@ -130,8 +132,10 @@ final class DirectPool: PoolAccess {
     }
 
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {
+        let info = try run(volume) { () throws(PoolError) in try pool.info(find(volume)) }
+        if let failure = try refusal(of: .rollback, ObjectLine(info)) { throw failure }
         try run("\(volume)@\(snapshot)") { () throws(PoolError) in
-            let id = try find(volume)
+            let id = info.id
             try pool.rollback(id, to: pool.find(snapshot: snapshot, of: id), discarding: discarding, now: wallClock())
         }
     }

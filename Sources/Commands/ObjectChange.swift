@@ -7,7 +7,6 @@ internal import VolumeFS
 extension DirectPool {
     func obstacles(to change: ObjectChange, _ objects: [ObjectLine]) throws(Failure) -> [Failure] {
         if !PoolDevice.isRemote(source), access(source, W_OK) != 0 { return [Failure(errno: errno, object: source, reason: nil)] }
-        guard change == .destroy else { return [] }
         var failures: [Failure] = []
         for object in objects { if let failure = try refusal(of: change, object) { failures.append(failure) } }
         return failures

@@ -3,13 +3,13 @@ package import BlockStorage
 /// A change of a volume or a snapshot that its properties may refuse: which do, and how that is said. For the file system, which refuses
 /// it, and for a command that looks at all of several objects before it changes the first.
 package enum ObjectChange: Sendable {
-    case destroy, rollback, shrink
+    case destroy, rollback, shrink, grow
 
     /// Those that may.
     private var properties: [VolumeFileSystem.Settable] {
         switch self {
         case .destroy: [.hold]
-        case .rollback: [.readonly]
+        case .rollback, .grow: [.readonly]
         case .shrink: [.readonly, .shrink]
         }
     }
@@ -18,7 +18,7 @@ package enum ObjectChange: Sendable {
     func refusal(by limits: VolumeFileSystem.Limits) -> PoolError? {
         switch self {
         case .destroy: limits.isHeld ? .held : nil
-        case .rollback: limits.isReadOnly ? .refused(.volumeIsReadOnly) : nil
+        case .rollback, .grow: limits.isReadOnly ? .refused(.volumeIsReadOnly) : nil
         case .shrink: limits.isReadOnly ? .refused(.volumeIsReadOnly) : limits.mayShrink ? nil : .refused(.shrinkIsOff)
         }
     }

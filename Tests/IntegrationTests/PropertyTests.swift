@@ -80,6 +80,22 @@ extension IntegrationTests {
             """)
     }
 
+    /// What the properties of a volume refuse is refused alike where nobody has its pool mounted, and where it is only planned.
+    @Test func propertiesRefuseWithoutAMount() throws {
+        try scenario(
+            """
+            "$V" create "$P" --size 64M; "$V" new "$P" v 2M; "$V" snapshot "$P" v@s; "$V" resize "$P" v 3M
+            refused() { fails 9 "$V" "$@"; says "first: volfs set $2 v $way"; }
+            tries() {
+                refused resize "$1" v 1M --shrink; refused resize "$1" v 1M --shrink -n; [ $way = readonly=off ] || return 0
+                for option in --json -n; do refused resize "$1" v 5M $option; refused rollback "$1" v@s $option; done
+            }
+            "$V" set "$P" v shrink=off; way=shrink=on; tries "$P"; "$V" resize "$P" v 4M; mount_pool; tries "$M"; unmount_pool
+            "$V" set "$P" v shrink= readonly=on; way=readonly=off; tries "$P"; mount_pool; tries "$M"; same "$(stat -c %s "$M/v")" 4194304; unmount_pool
+            "$V" set "$P" v readonly=off; "$V" resize "$P" v 1M --shrink; "$V" rollback "$P" v@s; mount_pool; same "$(stat -c %s "$M/v")" 2097152; unmount_pool; clean
+            """)
+    }
+
     /// The same from the command line, mounted or not; and what a collector of metrics reads.
     @Test func propertyCommandsAndMetrics() throws {
         try scenario(
