@@ -78,7 +78,7 @@ enum ServeCommand {
             impatience.join()
             let isSuspended = files.pool.statistics().isSuspended
             if !isSuspended { try files.pool.close() }
-            return isSuspended || files.lastRefuge != nil ? 3 : 0
+            return isSuspended || files.refugeText != nil ? 3 : 0
         }
     }
 

@@ -89,8 +89,8 @@ final class DaemonWatch: Sendable {
         guard let kept, kept.isKept else {
             return log.write(.warning, "no service manager keeps the mount, so it cannot be handed over", ["mountpoint": options.mountpoint])
         }
-        guard files.pool.device.lastRefuge == nil else {
-            return log.write(.warning, "the pool's file was removed, so the mount cannot be handed over", ["mountpoint": options.mountpoint])
+        if let danger = files.refugeText {
+            return log.write(.warning, "the mount cannot be handed over", ["mountpoint": options.mountpoint, "reason": danger])
         }
         // What was acknowledged and lost must not be taken for stored by the next daemon.
         guard !files.pool.statistics().isSuspended else {

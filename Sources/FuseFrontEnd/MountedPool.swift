@@ -49,7 +49,7 @@ public enum MountedPool {
         do throws(PoolError) {
             let found = try keep(session, files, options)
             kept = found
-            files.tellWhetherRestartable { found?.isKept == true && pool.device.lastRefuge == nil && !pool.statistics().isSuspended }
+            files.tellWhetherRestartable { found?.isKept == true && !pool.statistics().isSuspended }
             let workers = try FuseWorkers(
                 session, count: max(2, options.threads), idle: options.idleThreads, crowded: { watchWake.wake() })
             waits?.tell(workers)
@@ -92,7 +92,7 @@ public enum MountedPool {
         files.stop()
         files.stopJobs()
         watch.writeMetrics()
-        return close(pool, options.log)
+        return close(pool, files, options.log)
     }
 
     /// Notes for the next daemon what it has to know, and takes over what the one before has noted. Nil where no service manager
@@ -145,11 +145,13 @@ public enum MountedPool {
         files.stopJobs()
         kept.noteAnswered()
         watch.writeMetrics()
-        let status = close(pool, log)
+        let status = close(pool, files, log)
         return status == 0 ? handedOver : status
     }
 
-    private static func close(_ pool: Pool, _ log: Log) -> Int32 {
+    private static func close(_ pool: Pool, _ files: VolumeFileSystem, _ log: Log) -> Int32 {
+        // Before the last writes, which make the file longer.
+        let danger = files.refugeText
         if pool.statistics().isSuspended {
             log.write(.error, "stopped; what was not stored is lost")
             return 3
@@ -160,8 +162,8 @@ public enum MountedPool {
             log.write(.error, "the pool could not be closed; the next mount recovers it", ["reason": "\(error)"])
             return 3
         }
-        if pool.device.lastRefuge != nil {
-            log.write(.error, "stopped; the pool's file had been removed, and is gone")
+        if danger != nil {
+            log.write(.error, pool.device.lastRefuge != nil ? "stopped; the pool's file had been removed, and is gone" : "stopped; the pool's file had been cut")
             return 3
         }
         log.write(.info, "stopped")

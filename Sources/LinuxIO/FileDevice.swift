@@ -173,7 +173,7 @@ public final class FileDevice: WaitingDevice {
             let rest = bytes.part(done..<bytes.count)
             let count = try systemCall(.pread) { pread(raw, rest.baseAddress, rest.count, off_t(offset) + off_t(done)) }
             guard count > 0 else {
-                throw .outOfRange(offset: offset, count: UInt64(bytes.count), size: offset + UInt64(done))
+                throw .truncated(size: try size, expected: offset + UInt64(bytes.count))
             }
             done += count
         }
@@ -200,7 +200,7 @@ public final class FileDevice: WaitingDevice {
                 let length = (within + wanted + Int(unit) - 1) / Int(unit) * Int(unit)
                 // At the end of the file there is less than whole blocks.
                 let count = try systemCall(.pread) { pread(raw, buffer.baseAddress, length, off_t(start)) }
-                guard count > within else { throw .outOfRange(offset: offset, count: UInt64(bytes.count), size: start + UInt64(count)) }
+                guard count > within else { throw .truncated(size: try size, expected: offset + UInt64(bytes.count)) }
                 let part = min(wanted, count - within)
                 bytes.part(done..<done + part).copyMemory(from: UnsafeRawBufferPointer(buffer.part(within..<within + part)))
                 done += part

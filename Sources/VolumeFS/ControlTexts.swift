@@ -70,7 +70,7 @@ extension VolumeFileSystem {
         let statistics = pool.statistics()
         if !options.isMounted { return "unmounted" }
         if open.withLock({ $0.isStopping }) { return Self.stopping }
-        if statistics.isSuspended || statistics.checksumErrors > 0 || lastRefuge != nil { return "degraded" }
+        if statistics.isSuspended || statistics.checksumErrors > 0 || refugeText != nil { return "degraded" }
         if statistics.isReadOnly || options.isReadOnly { return "read-only" }
         // A lone number: whoever refuses next stores another.
         let available = pool.usage().available
@@ -115,7 +115,7 @@ extension VolumeFileSystem {
             ("shared_bytes", s.sharedBytes), ("share_table_bytes", UInt64(s.shareTableSize)), ("punched_bytes", s.punchedBytes), ("checksum_errors", s.checksumErrors),
             ("cached_nodes", UInt64(s.cachedNodes)), ("dirty_blocks", UInt64(s.dirtyBlocks)), ("nodes_from_copy", s.nodesFromCopy),
             ("journal_used", UInt64(s.journalUsedFrames)), ("journal_frames", UInt64(s.journalFrames)),
-            ("trash_seconds", options.trashSeconds), ("suspended", s.isSuspended ? 1 : 0), ("memory_bound", memoryBound), ("restartable", isRestartable.withLock { $0 }() ? 1 : 0),
+            ("trash_seconds", options.trashSeconds), ("suspended", s.isSuspended ? 1 : 0), ("memory_bound", memoryBound), ("restartable", isRestartable.withLock { $0 }() && refugeText == nil ? 1 : 0),
         ]
     }
 

@@ -51,7 +51,9 @@ package func reason(for error: PoolError) -> String {
         "damaged data at byte \(position) of the pool's file (\(problem)); volfs scrub tells all ranges; overwrite them, or restore them from a copy"
     case .corrupt(let structure, let position, let problem):
         "damaged \(structure) at byte \(position) of the pool's file (\(problem)); run volfs check"
-    case .locked, .notAPool, .unsupportedFormat, .truncated: "the pool cannot be used"
+    case .truncated(let size, let expected):
+        "the pool's file has been cut to \(size) bytes, and what is asked for lies before byte \(expected) of it; unmount, and restore the file from a copy"
+    case .locked, .notAPool, .unsupportedFormat: "the pool cannot be used"
     // ENOSPC, by its number, as there is no C library here.
     case .system(_, errno: 28): "the filesystem that the pool's file is on has no room left; make some there, or delete snapshots or volumes here"
     // EFBIG.

@@ -57,6 +57,17 @@ extension IntegrationTests {
             """)
     }
 
+    /// A pool's file that is cut under its mount: what is gone is an error of the device, and no unmount passes over it.
+    @Test func cutPoolFileIsNoticed() throws {
+        try scenario(
+            """
+            pool 512M; head -c 200M /dev/urandom > "$M/v"; unmount_pool; mount_pool -o direct; same "$(cat "$M/.ctl/state")" ready; truncate -s 100M "$P"
+            fails 1 dd if="$M/v" of=/dev/null bs=1M; says 'Input/output error'; grep -q "read v errno=5: the pool's file has been cut to 104857600 bytes.*restore the file" "$M/.ctl/errors" || fail "$(tail -1 "$M/.ctl/errors")"
+            same "$(cat "$M/.ctl/state")" degraded; grep -q "^warning *the pool's file was cut to 104857600 of 536870912 bytes" "$M/.ctl/stats" || fail "$(cat "$M/.ctl/stats")"
+            fails 1 "$V" umount "$M"; says "the pool's file was cut"; "$V" umount --force "$M"
+            """)
+    }
+
     /// Each kind of damage: what check and repair say and return, what is lost, and that everything else is there.
     @Test func damageIsNamedAndRepaired() throws {
         try scenario(
