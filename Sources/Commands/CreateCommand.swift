@@ -70,10 +70,10 @@ enum CreateCommand {
         return 0
     }
 
-    /// A device's size, and whether nothing is on it. It is not open any more on return.
+    /// A device's size, and whether nothing is on it. Throws if somebody else uses it. It is not open any more on return.
     private static func look(at path: String) throws(Failure) -> (size: UInt64, isEmpty: Bool) {
         do throws(PoolError) {
-            let device = try FileDevice(opening: path, mode: .readOnly)
+            let device = try FileDevice(opening: path, mode: .readOnlyAlone)
             return (try device.size, try PoolFile.isEmpty(device, atBothEnds: true))
         } catch {
             throw Failure(error, object: path, pool: path)

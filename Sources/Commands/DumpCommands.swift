@@ -34,7 +34,7 @@ enum DumpCommands {
         guard let text = readText(source == "-" ? "/dev/stdin" : source) else {
             throw Failure(.notFound, source, "cannot be read: \(String(cString: strerror(errno)))", errno: errno)
         }
-        let device = try PoolDevice.open(path, writing: !isDryRun)
+        let device = try PoolDevice.open(path, writing: !isDryRun, isPlan: isDryRun)
         if !arguments.has("force") && !isDryRun { try refuseToReplace(path, device, source) }
         do throws(PoolError) {
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)

@@ -142,6 +142,7 @@ package struct Failure: Error, Equatable, Sendable {
             "no superblock is left, as if its beginning had been overwritten; see what a search finds: volfs repair -n \(pool)"
         case .corrupt(let structure, let position, let problem):
             "damaged \(structure) at byte \(position) (\(problem)); see what a repair would do: volfs repair -n \(pool)"
+        case .system(.open, errno: EBUSY): DeviceUse(path: pool).text
         case .system(let call, let number): systemMessage(call, number)
         case .remote(let problem): remoteMessage(problem)
         }

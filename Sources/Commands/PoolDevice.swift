@@ -22,11 +22,11 @@ enum PoolDevice {
         return scheme.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "+.-".contains($0)) } ? String(scheme) : nil
     }
 
-    /// Opens what is there. Throws what is wrong with a URI; what cannot be opened is a `PoolError` for the caller to explain.
-    static func open(_ path: String, writing: Bool, isDirect: Bool = false) throws(Failure) -> any BlockDevice {
+    /// Opens what is there; `isPlan` also refuses what could not be written. Throws what is wrong with a URI; what cannot be opened is a `PoolError` for the caller to explain.
+    static func open(_ path: String, writing: Bool, isPlan: Bool = false, isDirect: Bool = false) throws(Failure) -> any BlockDevice {
         try checkScheme(path)
         do throws(PoolError) {
-            guard isRemote(path) else { return try FileDevice(opening: path, mode: writing ? .readWrite : .readOnly, isDirect: isDirect) }
+            if !isRemote(path) { return try FileDevice(opening: path, mode: writing ? .readWrite : isPlan ? .readOnlyAlone : .readOnly, isDirect: isDirect) }
         } catch .system(.open, errno: EINVAL) where isDirect {
             throw Failure(.failed, path, "its filesystem has no direct I/O; mount without direct", errno: EINVAL)
         } catch {
@@ -53,10 +53,10 @@ enum PoolDevice {
     /// By another name of it, as a hard link is, or another node of a device.
     private static func isSameFile(_ one: String, _ other: String) -> Bool {
         var first = stat(), second = stat()
-        guard stat(one, &first) == 0, stat(other, &second) == 0, first.st_mode & S_IFMT == second.st_mode & S_IFMT else { return false }
-        switch first.st_mode & S_IFMT {
-        case S_IFREG: return first.st_dev == second.st_dev && first.st_ino == second.st_ino
-        case S_IFBLK: return first.st_rdev == second.st_rdev
+        guard stat(one, &first) == 0, stat(other, &second) == 0 else { return false }
+        switch (first.st_mode & S_IFMT, second.st_mode & S_IFMT) {
+        case (S_IFREG, S_IFREG): return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+        case (S_IFBLK, S_IFBLK): return first.st_rdev == second.st_rdev
         default: return false
         }
     }

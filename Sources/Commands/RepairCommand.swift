@@ -12,7 +12,7 @@ enum RepairCommand {
             let isDryRun = arguments.has("dry-run"), isForced = arguments.has("force")
             let report: RepairReport
             Interruption.watch()
-            let device = CancellableDevice(try PoolDevice.open(path, writing: !isDryRun)) { !Interruption.isEnding }
+            let device = CancellableDevice(try PoolDevice.open(path, writing: !isDryRun, isPlan: isDryRun)) { !Interruption.isEnding }
             do throws(PoolError) {
                 report = try Pool.repair(device, environment: DirectPool.environment, isDryRun: isDryRun, givesUpVolumes: isForced)
             } catch {

@@ -4,9 +4,11 @@ internal import Glibc
 internal import Synchronization
 
 /// A regular file or a block device as a `BlockDevice`. Holds an exclusive lock on it as long as it lives, unless
-/// opened read-only beside a writer.
+/// opened read-only beside a writer. A block device that is written is nobody else's meanwhile: no program formats or mounts it.
 public final class FileDevice: WaitingDevice {
     public let path: String
+    /// Of a block device. Goes before the lock, by whose end others see that the pool is free.
+    private let hold: DeviceHold?
     private let descriptor: FileDescriptor
     private let isBlockDevice: Bool
     /// Memory for what O_DIRECT cannot take as it is; nil without O_DIRECT.
@@ -22,23 +24,26 @@ public final class FileDevice: WaitingDevice {
     /// Nil with O_DIRECT.
     private let cache: KernelCache?
 
-    public enum Mode: Sendable { case readOnly, readWrite }
+    /// `readOnlyAlone` is for who is to say what writing would do: it fails where that would.
+    public enum Mode: Sendable { case readOnly, readOnlyAlone, readWrite }
 
     /// Opens an existing pool file, past the kernel's page cache if `isDirect`. Throws `.locked` with the holder's process number if another process has it, `.system(.open, EISDIR)` for a
-    /// directory, `.system(.open, EINVAL)` where its filesystem has no direct I/O.
+    /// directory, `.system(.open, EINVAL)` where its filesystem has no direct I/O, `.system(.open, EBUSY)` for a block device that
+    /// somebody else has for himself.
     public init(opening path: String, mode: Mode, isDirect: Bool = false) throws(PoolError) {
         self.path = path
-        descriptor = try FileDescriptor(opening: path, flags: mode == .readOnly ? O_RDONLY : O_RDWR)
+        descriptor = try FileDescriptor(opening: path, flags: mode == .readWrite ? O_RDWR : O_RDONLY)
         let raw = descriptor.raw
         isBlockDevice = try Self.kind(of: raw)
         bounce = isDirect ? BounceBuffers() : nil
         cache = isDirect ? nil : KernelCache(raw)
         if isDirect { _ = try systemCall(.open) { volfs_set_direct(raw) } }
         try Self.lock(raw, exclusive: mode == .readWrite)
+        hold = isBlockDevice ? try DeviceHold(of: raw, mode) : nil
     }
 
     /// Makes a new sparse file of `size` bytes. Throws `.exists` if `path` is there already, unless `replacing`.
-    /// The file and its name are durable on return.
+    /// The file and its name are durable on return. Of a block device nothing changes; throws `.system(.open, EBUSY)` if it is in use.
     public init(creating path: String, size: UInt64, replacing: Bool = false) throws(PoolError) {
         self.path = path
         guard size <= UInt64(Int64.max) else { throw .tooLarge(size: size, limit: UInt64(Int64.max)) }
@@ -52,6 +57,7 @@ public final class FileDevice: WaitingDevice {
         let raw = descriptor.raw
         cache = KernelCache(raw)
         try Self.lock(raw, exclusive: true)
+        hold = isBlockDevice ? try DeviceHold(of: raw, .readWrite) : nil
         if !isBlockDevice {
             _ = try systemCall(.ftruncate) { ftruncate(raw, 0) }
             _ = try systemCall(.ftruncate) { ftruncate(raw, off_t(size)) }
@@ -294,7 +300,12 @@ public final class FileDevice: WaitingDevice {
     /// The processes that hold the lock on `path`, from /proc/locks. Several can that only read.
     public static func lockHolders(of path: String) -> [Int32] {
         var status = stat()
-        guard stat(path, &status) == 0, let table = readText("/proc/locks") else { return [] }
+        guard stat(path, &status) == 0 else { return [] }
+        return lockHolders(of: status)
+    }
+
+    private static func lockHolders(of status: stat) -> [Int32] {
+        guard let table = readText("/proc/locks") else { return [] }
         let suffix = ":\(status.st_ino)"
         // Those behind an arrow wait for it.
         return table.split(separator: "\n").filter { $0.contains("FLOCK") && !$0.contains("->") }.compactMap { line in
@@ -315,7 +326,8 @@ public final class FileDevice: WaitingDevice {
         }
     }
 
-    private static func lock(_ raw: Int32, exclusive: Bool) throws(PoolError) {
+    /// Throws `.locked` if somebody else has it.
+    static func lock(_ raw: Int32, exclusive: Bool) throws(PoolError) {
         do throws(PoolError) {
             _ = try systemCall(.flock) { flock(raw, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) }
         } catch .system(_, errno: EWOULDBLOCK) {
