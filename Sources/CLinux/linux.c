@@ -5,6 +5,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/fuse.h>
+#include <linux/loop.h>
 #include <linux/mount.h>
 #include <malloc.h>
 #include <sched.h>
@@ -36,6 +37,12 @@ int volfs_allocate(int descriptor, int64_t offset, int64_t count) {
 int64_t volfs_block_device_size(int descriptor) {
     uint64_t size = 0;
     return ioctl(descriptor, BLKGETSIZE64, &size) == 0 ? (int64_t)size : -1;
+}
+
+int volfs_is_loop_file(int descriptor, uint64_t device, uint64_t inode) {
+    struct loop_info64 info;
+    if (ioctl(descriptor, LOOP_GET_STATUS64, &info) == -1) return -1;
+    return info.lo_device == device && info.lo_inode == inode;
 }
 
 int volfs_become_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }

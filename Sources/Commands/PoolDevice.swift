@@ -50,15 +50,23 @@ enum PoolDevice {
         return first.identity == second.identity
     }
 
-    /// By another name of it, as a hard link is, or another node of a device.
+    /// By another name of it, as a hard link is, another node of a device, or a loop device on it.
     private static func isSameFile(_ one: String, _ other: String) -> Bool {
         var first = stat(), second = stat()
         guard stat(one, &first) == 0, stat(other, &second) == 0 else { return false }
         switch (first.st_mode & S_IFMT, second.st_mode & S_IFMT) {
         case (S_IFREG, S_IFREG): return first.st_dev == second.st_dev && first.st_ino == second.st_ino
         case (S_IFBLK, S_IFBLK): return first.st_rdev == second.st_rdev
+        case (S_IFBLK, S_IFREG): return isLoop(first.st_rdev, onAllOf: other)
+        case (S_IFREG, S_IFBLK): return isLoop(second.st_rdev, onAllOf: one)
         default: return false
         }
+    }
+
+    private static func isLoop(_ device: dev_t, onAllOf path: String) -> Bool {
+        guard let file = LoopFile(of: device), file.isWhole, let real = realpath(path, nil) else { return false }
+        defer { free(real) }
+        return file.path == String(cString: real)
     }
 
     /// A pool's last name: that of its file, or of the export.

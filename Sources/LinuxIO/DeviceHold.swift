@@ -5,10 +5,12 @@ internal import Glibc
 final class DeviceHold: Sendable {
     /// The kernel refuses mkfs(8), mount(2), swapon(8) and whoever else wants the whole of a device that is claimed. Nil if it is only read.
     private let claim: FileDescriptor?
+    private let file: LoopLock?
 
-    /// Throws `.system(.open, EBUSY)` if somebody has claimed the device or a part of it.
+    /// Throws `.locked` if the file below it is another volfs's, `.system(.open, EBUSY)` if somebody has claimed the device or a part of it.
     init(of device: Int32, _ mode: FileDevice.Mode) throws(PoolError) {
         claim = mode == .readOnly ? nil : try Self.claim(device)
+        file = try LoopLock.take(under: device, exclusive: mode == .readWrite)
     }
 
     /// A process that ends lets go of its lock first, and who only looks whether a device is free has it for a moment: so that one

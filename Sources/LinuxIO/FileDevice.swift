@@ -297,11 +297,14 @@ public final class FileDevice: WaitingDevice {
     /// A process that holds the lock on `path`; 0 if none can be found.
     public static func lockHolder(of path: String) -> Int32 { lockHolders(of: path).first ?? 0 }
 
-    /// The processes that hold the lock on `path`, from /proc/locks. Several can that only read.
+    /// The processes that hold the lock on `path`, or on the file that is below it as a loop device, from /proc/locks. Several can that
+    /// only read.
     public static func lockHolders(of path: String) -> [Int32] {
         var status = stat()
         guard stat(path, &status) == 0 else { return [] }
-        return lockHolders(of: status)
+        let holders = lockHolders(of: status)
+        guard holders.isEmpty, status.st_mode & S_IFMT == S_IFBLK, let file = LoopFile(of: status.st_rdev) else { return holders }
+        return lockHolders(of: file.path)
     }
 
     private static func lockHolders(of status: stat) -> [Int32] {

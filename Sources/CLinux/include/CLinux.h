@@ -21,6 +21,9 @@ int volfs_allocate(int descriptor, int64_t offset, int64_t count);
 /// The size in bytes of the block device behind `descriptor`.
 int64_t volfs_block_device_size(int descriptor);
 
+/// Whether the loop device behind `descriptor` is on the file with these numbers of stat(2): 1, or 0. A partition counts as its device.
+int volfs_is_loop_file(int descriptor, uint64_t device, uint64_t inode);
+
 /// prctl(2) with PR_SET_IO_FLUSHER: this process is needed to write memory back, and must not wait for that itself.
 int volfs_become_io_flusher(void);
 
