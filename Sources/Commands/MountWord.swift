@@ -87,7 +87,7 @@ package struct MountWord: Sendable {
         return mode
     }
 
-    /// Seconds of a time as 90, 90s, 30m, 24h, 7d or 2w.
+    /// Seconds of a time as 90s, 30m, 24h, 7d or 2w; 0 needs no unit. A bare number could be meant in any.
     func seconds() throws(Failure) -> UInt64 {
         let units: [Character: UInt64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
         let text = value ?? ""
@@ -95,6 +95,7 @@ package struct MountWord: Sendable {
         guard let number = UInt64(unit == nil ? text : String(text.dropLast())), number <= 1 << 32 else {
             throw wrong("needs a time, as 30m, 24h or 7d")
         }
+        if unit == nil && number != 0 { throw wrong("is without a unit; write \(number)d, \(number)h, \(number)m or \(number)s") }
         return number * (unit ?? 1)
     }
 

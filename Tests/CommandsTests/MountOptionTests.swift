@@ -46,14 +46,19 @@ import Testing
     ])
     func genericOptionsAreAccepted(word: String) throws { _ = try Self.settings(word) }
 
-    @Test(arguments: ["atimes", "Ro", "allow_others", "cach=1G", "nodiscards", "x", "checksum=off", "checksum", "autogrow=1M", "trash=soon", "umask=9", "uid=nobody-here", "max_read=1", "nbdx=1", "fallocate=no", "loglevel=loud", "attr_timeout=x", "attr_timeout=1.5", "attr_timeout=nan", "entry_timeout=0.1", "negative_timeout=1"])
+    @Test(arguments: ["atimes", "Ro", "allow_others", "cach=1G", "nodiscards", "x", "checksum=off", "checksum", "autogrow=1M", "trash=soon", "trash=7", "trash=d", "trash=7D", "umask=9", "uid=nobody-here", "max_read=1", "nbdx=1", "fallocate=no", "loglevel=loud", "attr_timeout=x", "attr_timeout=1.5", "attr_timeout=nan", "entry_timeout=0.1", "negative_timeout=1"])
     func wrongWordsAreNamed(word: String) {
         let failure = #expect(throws: Failure.self) { try Self.settings("ro,\(word)") }
         #expect(failure?.status == .usage && failure?.object == "-o \(word)" && failure?.message.isEmpty == false)
     }
 
-    @Test(arguments: [("0", 0), ("90", 90), ("90s", 90), ("30m", 1800), ("24h", 86_400), ("7d", 604_800), ("2w", 1_209_600)] as [(String, UInt64)])
+    @Test(arguments: [("0", 0), ("0d", 0), ("90s", 90), ("30m", 1800), ("24h", 86_400), ("7d", 604_800), ("2w", 1_209_600)] as [(String, UInt64)])
     func timesInSeconds(text: String, seconds: UInt64) throws { #expect(try Self.settings("trash=\(text)").trashSeconds == seconds) }
+
+    @Test func timesWithoutAUnitAreAsked() {
+        let failure = #expect(throws: Failure.self) { try Self.settings("trash=7") }
+        #expect(failure?.message == "is without a unit; write 7d, 7h, 7m or 7s")
+    }
 
     @Test func laterWordsOverride() throws {
         #expect(try Self.settings("lock_wait=1,lock_wait=2").lockWait == 2)

@@ -94,7 +94,7 @@ extension IntegrationTests {
     @Test func trashGivesVolumesBack() throws {
         try scenario(
             """
-            "$V" create "$P" --size 64M; mount_pool -o trash=100000; cd "$M"; same "$(ls .ctl/trash)" ""
+            "$V" create "$P" --size 64M; mount_pool -o trash=100000s; cd "$M"; same "$(ls .ctl/trash)" ""
             head -c 20M /dev/urandom > root; sum=$(cksum < root); inode=$(stat -c %i root); truncate -s 1M vm
             mkdir .ctl/snap/root/s; fails 1 rm root; says 'not empty'; ln -s root@s .ctl/clone/c; rmdir .ctl/snap/root/s
             exec 5<root; fails 1 rm root; says busy; exec 5<&-
@@ -109,7 +109,7 @@ extension IntegrationTests {
             kill -9 $(daemon); cd /; sleep 0.3; clean; "$V" dump "$P" > "$T/d"; "$V" restore "$P" "$T/d" --force; mount_pool; cd "$M"
             same "$(ls .ctl/trash)" 'root~2'; mv '.ctl/trash/root~2' root; same "$(cat root)" second; fails 2 ls .ctl/trash; same "$(ls | tr '\\n' ' ')" "c old root vm "
             rm old; same "$(ls | tr '\\n' ' ')" "c root vm "; cd /; unmount_pool
-            mount_pool -o trash=1; cd "$M"; rm root c vm; for _ in $(seq 100); do [ -z "$(ls .ctl/trash)" ] && break; sleep 0.1; done; same "$(ls .ctl/trash)" ""; freed; emptied 0
+            mount_pool -o trash=1s; cd "$M"; rm root c vm; for _ in $(seq 100); do [ -z "$(ls .ctl/trash)" ] && break; sleep 0.1; done; same "$(ls .ctl/trash)" ""; freed; emptied 0
             cd /; unmount_pool; clean
             """)
     }
