@@ -42,6 +42,9 @@ enum UnmountCommand {
             throw Failure(.notFound, path, "is not mounted, and nothing of volfs is mounted there", errno: EINVAL)
         }
         guard let seconds else {
+            if servesWithoutMount(daemon) {
+                throw Failure(.busy, path, "is not mounted, but volfs serve (process \(daemon)) has it; to end that: kill \(daemon)", errno: EBUSY)
+            }
             throw Failure(
                 .busy, path,
                 "is not mounted, but \(Failure.holder(daemon)) has it: after umount --lazy, until all that is open is closed; wait for that: volfs umount --wait SECONDS \(path)",
@@ -50,6 +53,12 @@ enum UnmountCommand {
         try wait(for: daemon, of: path, seconds)
         if arguments.isJSON { tell(path, nil, false) }
         return 0
+    }
+
+    /// Whether a process that has a pool is `volfs serve`, by its command line.
+    private static func servesWithoutMount(_ process: Int32) -> Bool {
+        let words = readText("/proc/\(process)/cmdline")?.split(separator: "\0").dropFirst()
+        return words?.first { !$0.hasPrefix("-") } == "serve"
     }
 
     /// Whether systemd stops a unit only to start it again.

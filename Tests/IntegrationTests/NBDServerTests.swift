@@ -119,7 +119,7 @@ extension IntegrationTests {
             # A path that somebody listens at is left alone; a stale one is replaced; what is no socket is left alone.
             serve --nbd unix:"$T/s"
             "$V" create "$T/other.pool" --size 64M; fails 6 "$V" serve "$T/other.pool" --nbd unix:"$T/s"; says 'another server answers there'
-            fails 6 "$V" serve "$P" --nbd unix:"$T/t"; fails 6 "$V" info "$P"
+            fails 6 "$V" serve "$P" --nbd unix:"$T/t"; fails 6 "$V" info "$P"; fails 6 "$V" umount "$P"; says "volfs serve \\(process $server\\) has it; to end that: kill $server"
             same "$(nbdinfo --size "nbd+unix:///?socket=$T/s")" 16777216
             kill -9 $server; wait $server || true; [ -S "$T/s" ]
             serve --nbd unix:"$T/s"; same "$(nbdinfo --size "nbd+unix:///?socket=$T/s")" 16777216; stop
