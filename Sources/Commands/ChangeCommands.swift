@@ -185,7 +185,7 @@ enum ChangeCommands {
     /// `other`, which stands before the size, may be it.
     private static func notASize(_ text: String, before other: String? = nil) -> Failure {
         if let other, Size.parse(other) != nil { return .usage(text, "not a size; the name comes before it: \(text) \(other)") }
-        return .usage(text, "not a size; write it as 500M, 64G or 2T")
+        return .usage(text, Size.complaint(text))
     }
 
     private static func change(

@@ -109,7 +109,7 @@ enum CreateCommand {
     /// Bytes; 0 for a pool that keeps its size.
     private static func autogrow(_ arguments: Arguments) throws(Failure) -> UInt64 {
         guard let text = arguments["autogrow"] else { return 0 }
-        guard let size = Size.parse(text) else { throw .usage("--autogrow \(text)", "not a size; write it as 16G") }
+        guard let size = Size.parse(text) else { throw .usage("--autogrow \(text)", Size.complaint(text, example: "16G")) }
         guard size >= MountSettings.leastGrowth, size <= UInt64(Int64.max) else {
             throw .usage("--autogrow \(text)", "too small or too large a step; give \(Wording.size(MountSettings.leastGrowth)) or more, as a pool grows at most 4096 times")
         }
@@ -119,7 +119,7 @@ enum CreateCommand {
     /// What was asked for, else nine tenths of what the host's filesystem has free.
     private static func size(_ arguments: Arguments, _ path: String) throws(Failure) -> UInt64 {
         if let text = arguments["size"] {
-            guard let size = Size.parse(text) else { throw .usage("--size \(text)", "not a size; write it as 500M, 64G or 2T") }
+            guard let size = Size.parse(text) else { throw .usage("--size \(text)", Size.complaint(text)) }
             // Past what a file's size can be; what the format can hold is for the engine to say.
             guard size <= UInt64(Int64.max) else { throw .usage("--size \(text)", "more than a file can have; choose a smaller size") }
             return size / 4096 * 4096

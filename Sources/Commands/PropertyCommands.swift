@@ -63,7 +63,7 @@ enum PropertyCommands {
     /// A size as people write it, in bytes as it is kept.
     private static func bytes(_ property: String, _ value: String) throws(Failure) -> String {
         guard ["quota", "reservation"].contains(property), !value.isEmpty else { return value }
-        guard let size = Size.parse(value) else { throw .usage("\(property)=\(value)", "not a size; write it as 500M, 64G or 2T, or leave it empty to remove it") }
+        guard let size = Size.parse(value) else { throw .usage("\(property)=\(value)", Size.complaint(value) + ", or leave it empty to remove it") }
         return "\(size)"
     }
 

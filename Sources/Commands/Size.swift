@@ -1,32 +1,46 @@
 /// Sizes as people type and read them.
 package enum Size {
-    /// Bytes of `text`: a number, or one with K M G T P, KiB … (powers of 1024) or KB MB … (powers of 1000), the first letter
-    /// also a small one; with a decimal point where whole bytes come out, as of `1.5G`. Nil for anything else.
+    /// Bytes of `text`: a number, or one with K M G T P, KiB … (powers of 1024) or KB MB … (powers of 1000), in large or small
+    /// letters; with a decimal point where whole bytes come out, as of `1.5G`. Nil for anything else.
     package static func parse(_ text: String) -> UInt64? {
+        guard case .bytes(let size) = read(text) else { return nil }
+        return size
+    }
+
+    /// What is wrong with `text`, which is none.
+    package static func complaint(_ text: String, example: String = "500M, 64G or 2T") -> String {
+        if case .fraction = read(text) { return "comes out as no whole number of bytes; write it without a decimal point, in a smaller unit" }
+        return "not a size; write it as \(example)"
+    }
+
+    private enum Reading { case bytes(UInt64), fraction, nothing }
+
+    private static func read(_ text: String) -> Reading {
         let digits = text.prefix { $0.isASCII && $0.isNumber }
-        guard let number = UInt64(digits) else { return nil }
+        guard let number = UInt64(digits) else { return .nothing }
         var suffix = text.dropFirst(digits.count), decimals = suffix.prefix(0)
         if suffix.first == "." {
             decimals = suffix.dropFirst().prefix { $0.isASCII && $0.isNumber }
             suffix = suffix.dropFirst(decimals.count + 1)
-            // More than these would not come out as whole bytes.
-            guard (1...18).contains(decimals.count), !suffix.isEmpty else { return nil }
+            guard !decimals.isEmpty else { return .nothing }
         }
-        if suffix.isEmpty { return number }
-        guard let letter = suffix.first?.uppercased().first, let power = "KMGTP".firstIndex(of: letter) else { return nil }
+        if suffix.isEmpty { return decimals.isEmpty ? .bytes(number) : .fraction }
+        guard let letter = suffix.first?.uppercased().first, let power = "KMGTP".firstIndex(of: letter) else { return .nothing }
         let exponent = "KMGTP".distance(from: "KMGTP".startIndex, to: power) + 1
         let base: UInt64
-        switch suffix.dropFirst() {
-        case "", "iB": base = 1024
-        case "B": base = 1000
-        default: return nil
+        switch suffix.dropFirst().lowercased() {
+        case "", "ib": base = 1024
+        case "b": base = 1000
+        default: return .nothing
         }
+        // More decimals than these would not come out as whole bytes.
+        guard decimals.count <= 18 else { return .fraction }
         var unit: UInt64 = 1
         for _ in 0..<exponent { unit *= base }
         let (whole, overflow) = number.multipliedReportingOverflow(by: unit)
-        guard !overflow, let part = part(decimals, of: unit) else { return nil }
+        guard let part = part(decimals, of: unit) else { return .fraction }
         let (sum, isTooMuch) = whole.addingReportingOverflow(part)
-        return isTooMuch ? nil : sum
+        return overflow || isTooMuch ? .nothing : .bytes(sum)
     }
 
     /// So many decimal parts of `unit`, if that is a whole number.

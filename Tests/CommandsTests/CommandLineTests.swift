@@ -6,13 +6,18 @@ import Testing
 
 @Suite struct CommandLineTests {
     @Test(arguments: [
-        ("0", 0), ("4096", 4096), ("1K", 1024), ("1KiB", 1024), ("1KB", 1000), ("32G", 32 << 30), ("2T", 2 << 40), ("3MB", 3_000_000), ("1k", 1024), ("8g", 8 << 30), ("1kB", 1000), ("2miB", 2 << 20),
+        ("0", 0), ("4096", 4096), ("1K", 1024), ("1KiB", 1024), ("1KB", 1000), ("32G", 32 << 30), ("2T", 2 << 40), ("3MB", 3_000_000), ("1k", 1024), ("8g", 8 << 30), ("1kB", 1000), ("2miB", 2 << 20), ("10gb", 10_000_000_000), ("10gib", 10 << 30), ("16mb", 16_000_000), ("1Gib", 1 << 30), ("1KIB", 1024),
         ("1.5G", 3 << 29), ("4.25MiB", 17 << 18), ("0.5k", 512), ("1.234KB", 1234), ("4194304.000000000000000000K", 4 << 30),
     ] as [(String, UInt64)])
     func sizesAsCoreutilsReadThem(text: String, bytes: UInt64) { #expect(Size.parse(text) == bytes) }
 
-    @Test(arguments: ["", "G", "10s", "10b", "-1", "1.5", "1.3K", "1.G", ".5G", "1.5.5G", "1.0000000000000000000G", "15999999.9P", "1GB2", "99999999999999999999", "99999999P", "1kb", "1gg"])
+    @Test(arguments: ["", "G", "10s", "10b", "-1", "1.5", "1.3K", "1.G", ".5G", "1.5.5G", "1.0000000000000000000G", "15999999.9P", "1GB2", "99999999999999999999", "99999999P", "1bb", "1ibk", "1gg"])
     func otherSizesAreRefused(text: String) { #expect(Size.parse(text) == nil) }
+
+    @Test func wholeBytesAreAskedFor() {
+        for text in ["1.3K", "1.5", "1.0000000000000000000G"] { #expect(Size.complaint(text).contains("no whole number of bytes")) }
+        for text in ["G", "1.G", "10s", "99999999P"] { #expect(Size.complaint(text) == "not a size; write it as 500M, 64G or 2T") }
+    }
 
     @Test func sizesForPeople() {
         #expect(Wording.size(512) == "512 B")
