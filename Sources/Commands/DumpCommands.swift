@@ -28,6 +28,11 @@ enum DumpCommands {
         if !isFree { throw .usage(path, "no pool begins there, and what does would be written over; if that is wanted, add --force") }
     }
 
+    private static func isFile(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
     static func restore(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0]), source = arguments.operands[1], isDryRun = arguments.has("dry-run")
         try refuseIfMounted(path)
@@ -39,6 +44,9 @@ enum DumpCommands {
         do throws(PoolError) {
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
             try Pool.restore(device, from: lines, environment: DirectPool.environment, isDryRun: isDryRun)
+        } catch .truncated(let size, let expected) {
+            let remedy = isFile(path) ? "make it as large: truncate -s \(expected) \(path)" : "make that as large first"
+            throw Failure(.failed, path, "has \(size) bytes, and \(source) is the dump of a pool of \(expected); \(remedy)", errno: EINVAL)
         } catch .malformed(let line) {
             throw Failure(.failed, source, "line \(line) is not what a dump has there; nothing was written", errno: EINVAL)
         } catch {

@@ -60,7 +60,9 @@ struct DumpReader {
         superblock.autogrow = fields.has("autogrow") ? try fields.number("autogrow") : 0
         superblock.nextID = try fields.number("next_id")
         superblock.nextGeneration = UInt32(truncatingIfNeeded: try fields.number("next_generation"))
-        guard superblock.size <= (try device.size), superblock.nextID < PoolState.maximumID, superblock.epoch < 1 << 61 else {
+        let there = try device.size
+        guard superblock.size <= there else { throw .truncated(size: there, expected: superblock.size) }
+        guard superblock.nextID < PoolState.maximumID, superblock.epoch < 1 << 61 else {
             throw .malformed(line: number)
         }
         self.superblock = superblock

@@ -80,8 +80,8 @@ extension Pool {
 
     /// Lays a pool out again over `device` with the metadata that a dump tells: for one whose own metadata is lost. The data
     /// must be where it was. What the device has of a pool is overwritten except its data blocks, once the whole dump was
-    /// found sound; with `isDryRun` not even then. Durable on return. Throws `.malformed` with the line that is wrong, having
-    /// written nothing.
+    /// found sound; with `isDryRun` not even then. Durable on return. Throws `.malformed` with the line that is wrong, and
+    /// `.truncated` if the device is smaller than the pool was, having written nothing.
     public static func restore(
         _ device: any BlockDevice, from lines: some Sequence<Substring>, configuration: Configuration = Configuration(),
         environment: Environment, isDryRun: Bool = false

@@ -87,6 +87,19 @@ import Testing
         #expect(refused > text.count)
     }
 
+    /// What the pool had been on may be larger now, not smaller, and nothing is written then.
+    @Test func smallerDevicesAreRefused() throws {
+        let disk = try makePool()
+        let text = try lines(try Pool.openTiny(SimulatedDisk(image: disk.image), mode: .readOnly)).map { $0[...] }
+        let size = UInt64(disk.image.count), small = SimulatedDisk(size: disk.image.count - 4096), large = SimulatedDisk(image: disk.image + [UInt8](repeating: 0, count: 4096))
+        #expect(throws: PoolError.truncated(size: size - 4096, expected: size)) {
+            try Pool.restore(small, from: text, configuration: .tiny, environment: .simulated(seed: 9))
+        }
+        #expect(small.image.allSatisfy { $0 == 0 })
+        try Pool.restore(large, from: text, configuration: .tiny, environment: .simulated(seed: 9))
+        #expect(try Pool.openTiny(large).check(readingData: true).isClean)
+    }
+
     /// A pool that was killed is dumped with what only its journal has; one opened for reading refuses.
     @Test func killedPoolIsDumpedWhole() throws {
         let disk = try makePool()
