@@ -7,18 +7,19 @@ enum FrozenFilesystem {
     private static let limit = 60
 
     /// Runs `body` while the filesystem at `mountpoint` is frozen. It is thawed however that ends: also if this process is
-    /// killed, or hangs, by a guard that waits for its end. A filesystem that has the file `pool` is refused: writing the
-    /// snapshot would wait for itself.
+    /// killed, or hangs, by a guard that waits for its end. A filesystem that has the pool's file is refused: writing the
+    /// snapshot would wait for itself. So is one that certainly is in none of `volumes`.
     static func during<Result>(
-        _ mountpoint: String, pool: String, _ body: () throws(Failure) -> Result
+        _ mountpoint: String, volumes: [String], of pool: any PoolAccess, _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
         let descriptor = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Failure(errno: errno, object: mountpoint, reason: "cannot be frozen: \(String(cString: strerror(errno)))") }
         defer { close(descriptor) }
         var frozen = stat(), source = stat()
-        if fstat(descriptor, &frozen) == 0, stat(pool, &source) == 0, frozen.st_dev == source.st_dev {
+        if fstat(descriptor, &frozen) == 0, stat(pool.source, &source) == 0, frozen.st_dev == source.st_dev {
             throw .usage("--freeze \(mountpoint)", "has the pool itself in it; give the mountpoint of the filesystem that is in the volume")
         }
+        try refuseOther(mountpoint, frozen.st_dev, volumes, pool)
         return try Interruption.guarded { () throws(Failure) in
             let watcher = try startGuard(mountpoint)
             guard volfs_freeze(descriptor) == 0 else {
@@ -37,6 +38,23 @@ enum FrozenFilesystem {
                 throw Failure(errno: number, object: mountpoint, reason: why)
             }
             return value
+        }
+    }
+
+    /// Without a loop device it may be that of a client, which cannot be known here, and is only said.
+    private static func refuseOther(_ mountpoint: String, _ device: dev_t, _ volumes: [String], _ pool: any PoolAccess) throws(Failure) {
+        let names = volumes.count > 3 ? "a volume of the group" : volumes.joined(separator: " or ")
+        switch FilesystemBacking(of: device) {
+        case .unknown: return
+        case .device(let name):
+            if name.hasPrefix("nbd") { return }
+            complain("volfs: --freeze \(mountpoint): is on \(name), which is no loop device; freezing it helps only if that is \(names)")
+        case .files(let files):
+            let directory = (pool as? ControlledPool)?.mountpoint
+            // Of a volume that is not there, that is said when it is looked for.
+            let found = volumes.map { volume in directory.map { FilesystemBacking.contains(files, "\($0)/\(volume)") } ?? false }
+            if found.contains(where: { $0 != false }) { return }
+            throw .usage("--freeze \(mountpoint)", "is a filesystem in \(files.joined(separator: ", ")), not in \(names); give the mountpoint of the one in the volume")
         }
     }
 

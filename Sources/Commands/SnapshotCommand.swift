@@ -20,7 +20,8 @@ enum SnapshotCommand {
             }
         }
         if let mountpoint = arguments["freeze"] {
-            try FrozenFilesystem.during(mountpoint, pool: pool.source) { () throws(Failure) in try make() }
+            let frozen = group == nil ? volumes : try pool.list().filter { !$0.isSnapshot }.map(\.name)
+            try FrozenFilesystem.during(mountpoint, volumes: frozen, of: pool) { () throws(Failure) in try make() }
         } else {
             try make()
         }

@@ -95,6 +95,10 @@ extension IntegrationTests {
             "$V" snapshot "$P" v@frozen w@frozen --freeze fs; works success; same "$(recovers v@frozen)" no
             fails 5 "$V" snapshot "$P" v@frozen --freeze fs; works failure
             fails 2 "$V" snapshot "$P" v@x --freeze "$T"; says 'has the pool itself in it'; fails 1 "$V" snapshot "$P" v@x --freeze /proc; says 'cannot be frozen'
+            # What certainly is another filesystem.
+            "$V" snapshot "$P" --group all all --freeze fs; fails 2 "$V" snapshot "$P" w@x --freeze fs; says "in $M/v, not in w"; truncate -s 64M image; mkdir other
+            disk=$(attach image); mkfs.ext4 -q "$disk"; mount "$disk" other; fails 2 "$V" snapshot "$P" v@x w@x --freeze other; says "--freeze other: is a filesystem in $T/image, not in v or w"
+            timeout 10 touch other/file; umount other; losetup -d "$disk"; fails 4 "$V" info "$P" v@x
             # Killed at any moment, also while it is frozen.
             for n in $(seq 0 40); do
                 "$V" snapshot "$P" v@k$n --freeze fs & command=$!

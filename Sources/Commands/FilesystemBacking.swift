@@ -1,0 +1,55 @@
+internal import Glibc
+internal import LinuxIO
+
+/// What a mounted filesystem lies on, as far as that can be known here.
+enum FilesystemBacking {
+    /// Loop devices only, on these files.
+    case files([String])
+    /// A device of another kind, by its name: that a volume is behind it cannot be ruled out, as over a network.
+    case device(String)
+    /// A filesystem without one device, or in another place than this process sees.
+    case unknown
+
+    /// By the device number that stat(2) says of what is in the filesystem.
+    init(of device: dev_t) {
+        // As the C library takes the number apart; Swift does not see its macros.
+        let major = (device >> 8 & 0xfff) | (device >> 32 & ~0xfff), minor = (device & 0xff) | (device >> 12 & ~0xff)
+        guard let path = Self.resolved("/sys/dev/block/\(major):\(minor)") else {
+            self = .unknown
+            return
+        }
+        self = Self.look(path, depth: 0)
+    }
+
+    /// Whether one of the files is that one, whatever it is called. Nil if one of them cannot be seen.
+    static func contains(_ files: [String], _ other: String) -> Bool? {
+        var wanted = stat()
+        guard stat(other, &wanted) == 0 else { return nil }
+        for file in files {
+            var status = stat()
+            guard stat(file, &status) == 0 else { return nil }
+            if status.st_dev == wanted.st_dev && status.st_ino == wanted.st_ino { return true }
+        }
+        return false
+    }
+
+    private static func look(_ path: String, depth: Int) -> FilesystemBacking {
+        guard depth < 8 else { return .unknown }
+        if access("\(path)/partition", F_OK) == 0 { return look(Path.parent(of: path), depth: depth + 1) }
+        if let file = readText("\(path)/loop/backing_file")?.split(separator: "\n").first { return .files([String(file)]) }
+        let parts = Directory.names(in: "\(path)/slaves").map { resolved("\(path)/slaves/\($0)").map { look($0, depth: depth + 1) } ?? .unknown }
+        guard !parts.isEmpty else { return .device(path.split(separator: "/").last.map(String.init) ?? path) }
+        var all: [String] = []
+        for part in parts {
+            guard case .files(let files) = part else { return part }
+            all += files
+        }
+        return .files(all)
+    }
+
+    private static func resolved(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+}
