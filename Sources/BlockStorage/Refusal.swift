@@ -56,15 +56,21 @@ public enum Refusal: Equatable, Sendable {
     case tooManyReaders(limit: Int)
     /// Freeing what was deleted cannot be begun or cancelled.
     case freesByItself, shrinksBySize
+    /// What was written to `.ctl/size` is no number.
+    case poolSizeIsNoNumber
+    /// A pool of that layout has `least` bytes, whatever is in it.
+    case poolTooSmall(least: UInt64)
+    /// What the pool is on has `size` bytes, and cannot be made larger from here.
+    case deviceHasNoMore(size: UInt64)
 
     var errno: Int32 {
         switch self {
-        case .quota, .fixed, .noNumbersLeft: ENOSPC
+        case .quota, .fixed, .noNumbersLeft, .deviceHasNoMore: ENOSPC
         case .shrinkIsOff, .isStopping, .computedProperty, .groupOfAll, .isInTrash, .freesByItself, .shrinksBySize: EPERM
         case .isHandedOver: EINTR
         case .volumeIsReadOnly, .poolIsSuspended: EROFS
         case .isOpen, .memberIsHeld: EBUSY
-        case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty, .headIsTheVolume, .headIsTwo, .differenceIsTwo: EINVAL
+        case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty, .headIsTheVolume, .headIsTwo, .differenceIsTwo, .poolSizeIsNoNumber, .poolTooSmall: EINVAL
         case .valueTooLarge: E2BIG
         case .notOwner, .needsRoot, .mayNotRead: EACCES
         case .memberHasName: EEXIST

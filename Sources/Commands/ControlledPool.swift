@@ -236,17 +236,35 @@ final class ControlledPool: PoolAccess {
 
     func size() throws(Failure) -> UInt64 { UInt64(try read("size").filter { !$0.isWhitespace }) ?? 0 }
 
-    func grow(to size: UInt64) throws(Failure) { try command("size", "\(size)\n", object: mountpoint) }
+    func grow(to size: UInt64) throws(Failure) { try setSize(size) }
+
+    /// A size that no pool can have is wrong usage here as it is of an unmounted pool.
+    private func setSize(_ size: UInt64) throws(Failure) {
+        do throws(Failure) { try command("size", "\(size)\n", object: mountpoint) } catch { throw Self.asUsage(error) }
+    }
+
+    private static func asUsage(_ failure: Failure) -> Failure {
+        var failure = failure
+        if failure.errno == EINVAL { failure.status = .usage }
+        return failure
+    }
 
     func smallerSize(_ size: UInt64) throws(Failure) -> UInt64 {
-        guard let text = try attribute("", "user.volfs.smaller.\(size)"), let smaller = UInt64(text) else { return size }
-        return smaller
+        let text: String?
+        do throws(Failure) {
+            text = try attribute("", "user.volfs.smaller.\(size)")
+        } catch {
+            var failure = Self.asUsage(error)
+            failure.object = mountpoint
+            throw failure
+        }
+        return text.flatMap { UInt64($0) } ?? size
     }
 
     func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure) {
         let job = MountedJob("shrink", mountpoint: mountpoint)
         try WatchedWork.run("shrink", mode, progress: { job.progress }, cancel: { try? job.stop() }) { () throws(Failure) in
-            try command("size", "\(size)\n", object: mountpoint)
+            try setSize(size)
         }
     }
 

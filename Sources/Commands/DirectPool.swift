@@ -214,11 +214,12 @@ final class DirectPool: PoolAccess {
             return try pool.device.size
         }
         if PoolDevice.isRemote(path) && available < size {
-            throw Failure(.failed, path, "the server has \(Wording.size(available)) for it; make the export larger there first")
+            throw Failure(.noSpace, path, "the server has \(Wording.size(available)) for it; make the export larger there first", errno: ENOSPC)
         }
         do throws(PoolError) {
             try pool.grow()
         } catch .invalid(.size) {
+            if available < size { throw Failure(.refused(.deviceHasNoMore(size: available)), object: path, pool: path) }
             throw Failure(.usage, path, "a pool grows by two segments of 2 MiB or more; give a larger size", errno: EINVAL)
         } catch {
             throw Failure(error, object: path, pool: path)
@@ -231,7 +232,7 @@ final class DirectPool: PoolAccess {
 
     private func shrinkFailure(_ error: PoolError) -> Failure {
         guard error == .invalid(.size) else { return Failure(error, object: path, pool: path) }
-        return Failure(.usage, path, "a pool shrinks by a segment of 2 MiB or more, and to no less than it needs for itself; choose another size", errno: EINVAL)
+        return Failure(.usage, path, "a pool shrinks by a segment of 2 MiB or more; choose a smaller size", errno: EINVAL)
     }
 
     func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure) {

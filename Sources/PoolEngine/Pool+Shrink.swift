@@ -6,7 +6,7 @@ extension Pool {
     /// behind is moved first. Durable on return. `control` tells how much of that is moved, and stops it. After an end of process
     /// or power in the middle, and after a failure, the pool is as large as before, or already as large as it is to be.
     ///
-    /// Throws `.invalid(.size)` if nothing would be cut off or nothing left, `.outOfSpace` if what is in use has no place there,
+    /// Throws `.invalid(.size)` if nothing would be cut off, `.refused(.poolTooSmall)` if nothing would be left, `.outOfSpace` if what is in use has no place there,
     /// `.inUse` while another call changes the pool's size or checks it, or if what others are doing keeps blocks there in use,
     /// `.corrupt` for a block or node that cannot be moved since its contents are lost, `.cancelled`.
     public func shrink(to size: UInt64, control: JobControl = JobControl()) throws(PoolError) {
@@ -15,7 +15,7 @@ extension Pool {
         guard let cut = map.cut(to: size) else {
             // One that was ended before its last step is finished by another.
             let end = deviceSize, old = try device.size
-            guard end <= size, old > size else { throw .invalid(.size) }
+            guard end <= size, old > size else { throw cannotCut(to: size) }
             try checkpoint(.growing)
             return try device.shrink(to: end)
         }
@@ -32,13 +32,18 @@ extension Pool {
     /// The size that `shrink` would make it, in bytes. Throws what it would throw before it has moved anything; but of a pool that is
     /// open for reading only it is not known whether all has a place.
     public func smallerSize(_ size: UInt64) throws(PoolError) -> UInt64 {
-        guard let cut = map.cut(to: size) else { throw .invalid(.size) }
+        guard let cut = map.cut(to: size) else { throw cannotCut(to: size) }
         try state.withLock { state throws(PoolError) in
             if state.isChangingSize { throw .inUse }
             if state.isReadOnly { return }
             try state.checkTail(cut)
         }
         return cut.size
+    }
+
+    private func cannotCut(to size: UInt64) -> PoolError {
+        let least = map.leastSize
+        return size < least ? .refused(.poolTooSmall(least: least)) : .invalid(.size)
     }
 
     func beginSizeChange() throws(PoolError) {

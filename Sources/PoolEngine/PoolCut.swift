@@ -38,6 +38,12 @@ extension ZoneMap {
         return cut
     }
 
+    /// Bytes that a pool of these zones has at the least.
+    var leastSize: UInt64 {
+        guard let first = zones.first?.header else { return 0 }
+        return cut(to: first.dataOffset + UInt64(geometry.segmentSize))?.size ?? first.end(geometry)
+    }
+
     /// The zone with fewer segments. Nil where no part of it will do: that its bitmap pages have taken the same room, rounded to a
     /// segment, as those of the whole zone, is not so for the zones of more than 31 GiB that earlier versions made.
     private func part(of header: ZoneHeader, to size: UInt64) -> ZoneHeader? {

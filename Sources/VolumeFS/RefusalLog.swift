@@ -28,7 +28,7 @@ package func reason(for error: PoolError) -> String {
         "names are made of letters, digits and . _ + - (a snapshot's also of :), and begin with a letter or digit (a snapshot's also with _)"
     case .invalid(.nameTooLong): "names have at most 127 bytes; choose a shorter one"
     case .invalid(.destination): "it can be renamed only where it is, and volumes stay volumes"
-    case .invalid(.size): "a pool grows by two segments of 2 MiB or more, and shrinks by one or more, to no less than it needs for itself"
+    case .invalid(.size): "a pool grows by two segments of 2 MiB or more, and shrinks by one or more"
     case .invalid(.job): "there is no such job; there is scrub, check and check-data to do"
     case .invalid: "that value is not allowed here"
     case .notFound: "there is no volume or snapshot of that name"
@@ -95,6 +95,9 @@ private func reason(for refusal: Refusal) -> String {
     case .groupOfAll: "the group of all volumes is always there and has them all; make another: mkdir .ctl/group/GROUP"
     case .isInTrash: "it is in the trash; restore it first: mv .ctl/trash/NAME NAME"
     case .tooManyReaders(let limit): "\(limit) streams of events are open; close one"
+    case .poolSizeIsNoNumber: "write a number of bytes, as 68719476736 for 64 GiB"
+    case .poolTooSmall(let least): "a pool needs some of its size for itself; this one has \(least) bytes (\(Wording.size(least))) at the least"
+    case .deviceHasNoMore(let size): "what the pool is on has \(size) bytes (\(Wording.size(size))) and no more; make that larger first"
     case .shrinksBySize: "a smaller size written to .ctl/size makes the pool shrink"
     case .freesByItself: "what was deleted is freed by itself; wait until .ctl/job/freeing is gone"
     }

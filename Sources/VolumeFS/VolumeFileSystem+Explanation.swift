@@ -56,7 +56,7 @@ extension VolumeFileSystem {
         case .invalid(.destination): return whyNotThere(request, object)
         case .invalid(.value): return whyNotThatValue(request, object)
         case .invalid(.size) where request.inode == .poolSize:
-            return "the pool has \(pool.deviceSize) bytes; it grows by two segments of 2 MiB or more, and shrinks by one or more, to no less than it needs for itself"
+            return "the pool has \(pool.deviceSize) bytes; it grows by two segments of 2 MiB or more, and shrinks by one or more"
         case .outOfSpace:
             let trash = trashSize, promised = pool.usage().promised
             if let source = reservingSource(of: request, object) {

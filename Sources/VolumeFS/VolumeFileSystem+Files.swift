@@ -274,10 +274,16 @@ extension VolumeFileSystem {
     /// A number written to `.ctl/size`. A smaller one takes as long as moving what lies behind it.
     private func setPoolSize(_ text: String) throws(PoolError) {
         try refuseIfReadOnly()
-        guard let size = UInt64(text.filter { !$0.isWhitespace }) else { throw .invalid(.size) }
+        let words = text.split(whereSeparator: \.isWhitespace)
+        guard words.count == 1, let size = UInt64(words[0]) else { throw .refused(.poolSizeIsNoNumber) }
         if size > pool.deviceSize {
             try options.enlarge(size)
-            try pool.grow()
+            do throws(PoolError) {
+                try pool.grow()
+            } catch {
+                let there = try pool.device.size
+                throw error == .invalid(.size) && there < size ? .refused(.deviceHasNoMore(size: there)) : error
+            }
         } else {
             try jobs.during(.shrink) { control throws(PoolError) in try pool.shrink(to: size, control: control) }
         }

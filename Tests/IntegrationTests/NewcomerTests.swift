@@ -42,7 +42,10 @@ extension IntegrationTests {
             fails 2 "$V" resize "$M" a -5M --shrink; says 'a: has 1.0 MiB only'; same "$("$V" get "$M" a size)" 1048576; "$V" resize "$M" a 0 --shrink; "$V" resize "$M" a 1M
             fails 9 "$V" resize "$M" a@s 1G; says "a@s: is a snapshot, which never changes; .*volfs clone $M a@s NEW"
             fails 2 "$V" shrink "$M" -1G; says '-1G: the pool has 256.0 MiB only'; "$V" shrink "$M" -100M -n > "$T/out"; says 'from 256.0 MiB to 156.0 MiB'
-            fails 1 "$V" shrink "$M" 1M; says 'shrinks by'; fails 1 "$V" grow "$M" +1M; says 'grows by two segments'
+            for form in "$M" "$P"; do
+                fails 2 "$V" shrink "$form" 1M; says 'for itself; this one has [0-9]+ bytes'; cp "$T/out" "$T/least"; fails 2 "$V" shrink "$form" 1M -n; same "$(cat "$T/out")" "$(cat "$T/least")"
+                fails 2 "$V" grow "$form" +1M; says 'grows by two segments'; fails 2 "$V" grow "$form" 1.3G; says 'no whole number of bytes'
+            done
             fails 1 "$V" grow "$M" +8000P; says 'takes no file of that size'
             head -c 100M /dev/urandom > "$M/big"; fails 7 "$V" shrink "$M" 64M; says 'are in use, which have no place in 64.0 MiB'; fails 7 "$V" shrink -n "$M" 64M; says 'are in use, which have no place in 64.0 MiB'
             truncate -s 300M "$P"; "$V" grow "$M" +20M 2> "$T/out"; says 'has 300.0 MiB now, not 276.0 MiB'
@@ -53,7 +56,11 @@ extension IntegrationTests {
                 "$V" set "$form" a comment="$(printf 'one\\ntwo')"; "$V" get "$form" a > "$T/out"; says '^comment +one.ntwo$'; "$V" get --json "$form" a | python3 -c 'import json, sys; p = json.load(sys.stdin)["properties"]; assert p["size"] == 1 << 20 and p["comment"] == "one\\ntwo", p'
                 "$V" set "$form" a comment=; [ "$form" = "$P" ] || unmount_pool
             done
-            fails 2 "$V" grow "$P" +1M; says 'a pool grows by two segments'; fails 2 "$V" shrink "$P" 1M; says 'shrinks by'; clean
+            fails 2 "$V" grow "$P" +1M; says 'a pool grows by two segments'; fails 2 "$V" shrink "$P" 1M; says 'this one has [0-9]+ bytes'; clean
+            # A device has what it has, mounted and not.
+            P=$(truncate -s 64M disk; attach disk); "$V" create "$P"; fails 7 "$V" grow "$P" 128M; says 'has 67108864 bytes \\(64.0 MiB\\) and no more; make that larger first'
+            mount_pool; fails 7 "$V" grow "$M" 128M; says 'has 67108864 bytes \\(64.0 MiB\\) and no more; make that larger first'; fails 1 eval 'echo 134217728 > "$M/.ctl/size"'; says 'No space left'
+            truncate -s 128M disk; losetup -c "$P"; "$V" grow "$M" 128M; same "$(cat "$M/.ctl/size")" 134217728; unmount_pool; clean; losetup -d "$P"
             """, tools: ["python3"])
     }
 

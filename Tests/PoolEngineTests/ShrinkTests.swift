@@ -176,7 +176,14 @@ import Testing
                 #expect(needed > free && free <= size)
             }
         }
-        for size in [0, 1000, 60 * 1024, 900 * 1024, 2 << 20] as [UInt64] {
+        var least: UInt64 = 0
+        do { _ = try pool.smallerSize(0) } catch PoolError.refused(.poolTooSmall(let size)) { least = size }
+        #expect(least > 60 * 1024 && least < 400 * 1024)
+        for size in [0, 1000, 60 * 1024] as [UInt64] {
+            #expect(throws: PoolError.refused(.poolTooSmall(least: least))) { try pool.shrink(to: size) }
+            #expect(throws: PoolError.refused(.poolTooSmall(least: least))) { try pool.smallerSize(size) }
+        }
+        for size in [900 * 1024, 2 << 20] as [UInt64] {
             #expect(throws: PoolError.invalid(.size)) { try pool.shrink(to: size) }
         }
         #expect(pool.usage().available == usage.available && pool.usage().capacity == usage.capacity)
