@@ -30,6 +30,8 @@ extension ControlledPool {
             let refusal = change == .destroy ? mayNotRemove(object) : nil
             if let failure = refusal ?? self.refusal(of: change, object) { failures.append(failure) }
         }
+        // What is open may become larger.
+        if change == .grow { return failures }
         // close(2) returns before the daemon hears of it, so for two seconds what seems open may be closed already, unless it can be seen.
         let holders = MountHolders(mountpoint: mountpoint)
         var open = objects.filter { !users(of: $0.name).isEmpty }
