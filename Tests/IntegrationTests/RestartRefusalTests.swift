@@ -57,7 +57,7 @@ extension IntegrationTests {
             order refuse; same "$(json restartable)" 0; kill -URG $(serving); logged 'no service manager keeps the mount'; same "$(cat "$M/v")" kept
             # Unmounted by somebody else.
             umount "$M"; heard 'ended 0'; echo end > "$T/orders"; wait $manager; clean
-            "$V" "$P" "$M" -f 2> "$T/log" & alone=$!; logged msg=serving; same "$(json restartable)" 0
+            : > "$T/log"; "$V" "$P" "$M" -f 2> "$T/log" & alone=$!; logged msg=serving; same "$(json restartable)" 0
             kill -URG $alone; logged 'no service manager keeps the mount'; kill -TERM $alone; wait $alone; clean
             """)
     }

@@ -128,7 +128,7 @@ extension IntegrationTests {
         try scenario(
             Self.manager + """
             for signals in "TERM TERM" "INT INT" QUIT; do
-                rm -f "$P"; "$V" create "$P" --size 256M; "$V" "$P" "$M" -f 2> log & daemon=$!
+                rm -f "$P"; : > log; "$V" create "$P" --size 256M; "$V" "$P" "$M" -f 2> log & daemon=$!
                 said log msg=serving; head -c 1M /dev/urandom > "$M/v"; sum=$(cksum < "$M/v"); exec 5<"$M/v"
                 for signal in $signals; do kill -$signal $daemon; sleep 0.5; done
                 status=0; wait $daemon || status=$?; same $status 1 "after $signals"
