@@ -19,21 +19,25 @@ struct PoolOpening {
         var environment = DirectPool.environment
         environment.recovering = { done, total in progress.set(done, total) }
         reporter.begin(extends: true) { progress.text }
-        var waited = 0
+        let start = monotonicClock(), limit = start + UInt64(settings.lockWait) * 1_000_000_000
+        var isWaiting = false, isTold = false
         while true {
             do throws(Failure) {
                 return try DirectPool.opened(
                     path, mode: mode, configuration: settings.configuration, isDirect: settings.isDirect, environment: environment)
             } catch {
-                guard error.status == .busy, waited < settings.lockWait * 10 else { throw error }
+                // An attempt may take a while itself.
+                let now = monotonicClock()
+                guard error.status == .busy, now < limit else { throw error }
                 if !isAwaited() { throw Failure(.terminated, path, "nobody waits for the mount any more", errno: EINTR) }
-                if waited == 0 { progress.wait(error.message) }
-                if waited == 10 {
+                if !isWaiting { progress.wait(error.message) }
+                isWaiting = true
+                if !isTold && now >= start + 1_000_000_000 {
+                    isTold = true
                     settings.options.log.write(
                         .warning, "waiting for the pool", ["pool": path, "reason": error.message, "seconds": "\(settings.lockWait)"])
                 }
                 pause(milliseconds: 100)
-                waited += 1
             }
         }
     }

@@ -32,7 +32,7 @@ extension IntegrationTests {
                 want=6; case $words in repair*) want=8; esac; from=; case $words in restore*) from=dump; esac
                 fails $want "$V" $words $loop $from; says "in use: mounted at $T/d; unmount it first"
             done
-            fails 32 "$V" $loop "$M"; says "mounted at $T/d"; fails 6 "$V" new $loop v 1M; says "mounted at $T/d"; fails 8 "$V" list $loop; says 'not a volfs pool'
+            fails 32 "$V" $loop "$M" -o lock_wait=1; says "mounted at $T/d"; fails 6 "$V" new $loop v 1M; says "mounted at $T/d"; fails 8 "$V" list $loop; says 'not a volfs pool'
             umount d; e2fsck -fn $loop > out 2>&1 || fail "$(cat out)"; mount $loop d; same "$(cat d/file)" kept; umount d
             mkswap -q $loop; swapon $loop; fails 6 "$V" create --force $loop; says "swapoff $loop"; swapoff $loop; "$V" create --force $loop
             truncate -s 256M parts; echo ',100M' | sfdisk -q parts; whole=$(attach --partscan parts); part=${whole}p1
@@ -49,7 +49,7 @@ extension IntegrationTests {
         try scenario(
             Self.serve + """
             refused() {
-                fails 32 "$V" "$1" a; says "$2"; fails 6 "$V" create --force "$1"; says "$2"; fails 6 "$V" new "$1" w 1M; says "$2"; fails 8 "$V" repair "$1"; says "$2"
+                fails 32 "$V" "$1" a -o lock_wait=1; says "$2"; fails 6 "$V" create --force "$1"; says "$2"; fails 6 "$V" new "$1" w 1M; says "$2"; fails 8 "$V" repair "$1"; says "$2"
             }
             "$V" create "$P" --size 256M; loop=$(attach "$P"); mkdir a b
             serve "$P"; refused $loop "in use by process $serving"; fails 6 "$V" create -n --force $loop; says "process $serving"; kill $serving; ended $serving
