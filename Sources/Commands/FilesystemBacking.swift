@@ -12,9 +12,7 @@ enum FilesystemBacking {
 
     /// By the device number that stat(2) says of what is in the filesystem.
     init(of device: dev_t) {
-        // As the C library takes the number apart; Swift does not see its macros.
-        let major = (device >> 8 & 0xfff) | (device >> 32 & ~0xfff), minor = (device & 0xff) | (device >> 12 & ~0xff)
-        guard let path = Self.resolved("/sys/dev/block/\(major):\(minor)") else {
+        guard let path = Path.resolved("/sys/dev/block/\(DeviceNumber.text(device))") else {
             self = .unknown
             return
         }
@@ -37,7 +35,7 @@ enum FilesystemBacking {
         guard depth < 8 else { return .unknown }
         if access("\(path)/partition", F_OK) == 0 { return look(Path.parent(of: path), depth: depth + 1) }
         if let file = readText("\(path)/loop/backing_file")?.split(separator: "\n").first { return .files([String(file)]) }
-        let parts = Directory.names(in: "\(path)/slaves").map { resolved("\(path)/slaves/\($0)").map { look($0, depth: depth + 1) } ?? .unknown }
+        let parts = Directory.names(in: "\(path)/slaves").map { Path.resolved("\(path)/slaves/\($0)").map { look($0, depth: depth + 1) } ?? .unknown }
         guard !parts.isEmpty else { return .device(path.split(separator: "/").last.map(String.init) ?? path) }
         var all: [String] = []
         for part in parts {
@@ -45,11 +43,5 @@ enum FilesystemBacking {
             all += files
         }
         return .files(all)
-    }
-
-    private static func resolved(_ path: String) -> String? {
-        guard let resolved = realpath(path, nil) else { return nil }
-        defer { free(resolved) }
-        return String(cString: resolved)
     }
 }

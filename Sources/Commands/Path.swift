@@ -29,7 +29,8 @@ package enum Path {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
-    private static func resolved(_ path: String) -> String? {
+    /// The name without links and dots; nil for what is not there.
+    static func resolved(_ path: String) -> String? {
         guard let resolved = realpath(path, nil) else { return nil }
         defer { free(resolved) }
         return String(cString: resolved)

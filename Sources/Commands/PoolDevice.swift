@@ -64,9 +64,8 @@ enum PoolDevice {
     }
 
     private static func isLoop(_ device: dev_t, onAllOf path: String) -> Bool {
-        guard let file = LoopFile(of: device), file.isWhole, let real = realpath(path, nil) else { return false }
-        defer { free(real) }
-        return file.path == String(cString: real)
+        guard let file = LoopFile(of: device), file.isWhole else { return false }
+        return file.path == Path.resolved(path)
     }
 
     /// A pool's last name: that of its file, or of the export.

@@ -20,7 +20,7 @@ struct PoolOpening {
         environment.recovering = { done, total in progress.set(done, total) }
         reporter.begin(extends: true) { progress.text }
         let start = monotonicClock(), limit = start + UInt64(settings.lockWait) * 1_000_000_000
-        var isWaiting = false, isTold = false
+        var isTold = false
         while true {
             do throws(Failure) {
                 return try DirectPool.opened(
@@ -30,8 +30,7 @@ struct PoolOpening {
                 let now = monotonicClock()
                 guard error.status == .busy, now < limit else { throw error }
                 if !isAwaited() { throw Failure(.terminated, path, "nobody waits for the mount any more", errno: EINTR) }
-                if !isWaiting { progress.wait(error.message) }
-                isWaiting = true
+                progress.wait(error.message)
                 if !isTold && now >= start + 1_000_000_000 {
                     isTold = true
                     settings.options.log.write(

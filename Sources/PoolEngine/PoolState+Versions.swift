@@ -22,8 +22,7 @@ extension PoolState {
             let version = try known(version)
             raiseLevel(version, toCover: geometry.blocks(covering: size))
             version.record.size = size
-            version.record.modified = time
-            version.noteChange(at: time)
+            version.noteData(at: time)
             markDirty(version)
         case .rename(let version, let name, let time): rename(try known(version), to: name, time: time)
         case .swap(let first, let second, let time): swap(try known(first), try known(second), time: time)
