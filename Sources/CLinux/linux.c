@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <linux/fuse.h>
 #include <linux/loop.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <malloc.h>
 #include <sched.h>
@@ -20,9 +21,20 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <syslog.h>
 #include <unistd.h>
 #include <sys/xattr.h>
+
+static char **arguments;
+
+// Before main, with what main gets.
+__attribute__((constructor)) static void note_arguments(int count, char **words) {
+    (void)count;
+    arguments = words;
+}
+
+const char *volfs_argument(int index) { return arguments[index]; }
 
 int volfs_open(const char *path, int flags, unsigned int mode) { return open(path, flags, (mode_t)mode); }
 
@@ -39,10 +51,20 @@ int64_t volfs_block_device_size(int descriptor) {
     return ioctl(descriptor, BLKGETSIZE64, &size) == 0 ? (int64_t)size : -1;
 }
 
+int volfs_is_read_only_device(int descriptor) {
+    int is_read_only = 0;
+    return ioctl(descriptor, BLKROGET, &is_read_only) == -1 ? -1 : is_read_only != 0;
+}
+
 int volfs_is_loop_file(int descriptor, uint64_t device, uint64_t inode) {
     struct loop_info64 info;
     if (ioctl(descriptor, LOOP_GET_STATUS64, &info) == -1) return -1;
     return info.lo_device == device && info.lo_inode == inode;
+}
+
+int volfs_is_in_proc(const char *path) {
+    struct statfs filesystem;
+    return statfs(path, &filesystem) == -1 ? -1 : filesystem.f_type == PROC_SUPER_MAGIC;
 }
 
 int volfs_become_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }

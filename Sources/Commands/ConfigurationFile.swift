@@ -8,20 +8,30 @@ package struct ConfigurationFile: Sendable {
     package private(set) var pool: String?
     package private(set) var mountpoint: String?
     package let path: String
+    /// Lines that were left out.
+    package private(set) var remarks: [Failure] = []
+    private let isTolerant: Bool
 
-    /// Reads a file. Throws a failure that names the file, and the line for one that is wrong.
-    package init(path: String) throws(Failure) {
+    /// Reads a file. Throws a failure that names the file, and the line for one that is wrong. `isTolerant` is for who goes on
+    /// whatever a line says: it is left out, or is a word for `MountSettings` to find wrong.
+    package init(path: String, isTolerant: Bool = false) throws(Failure) {
         // A directory can be opened, but has no text.
         guard let text = readText(path), opendirFails(path) else {
             throw Failure(.notFound, path, "the configuration cannot be read: \(String(cString: strerror(errno)))", errno: errno)
         }
-        try self.init(text, path: path)
+        try self.init(text, path: path, isTolerant: isTolerant)
     }
 
-    package init(_ text: String, path: String) throws(Failure) {
+    package init(_ text: String, path: String, isTolerant: Bool = false) throws(Failure) {
         self.path = path
+        self.isTolerant = isTolerant
         for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            try take(String(line), place: "\(path):\(index + 1)")
+            do throws(Failure) {
+                try take(String(line), place: "\(path):\(index + 1)")
+            } catch {
+                guard isTolerant else { throw error }
+                remarks.append(error)
+            }
         }
     }
 
@@ -41,18 +51,19 @@ package struct ConfigurationFile: Sendable {
     }
 
     private mutating func takeOption(_ key: String, _ value: String?, place: String) throws(Failure) {
-        guard let option = MountOptionTable.find(key) else {
-            throw .usage("\(place): \(key)", "no such key; see volfs.conf(5)")
-        }
         var word = MountWord(key, place: place)
         word.value = value
+        guard let option = MountOptionTable.find(key) else {
+            guard isTolerant else { throw .usage("\(place): \(key)", "no such key; see volfs.conf(5)") }
+            return words.append(word)
+        }
         if option.value == nil, let value {
             switch value {
             case "yes", "on", "true", "1": word.value = nil
             case "no", "off", "false", "0":
                 guard let opposite = MountSettings.opposites[key] else { return }
                 word = MountWord(opposite, place: place)
-            default: throw .usage("\(place): \(key) = \(value)", "needs yes or no")
+            default: if !isTolerant { throw .usage("\(place): \(key) = \(value)", "needs yes or no") }
             }
         }
         words.append(word)

@@ -5,6 +5,12 @@ internal import VolumeFS
 
 /// One run of the command line.
 public struct CommandLineTool {
+    /// Does what the program was started for. Returns the exit status.
+    public static func run() -> Int32 {
+        let words = ProgramArguments.all
+        return run(Array(words.dropFirst()), program: words.first ?? "volfs")
+    }
+
     /// Does what `words`, without the program's name, say. Returns the exit status. Called as mount.volfs or umount.volfs it
     /// is the helper that mount(8) or umount(8) wants.
     public static func run(_ words: [String], program: String = "volfs") -> Int32 {
@@ -61,8 +67,7 @@ public struct CommandLineTool {
 
     /// VOLFS_POOL stands in for a pool that is left out.
     private static func supplyPool(_ arguments: inout Arguments, _ command: Command) throws(Failure) {
-        if command.takesPool, arguments.operands.count < command.count.upperBound, let pool = getenv("VOLFS_POOL") {
-            let path = String(cString: pool)
+        if command.takesPool, arguments.operands.count < command.count.upperBound, let path = Environment.value("VOLFS_POOL") {
             let isComplete = command.count.contains(arguments.operands.count)
             if !isComplete || !(arguments.operands.first.map(isPool) ?? false) { arguments.operands.insert(path, at: 0) }
         }

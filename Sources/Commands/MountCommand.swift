@@ -60,7 +60,7 @@ enum MountCommand {
         var ends: [Int32] = [0, 0]
         guard pipe(&ends) == 0 else { throw Failure(.mount, "pipe", String(cString: strerror(errno)), errno: errno) }
         setenv(readyVariable, "\(Spawn.handedDescriptor)", 1)
-        let child = Spawn.daemon(Array(CommandLine.arguments.dropFirst()), handing: ends[1])
+        let child = Spawn.daemon(handing: ends[1])
         let problem = errno
         unsetenv(readyVariable)
         close(ends[1])
@@ -91,22 +91,17 @@ enum MountCommand {
 
     /// `kept` is a mount that another daemon has left to this one.
     private static func serve(_ arguments: Arguments, _ kept: KeptMount?, readyOn descriptor: Int32?) throws(Failure) -> Int32 {
-        let request = try MountRequest(arguments)
+        let request = try MountRequest(arguments, goingOnWith: kept)
         var settings = try request.ready(kept)
-        try settings.become()
+        try settings.tolerating { settings throws(Failure) in try settings.become() }
         let isBackground = descriptor != nil
         let log = Log(name: "volfs[\(PoolDevice.shortName(settings.options.source))]", level: settings.logLevel)
         settings.options.log = log
+        try settings.tolerating { settings throws(Failure) in try settings.openLog(isBackground: isBackground) }
         let target = settings.logTarget(isBackground: isBackground)
-        // What goes wrong before the mount is ready is for who waits for it; but a log that cannot be written is that, too.
-        if case .file(let path) = target {
-            let problem = log.open(target)
-            guard problem == 0 else {
-                throw Failure(.mount, path, "the log cannot be opened: \(String(cString: strerror(problem)))", errno: problem)
-            }
-        } else {
-            _ = log.open(isBackground ? .standardError : target)
-        }
+        // What goes wrong before the mount is ready is for who waits for it.
+        if case .file = target {} else { _ = log.open(isBackground ? .standardError : target) }
+        settings.tellRemarks(log)
         volfs_limit_arenas(2)
         RemotePool.report(to: { level, text, fields in log.write(level, text, fields) })
         let reporter = ServiceReporter()
@@ -129,6 +124,10 @@ enum MountCommand {
                         server = begun
                         return { begun?.stop() }
                     } catch {
+                        if kept != nil {
+                            log.write(.error, "not served over NBD", ["object": error.object, "reason": error.message])
+                            return {}
+                        }
                         problem = error
                         throw .notSupported
                     }
@@ -139,6 +138,7 @@ enum MountCommand {
                 log.write(.info, "serving", ["pool": options.source, "mountpoint": options.mountpoint, "pid": "\(getpid())"])
                 if let server { nbd.announce(server, log) }
                 guard let descriptor else { return }
+                if target != .standardError { for address in server?.addresses ?? [] { complain("volfs: serving NBD at \(nbd.uri(address))") } }
                 // Who asked for the mount was ended. A signal that is blocked waits for the thread that unmounts.
                 if !isAwaited() { kill(getpid(), SIGTERM) }
                 signal(SIGPIPE, SIG_IGN)

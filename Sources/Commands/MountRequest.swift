@@ -1,3 +1,4 @@
+internal import CLinux
 internal import FuseFrontEnd
 internal import Glibc
 internal import LinuxIO
@@ -9,19 +10,33 @@ struct MountRequest: Sendable {
     private let commandLine: [MountWord]
     private let configuration: String?
     private let debugs: Bool
+    /// What the configuration says of another mount than the one that goes on.
+    private let remark: Failure?
 
-    init(_ arguments: Arguments) throws(Failure) {
+    /// `kept` is a mount that goes on: what is said of it anywhere but on the command line keeps it from nothing.
+    init(_ arguments: Arguments, goingOnWith kept: KeptMount? = nil) throws(Failure) {
         commandLine = MountWord.list(arguments["options"] ?? "")
         debugs = arguments.has("debug")
         var path = arguments["config"]
         if let word = commandLine.last(where: { $0.name == "config" }) { path = try word.text() }
         configuration = path.map { Path.absolute($0) }
-        let file = try configuration.map { path throws(Failure) in try ConfigurationFile(path: path) }
+        let file: ConfigurationFile?
+        do throws(Failure) {
+            file = try configuration.map { path throws(Failure) in try ConfigurationFile(path: path, isTolerant: kept != nil) }
+        } catch {
+            guard kept != nil else { throw error }
+            file = nil
+        }
         var operands = arguments.operands
-        let pool = getenv("VOLFS_POOL").map { String(cString: $0) } ?? file?.pool
-        if operands.count < 2, let pool { operands.insert(pool, at: 0) }
+        if operands.count < 2, let pool = Environment.value("VOLFS_POOL") ?? file?.pool { operands.insert(pool, at: 0) }
         if operands.count < 2, let mountpoint = file?.mountpoint { operands.append(mountpoint) }
         if operands.count > 2 { throw .usage(operands[2], "is one word too many; give a pool and a mountpoint: volfs POOL DIRECTORY") }
+        if let record = kept?.record, arguments.operands.count < 2, !Self.isThat(record, operands) {
+            remark = .usage(configuration ?? "VOLFS_POOL", "names another pool or directory; the mount goes on as it was, of \(record.source) at \(record.mountpoint)")
+            operands = [record.source, record.mountpoint]
+        } else {
+            remark = nil
+        }
         guard operands.count == 2 else {
             if let file { throw .usage(file.path, "has no \(operands.isEmpty && file.pool == nil ? "pool" : "mountpoint"), and none was given") }
             guard let first = operands.first else { throw .usage("mount", "give a pool and a mountpoint; see: volfs help mount") }
@@ -29,19 +44,40 @@ struct MountRequest: Sendable {
         }
         source = Path.absolute(operands[0])
         try PoolDevice.checkScheme(source)
+        mountpoint = Self.directory(operands[1])
+    }
+
+    private static func directory(_ text: String) -> String {
         // A slash behind it would ask the mount that is to be taken over.
-        var directory = operands[1]
+        var directory = text
         while directory.count > 1 && directory.hasSuffix("/") { directory.removeLast() }
         // What mount.fuse3(8) has opened is the device, not a directory, whatever it is linked to.
-        mountpoint = directory.hasPrefix("/dev/fd/") ? directory : Path.absolute(directory)
+        return directory.hasPrefix("/dev/fd/") ? directory : Path.absolute(directory)
+    }
+
+    private static func isThat(_ record: MountRecord, _ operands: [String]) -> Bool {
+        operands.count == 2 && PoolDevice.isSame(record.source, Path.absolute(operands[0])) && record.mountpoint == directory(operands[1])
     }
 
     /// All options, later ones overriding earlier ones.
-    private func settings() throws(Failure) -> MountSettings {
-        var words = try configuration.map { path throws(Failure) in try ConfigurationFile(path: path).words } ?? []
-        if let target = getenv("VOLFS_LOG") { words.append(MountWord("log=\(String(cString: target))", place: "VOLFS_LOG")) }
-        var settings = try MountSettings(words + commandLine, mountpoint: mountpoint, source: source)
-        try settings.nbd.check()
+    private func settings(_ tolerance: MountSettings.Tolerance = .nothing) throws(Failure) -> MountSettings {
+        var words: [MountWord] = [], remarks = remark.map { [$0] } ?? []
+        if let configuration {
+            do throws(Failure) {
+                let file = try ConfigurationFile(path: configuration, isTolerant: tolerance == .everything)
+                words = file.words
+                remarks += file.remarks
+            } catch {
+                guard tolerance == .everything else { throw error }
+                remarks.append(error)
+                // Of what is removed nothing goes for good while it is not known when it may.
+                words = [MountWord("trash=\(MountWord.longestTime)s", place: configuration)]
+            }
+        }
+        if let target = Environment.value("VOLFS_LOG") { words.append(MountWord("log=\(target)", place: "VOLFS_LOG")) }
+        var settings = try MountSettings(words + commandLine, mountpoint: mountpoint, source: source, tolerance: tolerance)
+        for remark in remarks { settings.remark(remark) }
+        try settings.checkNBD()
         if debugs { settings.options.debugs = true }
         // Virtual machines run as somebody else.
         if getuid() == 0 && settings.options.access == .owner && settings.user == nil { settings.options.access = .everybody }
@@ -52,6 +88,9 @@ struct MountRequest: Sendable {
     func checked() throws(Failure) -> MountSettings {
         let settings = try settings()
         if mountpoint.hasPrefix("/dev/fd/") { throw refusedDescriptor() }
+        guard access("/proc/self/mountinfo", R_OK) == 0 else {
+            throw Failure(.mount, "/proc", "is not there, and it tells a daemon what is mounted where; mount it: mount -t proc proc /proc", errno: errno)
+        }
         try detachDead()
         let table = MountTable()
         if let mount = table.mount(ofPool: source) { throw mountedFailure(source, mount) }
@@ -64,12 +103,16 @@ struct MountRequest: Sendable {
             let isReversed = stat(source, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
             throw Failure(.mount, mountpoint, isReversed ? "is not a directory; the pool comes first: volfs \(mountpoint) \(source)" : "is not a directory; mount on a directory")
         }
+        if volfs_is_in_proc(mountpoint) == 1 {
+            throw .usage(mountpoint, "is in /proc, which programs ask about themselves; choose another directory")
+        }
         if let other = table.mount(at: mountpoint) {
             throw Failure(.mount, mountpoint, "has \(other.source) mounted on it already; choose another directory", errno: EBUSY)
         }
         guard Glibc.access("/dev/fuse", R_OK | W_OK) == 0 else {
             throw Failure(.mount, "/dev/fuse", errno == ENOENT ? "is not there; load it: modprobe fuse" : "no permission to use it; run as root, or give your user access", errno: errno)
         }
+        try settings.checkMetrics()
         return settings
     }
 
@@ -95,7 +138,7 @@ struct MountRequest: Sendable {
     /// The options for a mount that goes on: nobody serves it, so that whoever looked at it would wait for ever. How it is mounted
     /// stays as it was.
     private func resumed(_ kept: KeptMount) throws(Failure) -> MountSettings {
-        var settings = try settings()
+        var settings = try settings(.everything)
         guard PoolDevice.isSame(kept.record.source, source), kept.record.mountpoint == mountpoint else {
             throw Failure(
                 .failed, mountpoint,
@@ -104,6 +147,12 @@ struct MountRequest: Sendable {
         }
         settings.options.isReadOnly = kept.record.isReadOnly
         settings.options.maximumRead = kept.record.maximumRead
+        settings.options.kernelOptions = []
+        // Another user could perhaps not open the pool.
+        if getuid() == 0, let user = MountInfo.all().last(where: { $0.device == kept.record.device })?.number("user_id") {
+            if settings.user ?? 0 != user { settings.remark(.usage("setuid", "takes effect when the pool is mounted the next time")) }
+            settings.user = user
+        }
         settings.options.kept = kept
         return settings
     }
@@ -122,7 +171,8 @@ struct MountRequest: Sendable {
     /// What SIGHUP may change, read anew. Nil, with the reason in the log, if it is wrong now.
     func reloaded(_ log: Log, isBackground: Bool) -> MountOptions.Reloadable? {
         do throws(Failure) {
-            let settings = try settings()
+            let settings = try settings(.oldForms)
+            settings.tellRemarks(log)
             return MountOptions.Reloadable(
                 target: settings.logTarget(isBackground: isBackground), level: settings.logLevel, metrics: settings.options.metrics)
         } catch {
@@ -133,6 +183,10 @@ struct MountRequest: Sendable {
 }
 
 extension MountSettings {
+    func tellRemarks(_ log: Log) {
+        for remark in remarks { log.write(.warning, "a setting is left out or changed", ["object": remark.object, "reason": remark.message]) }
+    }
+
     /// Where messages go: to journald or standard error from the foreground, to syslog from the background, unless chosen.
     func logTarget(isBackground: Bool) -> Log.Target {
         switch log {
@@ -143,6 +197,26 @@ extension MountSettings {
         case "syslog": .syslog
         case let path?: .file(path)
         }
+    }
+
+    /// Throws if the file of metrics cannot be made.
+    func checkMetrics() throws(Failure) {
+        guard let path = options.metrics else { return }
+        let directory = Path.parent(of: path)
+        guard Path.isDirectory(directory) else { throw Failure(.notFound, "metrics=\(path)", "its directory does not exist; make it first: mkdir -p \(directory)", errno: ENOENT) }
+        if Path.isDirectory(path) { throw Failure(.failed, "metrics=\(path)", "is a directory; name a file in it", errno: EISDIR) }
+        // Of another user's permission the daemon will know.
+        guard user == nil || user == getuid(), access(directory, W_OK | X_OK) != 0 else { return }
+        throw Failure(.permission, "metrics=\(path)", "no permission to make files in \(directory); choose another, or let the daemon's user write there", errno: errno)
+    }
+
+    /// Has the log's file opened. Throws, and has the log where it would be without `log`, if it cannot be.
+    mutating func openLog(isBackground: Bool) throws(Failure) {
+        guard case .file(let path) = logTarget(isBackground: isBackground) else { return }
+        let problem = options.log.open(.file(path))
+        if problem == 0 { return }
+        log = nil
+        throw Failure(.mount, path, "the log cannot be opened: \(String(cString: strerror(problem)))", errno: problem)
     }
 
     /// `setuid=USER`: from here on everything is done as that user.

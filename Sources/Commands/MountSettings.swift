@@ -10,29 +10,79 @@ package struct MountSettings: Sendable {
     /// Seconds to wait for a pool that another process is about to release.
     package private(set) var lockWait = 30
     /// Where the pool is served over NBD too.
-    package private(set) var nbd = NBDSettings()
+    package private(set) var nbd = NBDSettings(isOfMount: true)
     /// What `log=` names; nil leaves it to where the daemon runs.
-    package private(set) var log: String?
+    package var log: String?
     package private(set) var logLevel = Log.Level.info
     /// O_DIRECT on the pool's file.
     package private(set) var isDirect = false
     /// Whom the daemon runs as, if not as who started it.
-    package private(set) var user: UInt32?
+    package var user: UInt32?
+    /// What was wrong in the words and is left out, or taken as it was before.
+    package private(set) var remarks: [Failure] = []
+    private let tolerance: Tolerance
     /// Seconds for which removed volumes are kept.
     package var trashSeconds: UInt64 { options.trashSeconds }
     /// Bytes. A pool is made larger at most 4096 times.
     package static let leastGrowth: UInt64 = 16 << 20
     package var autogrow: UInt64? { configuration.autogrow }
 
+    /// What is taken with a remark instead of being refused.
+    package enum Tolerance: Sendable {
+        case nothing
+        /// What versions before this one took.
+        case oldForms
+        /// All, as for a mount that nobody would serve otherwise.
+        case everything
+    }
+
     /// The words of `-o` alone.
     package init(_ text: String, mountpoint: String, source: String) throws(Failure) {
         try self.init(MountWord.list(text), mountpoint: mountpoint, source: source)
     }
 
-    /// Throws a usage failure that names a word nobody knows, or a wrong value, and where it stands.
-    package init(_ words: [MountWord], mountpoint: String, source: String) throws(Failure) {
+    /// Throws a usage failure that names a word nobody knows, or a wrong value, and where it stands, if that is not tolerated.
+    package init(_ words: [MountWord], mountpoint: String, source: String, tolerance: Tolerance = .nothing) throws(Failure) {
         options = MountOptions(mountpoint: mountpoint, source: source)
-        for word in words { try take(word) }
+        self.tolerance = tolerance
+        var isNBDWrong = false
+        for word in words {
+            do throws(Failure) {
+                try take(word)
+            } catch {
+                guard tolerance == .everything else { throw error }
+                remark(error)
+                // Of what is removed nothing goes for good while it is not known when it may.
+                if word.name == "trash" { options.trashSeconds = MountWord.longestTime }
+                isNBDWrong = isNBDWrong || word.name.hasPrefix("nbd")
+            }
+        }
+        // Clients are not let in otherwise than was wanted.
+        if isNBDWrong { nbd = NBDSettings(isOfMount: true) }
+    }
+
+    mutating func remark(_ failure: Failure) { remarks.append(failure) }
+
+    /// Does what may fail because of a setting. Where everything is tolerated the failure is a remark.
+    mutating func tolerating(_ body: (inout MountSettings) throws(Failure) -> Void) throws(Failure) {
+        do throws(Failure) {
+            try body(&self)
+        } catch {
+            guard tolerance == .everything else { throw error }
+            remark(error)
+        }
+    }
+
+    /// Throws for what should not be served over NBD as it would be; where everything is tolerated, nothing is then.
+    mutating func checkNBD() throws(Failure) {
+        try tolerating { settings throws(Failure) in
+            do throws(Failure) {
+                try settings.nbd.check()
+            } catch {
+                settings.nbd = NBDSettings(isOfMount: true)
+                throw error
+            }
+        }
     }
 
     /// The switches that turn others off, for a configuration file's `NAME = no`.
@@ -95,11 +145,17 @@ package struct MountSettings: Sendable {
         case "discard", "nodiscard": configuration.discardsFreeSegments = word.name == "discard"
         case "fallocate": options.reservesOnAllocate = word.value == "reserve"
         case "fixed": options.makesFixed = true
-        case "trash": options.trashSeconds = try word.seconds()
+        case "trash": options.trashSeconds = try trashTime(word)
         case "autogrow": configuration.autogrow = word.value == "off" ? 0 : try word.size(least: Self.leastGrowth)
         case "lock_wait": lockWait = Int(try word.number(0...86_400))
         default: preconditionFailure("an option of the table that nobody takes: \(word.name)")
         }
+    }
+
+    private mutating func trashTime(_ word: MountWord) throws(Failure) -> UInt64 {
+        guard tolerance != .nothing, let number = word.bareTime else { return try word.seconds() }
+        remark(word.wrong("is without a unit, and taken for seconds as before; write \(number)s"))
+        return number
     }
 
     private mutating func takeResources(_ word: MountWord) throws(Failure) {

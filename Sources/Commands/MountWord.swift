@@ -87,12 +87,18 @@ package struct MountWord: Sendable {
         return mode
     }
 
+    /// Seconds. No longer time is taken.
+    static let longestTime: UInt64 = 1 << 32
+
+    /// The number of a time that says no unit, if it needs one.
+    var bareTime: UInt64? { UInt64(value ?? "").flatMap { $0 > 0 && $0 <= Self.longestTime ? $0 : nil } }
+
     /// Seconds of a time as 90s, 30m, 24h, 7d or 2w; 0 needs no unit. A bare number could be meant in any.
     func seconds() throws(Failure) -> UInt64 {
         let units: [Character: UInt64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
         let text = value ?? ""
         let unit = text.last.flatMap { units[$0] }
-        guard let number = UInt64(unit == nil ? text : String(text.dropLast())), number <= 1 << 32 else {
+        guard let number = UInt64(unit == nil ? text : String(text.dropLast())), number <= Self.longestTime else {
             throw wrong("needs a time, as 30m, 24h or 7d")
         }
         if unit == nil && number != 0 { throw wrong("is without a unit; write \(number)d, \(number)h, \(number)m or \(number)s") }

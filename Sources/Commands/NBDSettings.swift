@@ -13,7 +13,10 @@ package struct NBDSettings: Equatable, Sendable {
     package var isInsecure = false
     package var isReadOnly = false
 
-    package init() {}
+    /// Whether the words are those of `-o`.
+    private let isOfMount: Bool
+
+    package init(isOfMount: Bool = false) { self.isOfMount = isOfMount }
 
     /// Throws for an address that should not be served the way it would be, and for options that say how when nothing is served.
     package func check() throws(Failure) {
@@ -24,7 +27,8 @@ package struct NBDSettings: Equatable, Sendable {
             throw .usage("TLS", "this volfs was built without it; build it where libgnutls28-dev is installed")
         }
         for address in addresses where !address.isLocal && certificates == nil && !isInsecure {
-            throw .usage("\(address)", "other machines reach it, and anybody there could read and write; give certificates for TLS, or --insecure")
+            let words = isOfMount ? "with nbd_tls=DIR, or nbd_insecure" : "with --tls DIR, or --insecure"
+            throw .usage("\(address)", "other machines reach it, and anybody there could read and write; give certificates for TLS \(words)")
         }
     }
 
@@ -69,9 +73,12 @@ package struct NBDSettings: Equatable, Sendable {
     /// Tells the log where: a port may have been chosen only now.
     func announce(_ server: NBDServer, _ log: Log) {
         for address in server.addresses {
-            log.write(.info, "serving NBD", ["uri": NBDAddress.uri(address, isEncrypted: certificates != nil)])
+            log.write(.info, "serving NBD", ["uri": uri(address)])
         }
     }
+
+    /// What a client is given.
+    func uri(_ address: SocketAddress) -> String { NBDAddress.uri(address, isEncrypted: certificates != nil) }
 
     private static func failure(_ error: PoolError, _ address: SocketAddress) -> Failure {
         switch error {

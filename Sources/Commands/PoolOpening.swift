@@ -12,6 +12,12 @@ struct PoolOpening {
     /// Whether somebody still waits for the mount to be ready.
     let isAwaited: () -> Bool
 
+    /// Seconds that a mount waits for its pool that nobody would serve otherwise.
+    private static let leastPatience = 30
+
+    /// Whether who has the device is known not to go by himself.
+    private func isLasting(_ failure: Failure) -> Bool { failure.errno == EBUSY && DeviceUse(path: settings.options.source).isLasting }
+
     func open() throws(Failure) -> Pool {
         let path = settings.options.source
         let mode: Pool.Mode = settings.options.isReadOnly ? .readOnly : .readWrite
@@ -19,22 +25,28 @@ struct PoolOpening {
         var environment = DirectPool.environment
         environment.recovering = { done, total in progress.set(done, total) }
         reporter.begin(extends: true) { progress.text }
-        let start = monotonicClock(), limit = start + UInt64(settings.lockWait) * 1_000_000_000
-        var isTold = false
+        let isKept = settings.options.kept != nil, patience = isKept ? max(settings.lockWait, Self.leastPatience) : settings.lockWait
+        let start = monotonicClock(), limit = start + UInt64(patience) * 1_000_000_000
+        var isTold = false, isDirect = settings.isDirect
         while true {
             do throws(Failure) {
                 return try DirectPool.opened(
-                    path, mode: mode, configuration: settings.configuration, isDirect: settings.isDirect, environment: environment)
+                    path, mode: mode, configuration: settings.configuration, isDirect: isDirect, environment: environment)
             } catch {
                 // An attempt may take a while itself.
                 let now = monotonicClock()
-                guard error.status == .busy, now < limit else { throw error }
+                if isDirect && isKept && error.status != .busy {
+                    settings.options.log.write(.warning, "going on without direct", ["pool": path, "reason": error.message])
+                    isDirect = false
+                    continue
+                }
+                guard error.status == .busy, now < limit, !isLasting(error) else { throw error }
                 if !isAwaited() { throw Failure(.terminated, path, "nobody waits for the mount any more", errno: EINTR) }
                 progress.wait(error.message)
                 if !isTold && now >= start + 1_000_000_000 {
                     isTold = true
                     settings.options.log.write(
-                        .warning, "waiting for the pool", ["pool": path, "reason": error.message, "seconds": "\(settings.lockWait)"])
+                        .warning, "waiting for the pool", ["pool": path, "reason": error.message, "seconds": "\(patience)"])
                 }
                 pause(milliseconds: 100)
             }

@@ -64,7 +64,7 @@ enum ServeCommand {
         return try orFailure(path) { () throws(PoolError) in
             let maintainer = try JoinableThread { maintenance.run() }
             ServiceManager.notify("READY=1\nSTATUS=serving \(path)\nMAINPID=\(getpid())")
-            for address in server.addresses { say(NBDAddress.uri(address, isEncrypted: settings.certificates != nil)) }
+            for address in server.addresses { say(settings.uri(address)) }
             fflush(nil)
             wait(watch)
             ServiceManager.notify("STOPPING=1\nSTATUS=storing changes")

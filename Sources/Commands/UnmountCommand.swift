@@ -84,7 +84,8 @@ enum UnmountCommand {
     private static func path(_ arguments: Arguments) throws(Failure) -> String {
         if let operand = arguments.operands.first { return Path.absolute(operand) }
         guard let name = arguments["config"] else { throw .usage("umount", "give a pool or a mountpoint; see: volfs help umount") }
-        let file = try ConfigurationFile(path: Path.absolute(name))
+        // What else is wrong in it is no reason to leave the mount.
+        let file = try ConfigurationFile(path: Path.absolute(name), isTolerant: true)
         guard let path = file.mountpoint ?? file.pool else { throw .usage(file.path, "has no mountpoint") }
         return Path.absolute(path)
     }

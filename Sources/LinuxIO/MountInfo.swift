@@ -5,6 +5,13 @@ public struct MountInfo: Equatable, Sendable {
     public var device: String
     public var kind: String
     public var source: String
+    /// Of the filesystem, with commas between.
+    public var options: String
+
+    /// The number that an option has.
+    public func number(_ name: String) -> UInt32? {
+        options.split(separator: ",").first { $0.hasPrefix("\(name)=") }.flatMap { UInt32($0.dropFirst(name.utf8.count + 1)) }
+    }
 
     /// All mounts that this process sees, oldest first.
     public static func all() -> [MountInfo] { parse(readText("/proc/self/mountinfo") ?? "") }
@@ -19,7 +26,8 @@ public struct MountInfo: Equatable, Sendable {
             let left = halves[0].split(separator: " "), right = halves[1].split(separator: " ")
             guard left.count >= 5, right.count >= 2 else { return nil }
             return MountInfo(
-                mountpoint: unescaped(left[4]), device: String(left[2]), kind: String(right[0]), source: unescaped(right[1]))
+                mountpoint: unescaped(left[4]), device: String(left[2]), kind: String(right[0]), source: unescaped(right[1]),
+                options: right.count > 2 ? String(right[2]) : "")
         }
     }
 

@@ -60,6 +60,23 @@ import Testing
         #expect(failure?.message == "is without a unit; write 7d, 7h, 7m or 7s")
     }
 
+    /// For a mount that nobody would serve otherwise each wrong word is a remark, and the others count.
+    @Test(arguments: MountOptionTable.options.map(\.name)) func everythingIsToleratedForAMountThatGoesOn(name: String) throws {
+        let words = [MountWord("lock_wait=7", place: "/c:1"), MountWord("\(name)=\u{1}", place: "/c:2"), MountWord("nonsense", place: "/c:3")]
+        let settings = try MountSettings(words, mountpoint: "/m", source: "/p", tolerance: .everything)
+        #expect(settings.remarks.last?.object == "/c:3: nonsense" && settings.lockWait == 7)
+        if name == "trash" { #expect(settings.trashSeconds == 1 << 32) }
+    }
+
+    /// What is wrong with NBD leaves nothing served that way, and a time of before is taken.
+    @Test func toleranceIsCareful() throws {
+        let words = [MountWord("nbd=127.0.0.1:1"), MountWord("nbd_readonly=maybe"), MountWord("trash=86400")]
+        let settings = try MountSettings(words, mountpoint: "/m", source: "/p", tolerance: .everything)
+        #expect(settings.nbd.addresses.isEmpty && settings.trashSeconds == 86_400 && settings.remarks.count == 2)
+        #expect(try MountSettings([words[0], words[2]], mountpoint: "/m", source: "/p", tolerance: .oldForms).trashSeconds == 86_400)
+        #expect(throws: Failure.self) { try MountSettings(words, mountpoint: "/m", source: "/p", tolerance: .oldForms) }
+    }
+
     @Test func laterWordsOverride() throws {
         #expect(try Self.settings("lock_wait=1,lock_wait=2").lockWait == 2)
         #expect(try Self.settings("log=/a,log=syslog").log == "syslog")
@@ -101,6 +118,12 @@ import Testing
     func wrongLinesAreNamed(line: String, object: String) {
         let failure = #expect(throws: Failure.self) { try ConfigurationFile("\n\(line)\n", path: "/c") }
         #expect(failure?.object == object && failure?.status == .usage)
+    }
+
+    /// For a mount that goes on a line that is none is left out, and any other is a word.
+    @Test func wrongLinesAreLeftOut() throws {
+        let file = try ConfigurationFile("pool =\ncach = 1G\nconfig = /d\nro = maybe\nthreads = 2\n", path: "/c", isTolerant: true)
+        #expect(file.remarks.map(\.object) == ["/c:1: pool", "/c:3: config"] && file.words.map(\.subject) == ["/c:2: cach=1G", "/c:4: ro=maybe", "/c:5: threads=2"])
     }
 
     /// A value is looked at when the words are taken, and still knows its line.

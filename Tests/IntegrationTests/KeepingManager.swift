@@ -1,6 +1,6 @@
 /// A service manager that keeps descriptors, in Python: what systemd does with FDSTORE=1, and some harm on demand.
 enum KeepingManager {
-    /// `managed OPTION…` makes one that serves `$P` at `$M`; `$T/heard` has what it heard and did, `$T/log` the daemon's log.
+    /// `managed OPTION…` makes one that serves `$P` at `$M`, `managed_as WORD…` one that runs the program with these words; `$T/heard` has what it heard and did, `$T/log` the daemon's log.
     /// `serving` is the daemon's process; `restarted N` waits for the Nth READY=1; `order WORDS` has it do something:
     /// start · leave (as killed daemons leave what they began, all slots full) · count (says `taken N and N` slots) · refuse (keep nothing any more) · drop NAME · write OFFSET HEX [sum] (into what is known of the mount) · hold and free
     /// (start nothing, start again) · end.
@@ -93,9 +93,10 @@ enum KeepingManager {
             if order[0] == "end": break
             say("did " + order[0])
         END
-        managed() {
+        managed() { managed_as "$P" "$M" "$@"; }
+        managed_as() {
             mkfifo "$T/orders"
-            python3 "$T/manager.py" "$T/notify" "$T/heard" "$T/orders" "$V" "$P" "$M" "$@" 2>> "$T/log" & manager=$!
+            python3 "$T/manager.py" "$T/notify" "$T/heard" "$T/orders" "$V" "$@" 2>> "$T/log" & manager=$!
             heard READY=1
         }
         heard() { for _ in $(seq 400); do grep -q -- "$1" "$T/heard" 2>/dev/null && return; sleep 0.05; done; fail "not heard: $1 in: $(tail -n 30 "$T/heard" "$T/log")"; }

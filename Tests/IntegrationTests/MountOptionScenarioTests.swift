@@ -119,6 +119,21 @@ extension IntegrationTests {
             """)
     }
 
+    /// What cannot be written or served is said before anything is mounted, and where clients find the pool.
+    @Test func outsideOfAMountIsTold() throws {
+        try scenario(
+            """
+            "$V" create "$P" --size 256M
+            fails 32 "$V" "$P" "$M" -o metrics=/nonexist/m.prom; says "metrics=/nonexist/m.prom: its directory does not exist; make it first: mkdir -p /nonexist"
+            fails 32 "$V" "$P" "$M" -o metrics="$T"; says "is a directory; name a file in it"
+            fails 2 "$V" "$P" "$M" -o nbd=0.0.0.0:0; says "0.0.0.0:0: other machines reach it.*nbd_tls=DIR, or nbd_insecure"; fails 2 "$V" serve "$P" --nbd 0.0.0.0:0; says "--tls DIR, or --insecure"
+            same "$(grep -c " $M fuse" /proc/mounts || true)" 0
+            mount_pool -o nbd=unix:"$T/s",nbd=127.0.0.1:0 2> said; grep -qx "volfs: serving NBD at nbd+unix:///?socket=$T/s" said; grep -Eqx 'volfs: serving NBD at nbd://127.0.0.1:[0-9]+' said; same "$(wc -l < said)" 2; unmount_pool
+            # A variable that is empty says nothing.
+            fails 2 env VOLFS_POOL= "$V" list; says "POOL is missing"; fails 2 env VOLFS_POOL= "$V" "$M"; says "give a mountpoint too"; VOLFS_POOL= VOLFS_LOG= mount_pool; unmount_pool
+            """)
+    }
+
     /// How often a snapshot's attributes are asked for anew, by what the daemon counts.
     @Test func attributesAreKept() throws {
         try scenario(

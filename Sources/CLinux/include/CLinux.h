@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/// A word that this program was started with, the name as 0; null behind the last, beyond which nobody may ask.
+const char *volfs_argument(int index);
+
 /// open(2) with its third argument. -1 and errno on failure, as all of these.
 int volfs_open(const char *path, int flags, unsigned int mode);
 
@@ -21,8 +24,14 @@ int volfs_allocate(int descriptor, int64_t offset, int64_t count);
 /// The size in bytes of the block device behind `descriptor`.
 int64_t volfs_block_device_size(int descriptor);
 
+/// Whether nothing can be written to the block device behind `descriptor`: 1, or 0.
+int volfs_is_read_only_device(int descriptor);
+
 /// Whether the loop device behind `descriptor` is on the file with these numbers of stat(2): 1, or 0. A partition counts as its device.
 int volfs_is_loop_file(int descriptor, uint64_t device, uint64_t inode);
+
+/// Whether a path is in a filesystem of processes, as /proc is: 1, or 0.
+int volfs_is_in_proc(const char *path);
 
 /// prctl(2) with PR_SET_IO_FLUSHER: this process is needed to write memory back, and must not wait for that itself.
 int volfs_become_io_flusher(void);

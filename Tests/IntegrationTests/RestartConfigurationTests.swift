@@ -1,0 +1,55 @@
+internal import TestSupport
+import Testing
+
+/// A daemon that takes a mount over does so whatever its configuration says by now.
+extension IntegrationTests {
+    private static let prelude = KeepingManager.prelude + """
+        good() { printf 'pool = %s\\nmountpoint = %s\\ntrash = 7d\\nnbd = unix:%s\\n' "$P" "$M" "$T/s" > c.conf; }
+        number=1
+        # exchanged WORDS…: the next daemon goes on, and has said so.
+        exchanged() { : > "$T/log"; kill -URG $(serving); number=$((number + 1)); restarted $number; same "$(cat "$M/v")" kept; for words in "$@"; do logged "$words"; done; }
+        begin() { "$V" create "$P" --size 256M; good; managed_as --config c.conf; echo kept > "$M/v"; exec 5<"$M/v"; [ -S s ] || fail "no socket"; }
+
+        """
+
+    /// What is wrong in a line is left out and said; what is removed is kept then, and nobody is let in by NBD otherwise than was wanted.
+    @Test func wrongConfigurationEndsNoMount() throws {
+        try scenario(
+            Self.prelude + """
+            begin; mkdir "$T/certs"
+            for line in 'trash = soon' trash 'cach = 1G' 'cache = 999T' 'dirty = 1' 'threads = many' 'ro = maybe' 'config = /other' 'pool =' 'mountpoint =' 'setuid = nobody-here' 'setuid = nobody' 'uid = nobody-here' \\
+                'umask = 9' "log = $T/none/log" 'loglevel = loud' clone_fd metrics 'max_read = 1' 'checksum = off' 'entry_timeout = 9' 'snapshots = no' 'direct = maybe' 'autogrow = 1' 'lock_wait = x' \\
+                'nbd_tls = /none' "nbd_tls = $T/certs" 'nbd_readonly = maybe' 'nbd_readnoly = yes' 'nbd = 0.0.0.0:0' 'nbd = nowhere' "nbd = unix:$T"; do
+                good; echo "$line" >> c.conf; exchanged 'level=\\(warning\\|error\\) .*reason='
+                case $line in nbd*) [ ! -S s ] || fail "served over NBD with $line" ;; *) [ -S s ] || fail "not served over NBD with $line" ;; esac
+                case $line in trash*) [ "$(json trash_seconds)" -gt 604800 ] || fail "$line: $(json trash_seconds)" ;; *) same "$(json trash_seconds)" 604800 ;; esac
+            done
+            rm c.conf; exchanged 'c.conf reason="the configuration cannot be read'; exec 5<&-; rm "$M/v"; [ -e "$M/.ctl/trash/v" ]; mv "$M/.ctl/trash/v" "$M/v"; exec 5<"$M/v"
+            # Killed instead of exchanged; and to unmount, the line is no obstacle.
+            good; echo 'threads = many' >> c.conf; kill -9 $(serving); number=$((number + 1)); restarted $number; logged 'c.conf:5: threads=many'; same "$(cat <&5)" kept; exec 5<&-
+            echo 'cach = 1G' >> c.conf; "$V" umount --config c.conf; heard 'ended 0'; echo end > "$T/orders"; wait $manager; clean
+            """, tools: [])
+    }
+
+    /// A number of seconds, as versions before took it, is one for a mount that goes on and at SIGHUP; who mounts is asked.
+    @Test func timeOfBeforeIsTaken() throws {
+        try scenario(
+            Self.prelude + """
+            begin; sed -i s/7d/86400/ c.conf; exchanged 'c.conf:3: trash=86400.*taken for seconds as before; write 86400s'; same "$(json trash_seconds)" 86400
+            : > "$T/log"; echo 'loglevel = warning' >> c.conf; kill -HUP $(serving); logged 'taken for seconds'; kill -USR2 $(serving); logged 'log level" loglevel=info'
+            exec 5<&-; stop_all; fails 2 "$V" --config c.conf; says 'c.conf:3: trash=86400: is without a unit; write 86400d'
+            """)
+    }
+
+    /// Another pool or directory than the one that goes on is one for the next mount.
+    @Test func otherPoolOfTheConfigurationWaits() throws {
+        try scenario(
+            Self.prelude + """
+            begin; mkdir "$T/other"
+            good; sed -i "s|$M|$T/other|" c.conf; exchanged "names another pool or directory; .*of $P at $M"
+            good; sed -i "s|$P|$T/none.pool|" c.conf; exchanged "names another pool or directory"
+            echo 'trash = 7d' > c.conf; exchanged "names another pool or directory"; echo 'pool = s3://b/p' > c.conf; exchanged "names another pool or directory"
+            same "$(cat <&5)" kept; exec 5<&-; stop_all
+            """)
+    }
+}
