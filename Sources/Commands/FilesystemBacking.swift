@@ -12,12 +12,10 @@ enum FilesystemBacking {
 
     /// By the device number that stat(2) says of what is in the filesystem.
     init(of device: dev_t) {
-        guard let path = Path.resolved("/sys/dev/block/\(DeviceNumber.text(device))") else {
-            self = .unknown
-            return
-        }
-        self = Self.look(path, depth: 0)
+        self = Self.directory(of: device).map { Self.look($0, depth: 0) } ?? .unknown
     }
+
+    private static func directory(of device: dev_t) -> String? { Path.resolved("/sys/dev/block/\(DeviceNumber.text(device))") }
 
     /// Whether one of the files is that one, whatever it is called. Nil if one of them cannot be seen.
     static func contains(_ files: [String], _ other: String) -> Bool? {
@@ -33,8 +31,13 @@ enum FilesystemBacking {
 
     private static func look(_ path: String, depth: Int) -> FilesystemBacking {
         guard depth < 8 else { return .unknown }
+        if let loop = LoopFile(directory: path) {
+            var status = stat()
+            // On a device it is that what counts.
+            guard stat(loop.path, &status) == 0, status.st_mode & S_IFMT == S_IFBLK else { return .files([loop.path]) }
+            return directory(of: status.st_rdev).map { look($0, depth: depth + 1) } ?? .unknown
+        }
         if access("\(path)/partition", F_OK) == 0 { return look(Path.parent(of: path), depth: depth + 1) }
-        if let file = readText("\(path)/loop/backing_file")?.split(separator: "\n").first { return .files([String(file)]) }
         let parts = Directory.names(in: "\(path)/slaves").map { Path.resolved("\(path)/slaves/\($0)").map { look($0, depth: depth + 1) } ?? .unknown }
         guard !parts.isEmpty else { return .device(path.split(separator: "/").last.map(String.init) ?? path) }
         var all: [String] = []

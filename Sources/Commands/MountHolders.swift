@@ -41,7 +41,7 @@ struct MountHolders {
     /// Loop devices on volumes of the mount.
     func loopDevices() -> [String] {
         Directory.names(in: "/sys/block").filter { $0.hasPrefix("loop") }.sorted().compactMap { name in
-            guard let file = readText("/sys/block/\(name)/loop/backing_file")?.split(separator: "\n").first, isInside(String(file)) else { return nil }
+            guard let file = LoopFile(directory: "/sys/block/\(name)")?.path, isInside(file) else { return nil }
             return "\(file.split(separator: "/").last ?? "") is attached to /dev/\(name)"
         }
     }

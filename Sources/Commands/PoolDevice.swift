@@ -36,8 +36,8 @@ enum PoolDevice {
         return try RemotePool.open(path, writing: writing)
     }
 
-    /// A process that has the pool open; 0 if none is known.
-    static func holder(of path: String) -> Int32 { holders(of: path).first ?? 0 }
+    /// A process that keeps others from the pool; 0 if none is known.
+    static func holder(of path: String) -> Int32 { FileDevice.lockHolder(of: RemotePool.lockPath(path) ?? path) }
 
     static func holders(of path: String) -> [Int32] { FileDevice.lockHolders(of: RemotePool.lockPath(path) ?? path) }
 
@@ -57,15 +57,18 @@ enum PoolDevice {
         switch (first.st_mode & S_IFMT, second.st_mode & S_IFMT) {
         case (S_IFREG, S_IFREG): return first.st_dev == second.st_dev && first.st_ino == second.st_ino
         case (S_IFBLK, S_IFBLK): return first.st_rdev == second.st_rdev
-        case (S_IFBLK, S_IFREG): return isLoop(first.st_rdev, onAllOf: other)
-        case (S_IFREG, S_IFBLK): return isLoop(second.st_rdev, onAllOf: one)
+        case (S_IFBLK, S_IFREG): return isLoop(one, first.st_rdev, onAllOf: other)
+        case (S_IFREG, S_IFBLK): return isLoop(other, second.st_rdev, onAllOf: one)
         default: return false
         }
     }
 
-    private static func isLoop(_ device: dev_t, onAllOf path: String) -> Bool {
-        guard let file = LoopFile(of: device), file.isWhole else { return false }
-        return file.path == Path.resolved(path)
+    private static func isLoop(_ device: String, _ number: dev_t, onAllOf path: String) -> Bool {
+        guard let file = LoopFile(of: number), file.isWhole, let resolved = Path.resolved(path) else { return false }
+        // To be asked, the kernel asks the filesystem of the file: not one whose daemon may not answer, and that has not this pool.
+        let table = MountTable()
+        guard table.mount(around: file.path) == table.mount(around: resolved) else { return false }
+        return LoopFile.isDevice(device, on: resolved) ?? (file.path == resolved)
     }
 
     /// A pool's last name: that of its file, or of the export.

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import LinuxIO
 
 /// Other programs.
 enum Spawn {
@@ -11,12 +12,12 @@ enum Spawn {
     /// Starts this program again in a session of its own. Besides the standard ones it has one descriptor, `descriptor`
     /// under the number `handedDescriptor`: what else the caller had open, a script's lock for instance, is not kept
     /// open by a daemon. Nil and errno if it cannot be started.
-    static func daemon(_ arguments: [String], handing descriptor: Int32) -> pid_t? {
+    static func daemon(handing descriptor: Int32) -> pid_t? {
         closeOthersOnExec()
         // By its path where there is one, so that ps shows its name.
         let link = "/proc/self/exe", path = Path.absolute(link)
         let program = access(path, X_OK) == 0 ? path : link
-        return run([CommandLine.arguments.first ?? "volfs"] + arguments, newSession, descriptor, as: handedDescriptor) {
+        return run(ProgramArguments.all, newSession, descriptor, as: handedDescriptor) {
             posix_spawn(&$0, program, &$1, &$2, $3, environ)
         }
     }

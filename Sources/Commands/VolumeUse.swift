@@ -50,7 +50,7 @@ package struct VolumeUse: Equatable, Sendable {
     /// Loop devices that a file is attached to. Their user is the process that attached them, which is gone.
     static func loopDevices(of path: String) -> [String] {
         Directory.names(in: "/sys/block").filter { name in
-            name.hasPrefix("loop") && readText("/sys/block/\(name)/loop/backing_file")?.prefix { $0 != "\n" } ?? "" == path
+            name.hasPrefix("loop") && LoopFile(directory: "/sys/block/\(name)")?.path == path
         }.map { "/dev/\($0)" }.sorted()
     }
 }

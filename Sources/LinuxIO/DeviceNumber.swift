@@ -2,7 +2,11 @@
 public enum DeviceNumber {
     /// `MAJOR:MINOR`.
     public static func text(_ device: UInt) -> String {
-        let major = device >> 8 & 0xfff | device >> 32 & ~0xfff, minor = device & 0xff | device >> 12 & 0xffff_ff00
-        return "\(major):\(minor)"
+        let parts = parts(device)
+        return "\(parts.major):\(parts.minor)"
+    }
+
+    static func parts(_ device: UInt) -> (major: UInt, minor: UInt) {
+        (device >> 8 & 0xfff | device >> 32 & ~0xfff, device & 0xff | device >> 12 & 0xffff_ff00)
     }
 }

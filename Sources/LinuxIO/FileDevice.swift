@@ -28,18 +28,19 @@ public final class FileDevice: WaitingDevice {
     public enum Mode: Sendable { case readOnly, readOnlyAlone, readWrite }
 
     /// Opens an existing pool file, past the kernel's page cache if `isDirect`. Throws `.locked` with the holder's process number if another process has it, `.system(.open, EISDIR)` for a
-    /// directory, `.system(.open, EINVAL)` where its filesystem has no direct I/O, `.system(.open, EBUSY)` for a block device that
+    /// directory, `.system(.open, EROFS)` for what cannot be written, `.system(.open, EINVAL)` where its filesystem has no direct I/O, `.system(.open, EBUSY)` for a block device that
     /// somebody else has for himself.
     public init(opening path: String, mode: Mode, isDirect: Bool = false) throws(PoolError) {
         self.path = path
         descriptor = try FileDescriptor(opening: path, flags: mode == .readWrite ? O_RDWR : O_RDONLY)
         let raw = descriptor.raw
         isBlockDevice = try Self.kind(of: raw)
+        if isBlockDevice && mode != .readOnly { try Self.refuseReadOnly(raw) }
         bounce = isDirect ? BounceBuffers() : nil
         cache = isDirect ? nil : KernelCache(raw)
         if isDirect { _ = try systemCall(.open) { volfs_set_direct(raw) } }
-        try Self.lock(raw, exclusive: mode == .readWrite)
-        hold = isBlockDevice ? try DeviceHold(of: raw, mode) : nil
+        try Self.lock(raw, exclusive: mode == .readWrite, isBlockDevice: isBlockDevice)
+        hold = isBlockDevice ? try DeviceHold(of: raw, path, mode) : nil
     }
 
     /// Makes a new sparse file of `size` bytes. Throws `.exists` if `path` is there already, unless `replacing`.
@@ -55,9 +56,10 @@ public final class FileDevice: WaitingDevice {
         isBlockDevice = try Self.kind(of: descriptor.raw)
         bounce = nil
         let raw = descriptor.raw
+        if isBlockDevice { try Self.refuseReadOnly(raw) }
         cache = KernelCache(raw)
-        try Self.lock(raw, exclusive: true)
-        hold = isBlockDevice ? try DeviceHold(of: raw, .readWrite) : nil
+        try Self.lock(raw, exclusive: true, isBlockDevice: isBlockDevice)
+        hold = isBlockDevice ? try DeviceHold(of: raw, path, .readWrite) : nil
         if !isBlockDevice {
             _ = try systemCall(.ftruncate) { ftruncate(raw, 0) }
             _ = try systemCall(.ftruncate) { ftruncate(raw, off_t(size)) }
@@ -294,30 +296,6 @@ public final class FileDevice: WaitingDevice {
         }
     }
 
-    /// A process that holds the lock on `path`; 0 if none can be found.
-    public static func lockHolder(of path: String) -> Int32 { lockHolders(of: path).first ?? 0 }
-
-    /// The processes that hold the lock on `path`, or on the file that is below it as a loop device, from /proc/locks. Several can that
-    /// only read.
-    public static func lockHolders(of path: String) -> [Int32] {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return [] }
-        let holders = lockHolders(of: status)
-        guard holders.isEmpty, status.st_mode & S_IFMT == S_IFBLK, let file = LoopFile(of: status.st_rdev) else { return holders }
-        return lockHolders(of: file.path)
-    }
-
-    private static func lockHolders(of status: stat) -> [Int32] {
-        guard let table = readText("/proc/locks") else { return [] }
-        let suffix = ":\(status.st_ino)"
-        // Those behind an arrow wait for it.
-        return table.split(separator: "\n").filter { $0.contains("FLOCK") && !$0.contains("->") }.compactMap { line in
-            let words = line.split(separator: " ")
-            guard let at = words.firstIndex(where: { $0.hasSuffix(suffix) }), at > 0 else { return nil }
-            return Int32(words[at - 1])
-        }
-    }
-
     private static func kind(of raw: Int32) throws(PoolError) -> Bool {
         var status = stat()
         _ = try systemCall(.fstat) { fstat(raw, &status) }
@@ -329,13 +307,9 @@ public final class FileDevice: WaitingDevice {
         }
     }
 
-    /// Throws `.locked` if somebody else has it.
-    static func lock(_ raw: Int32, exclusive: Bool) throws(PoolError) {
-        do throws(PoolError) {
-            _ = try systemCall(.flock) { flock(raw, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) }
-        } catch .system(_, errno: EWOULDBLOCK) {
-            throw .locked(process: 0)
-        }
+    /// The kernel lets a device be opened to be written that nobody can write to.
+    private static func refuseReadOnly(_ device: Int32) throws(PoolError) {
+        if volfs_is_read_only_device(device) == 1 { throw .system(.open, errno: EROFS) }
     }
 
     private static func syncDirectory(of path: String) throws(PoolError) {

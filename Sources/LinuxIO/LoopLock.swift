@@ -19,16 +19,22 @@ final class LoopLock: Sendable {
     static func take(under device: Int32, exclusive: Bool) throws(PoolError) -> LoopLock? {
         var status = stat()
         guard fstat(device, &status) == 0, status.st_mode & S_IFMT == S_IFBLK, let file = LoopFile(of: status.st_rdev) else { return nil }
-        // Without waiting, should the name have become that of a pipe.
-        guard let descriptor = try? FileDescriptor(opening: file.path, flags: O_RDONLY | O_NONBLOCK) else { return nil }
+        let locksAll = exclusive && file.isWhole
+        guard let descriptor = open(file.path, writing: locksAll) else { return nil }
         let raw = descriptor.raw
         // Another file may have the name by now.
         guard fstat(raw, &status) == 0, volfs_is_loop_file(device, UInt64(status.st_dev), UInt64(status.st_ino)) == 1 else { return nil }
         do throws(PoolError) {
-            try FileDevice.lock(raw, exclusive: exclusive && file.isWhole)
+            try FileDevice.lock(raw, exclusive: locksAll, isBlockDevice: status.st_mode & S_IFMT == S_IFBLK)
         } catch .system {
             return nil
         }
-        return LoopLock(descriptor, try take(under: raw, exclusive: exclusive && file.isWhole))
+        return LoopLock(descriptor, try take(under: raw, exclusive: locksAll))
+    }
+
+    /// Over a network only who may write can have the lock to write. Without waiting, should the name have become that of a pipe.
+    private static func open(_ path: String, writing: Bool) -> FileDescriptor? {
+        if writing, let descriptor = try? FileDescriptor(opening: path, flags: O_RDWR | O_NONBLOCK) { return descriptor }
+        return try? FileDescriptor(opening: path, flags: O_RDONLY | O_NONBLOCK)
     }
 }

@@ -99,6 +99,9 @@ extension IntegrationTests {
             "$V" snapshot "$P" --group all all --freeze fs; fails 2 "$V" snapshot "$P" w@x --freeze fs; says "in $M/v, not in w"; truncate -s 64M image; mkdir other
             disk=$(attach image); mkfs.ext4 -q "$disk"; mount "$disk" other; fails 2 "$V" snapshot "$P" v@x w@x --freeze other; says "--freeze other: is a filesystem in $T/image, not in v or w"
             timeout 10 touch other/file; umount other; losetup -d "$disk"; fails 4 "$V" info "$P" v@x
+            # On a loop device that is on a loop device.
+            lower=$(attach "$M/w"); upper=$(attach $lower); mkfs.ext4 -q "$upper"; mount "$upper" other; "$V" snapshot "$P" w@deep --freeze other 2> said; [ ! -s said ] || fail "$(cat said)"; same "$(recovers w@deep)" no
+            fails 2 "$V" snapshot "$P" v@x --freeze other; says "is a filesystem in $M/w, not in v"; umount other; losetup -d $upper; losetup -d $lower
             # Killed at any moment, also while it is frozen.
             for n in $(seq 0 40); do
                 "$V" snapshot "$P" v@k$n --freeze fs & command=$!

@@ -67,4 +67,62 @@ extension IntegrationTests {
             losetup -d $loop; loop=$(attach "$P"); mv "$P" elsewhere; "$V" create "$P" --size 64M; serve "$P"; "$V" $loop a; same "$(cat a/v)" kept; "$V" umount a; kill $serving; ended $serving
             """)
     }
+
+    /// Which file a loop device is on is asked of the kernel: its name may be one of several, or another's by now.
+    @Test func loopDeviceIsKnownByItsFile() throws {
+        try scenario(
+            """
+            "$V" create "$P" --size 256M; mkdir a; ln "$P" hard; loop=$(attach hard); touch bound; mount --bind "$P" bound; third=$(attach bound); mount_pool
+            for device in $loop $third; do fails 32 "$V" $device a; says "mounted at $M"; fails 6 "$V" create --force $device; says "mounted at $M"; "$V" list $device > out; done
+            unmount_pool; "$V" $loop a; fails 32 "$V" "$P" "$M"; says "mounted at $T/a"; "$V" umount "$P"; losetup -d $third; umount bound
+            # A lock that excludes is had over a network only by who may write: so the file is open to be written.
+            "$V" $loop "$M"; found=0; for fd in /proc/$(daemon)/fd/*; do
+                [ "$(readlink $fd)" = "$T/hard" ] || continue
+                found=$((found + 1)); flags=$(awk '/^flags/ { print $2 }' /proc/$(daemon)/fdinfo/${fd##*/}); same $((8#$flags & 3)) 2 "flags $flags"
+            done
+            same $found 1; unmount_pool
+            rm hard; cp --sparse=always "$P" hard; mount_pool; fails 32 "$V" $loop a; says "mounted at $M"; unmount_pool; "$V" hard "$M"; "$V" $loop a; "$V" umount a; unmount_pool
+            """)
+    }
+
+    /// Who has another part of a file is not taken for who has this one.
+    @Test func partsOfAFileHaveTheirOwnUsers() throws {
+        try scenario(
+            """
+            truncate -s 900M whole; one=$(attach --offset 1M --sizelimit 256M whole); two=$(attach --offset 300M --sizelimit 256M whole); all=$(attach whole); mkdir a b
+            "$V" create $one; "$V" create $two; "$V" $one a; pid() { grep -oP '"pid":\\K[0-9]+' $1/.ctl/stats.json; }
+            fails 4 "$V" umount $two; says 'is not mounted, and nothing'; fails 4 "$V" umount $all; says 'is not mounted, and nothing'
+            fails 6 "$V" create --force $all; says "in use by process $(pid a)"; fails 6 "$V" create --force whole; says "in use by process $(pid a)"
+            "$V" $two b; fails 6 "$V" create --force $two; says "mounted at $T/b by process $(pid b)"; "$V" umount $two --wait 10; "$V" umount $one
+            "$V" check $one; "$V" check $two
+            """)
+    }
+
+    /// Who looks at a device for a moment, as udev does, is waited for; who has it for long is not.
+    @Test func deviceIsWaitedForThatIsLookedAt() throws {
+        try scenario(
+            """
+            truncate -s 256M disk; loop=$(attach disk); mkdir d
+            look() { flock --no-fork --shared $loop sleep $1 & looking=$!; for _ in $(seq 200); do grep -q "FLOCK.*READ *$looking " /proc/locks && return; sleep 0.01; done; fail "no lock"; }
+            look 0.2; "$V" create $loop; wait $looking; look 0.2; "$V" new $loop v 1M; wait $looking
+            look 60; fails 6 "$V" new $loop w 1M; says "in use by process $looking"; kill $looking; wait $looking || true
+            mkfs.ext4 -q -F $loop; mount $loop d; fails 32 timeout 60 "$V" $loop "$M" -o lock_wait=600; says "mounted at $T/d; unmount it first"; umount d
+            mkswap -q $loop; swapon $loop; fails 32 timeout 60 "$V" $loop "$M" -o lock_wait=600; says "swapoff $loop"; swapoff $loop
+            """, tools: ["mkfs.ext4", "mkswap"])
+    }
+
+    /// Without /proc a device is claimed all the same, and a mount says that it needs it. A device that cannot be written says so.
+    @Test func deviceWithoutProc() throws {
+        try scenario(
+            """
+            truncate -s 256M disk; loop=$(attach disk); mkdir d; "$V" create $loop
+            without() { unshare --mount bash -c 'mount -t tmpfs none /proc && exec "$@"' inside "$@"; }
+            fails 0 without "$V" new $loop v 1M; fails 0 without "$V" list $loop; says '^v '; fails 0 without "$V" check $loop; says '^clean'; fails 0 without "$V" create --force $loop
+            fails 32 without "$V" $loop "$M"; says '/proc: is not there.*mount -t proc proc /proc'; fails 1 without "$V" $loop "$M" -f; says 'mount -t proc'
+            mkfs.ext4 -q -F $loop; mount $loop d; fails 6 without "$V" create --force $loop; says 'in use'; umount d; e2fsck -fn $loop > out 2>&1 || fail "$(cat out)"; losetup -d $loop
+            "$V" create "$P" --size 64M; loop=$(attach --read-only "$P"); "$V" list $loop
+            for words in "new $loop v 1M" "create --force $loop" "create -n --force $loop"; do fails 9 "$V" $words; says "the device is read-only; .*blockdev --setrw $loop"; done
+            fails 32 "$V" $loop "$M"; says '-o ro'; "$V" $loop "$M" -o ro; unmount_pool
+            """, tools: ["mkfs.ext4", "unshare"])
+    }
 }
