@@ -291,6 +291,7 @@ final class ControlledPool: PoolAccess {
             let number = errno
             if number == ENOENT { throw Failure(.unreachable, mountpoint, Self.without, errno: ENOENT) }
             if let dead = dead(number) { throw dead }
+            if number == EACCES { throw Failure(errno: number, object: mountpoint, reason: nil) }
             throw Failure(.unreachable, mountpoint, "its control directory does not answer: \(String(cString: strerror(number)))", errno: number)
         }
         return text

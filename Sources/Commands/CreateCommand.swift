@@ -37,8 +37,10 @@ enum CreateCommand {
         } catch .locked {
             // Somebody else's by now, so not ours to remove.
             throw Failure(.locked(process: 0), object: path, pool: path)
-        } catch .system(.open, errno: ENOENT) {
+        } catch .system(.open, errno: ENOENT) where !Path.isDirectory(Path.parent(of: path)) {
             throw Failure(.notFound, path, "its directory does not exist; make it first", errno: ENOENT)
+        } catch .system(.open, let number) where !exists && [ENOENT, EACCES, EPERM, EROFS].contains(number) {
+            throw unmakable(path, number)
         } catch .exists {
             throw Failure(.exists, object: path, pool: path)
         } catch {
@@ -50,6 +52,14 @@ enum CreateCommand {
             say(JSON.object([("schema", .text("volfs.create/1")), ("pool", .text(path)), ("size", .size(size))]))
         }
         return 0
+    }
+
+    /// Why there can be no file at a path where none is.
+    private static func unmakable(_ path: String, _ number: Int32) -> Failure {
+        let directory = Path.parent(of: path)
+        let remedy = number == EACCES && geteuid() != 0 ? "choose another, or run as who may write there" : "choose another directory"
+        let why = number == EACCES ? "no permission to make a file in \(directory)" : number == EROFS ? "\(directory) is on a read-only filesystem" : "\(directory) takes no files"
+        return Failure(.permission, path, "\(why); \(remedy)", errno: number)
     }
 
     /// A pool on a block device, of which it takes the whole.

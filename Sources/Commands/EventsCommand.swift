@@ -13,7 +13,8 @@ package enum EventsCommand {
         let descriptor = volfs_open(file, O_RDONLY | O_CLOEXEC, 0)
         guard descriptor >= 0 else {
             if errno == ENOENT { throw Failure(.unreachable, file, "is not there; the daemon is of an older volfs, or mounted with ctl=off", errno: ENOENT) }
-            throw Failure(errno: errno, object: file, reason: String(cString: strerror(errno)))
+            let number = errno
+            throw Failure(errno: number, object: file, reason: number == EACCES ? nil : String(cString: strerror(number)))
         }
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: 65_536), pending: [UInt8] = []

@@ -71,6 +71,8 @@ package struct Failure: Error, Equatable, Sendable {
         switch errno {
         case ENOENT: "no such volume or snapshot; see: volfs list"
         case EEXIST: "exists already; choose another name or remove it first"
+        // All that keeps root out is a mount for its owner alone.
+        case EACCES where geteuid() == 0: "permission denied to root too: the pool is mounted for its owner alone; run as who mounted it, or have it mounted with allow_root"
         case EACCES, EPERM: "permission denied; run as its owner or as root"
         case EFBIG, EINVAL: "\(String(cString: strerror(errno))); see volfs-ctl(7)"
         case EROFS: "is read-only; a snapshot can be cloned, a pool mounted without ro"
@@ -143,6 +145,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .corrupt(let structure, let position, let problem):
             "damaged \(structure) at byte \(position) (\(problem)); see what a repair would do: volfs repair -n \(pool)"
         case .system(.open, errno: EBUSY): DeviceUse(path: pool).text
+        case .system(.open, errno: EROFS) where DeviceUse(path: pool).isDevice: "the device is read-only; mount the pool with -o ro, or make the device writable: blockdev --setrw \(pool)"
         case .system(let call, let number): systemMessage(call, number)
         case .remote(let problem): remoteMessage(problem)
         }
@@ -183,6 +186,7 @@ package struct Failure: Error, Equatable, Sendable {
         case (.open, ENOENT): "no such file; make a pool with: volfs create FILE --size SIZE"
         case (.open, EISDIR): "is a directory; a pool is one file, and none is mounted there: name a file that is one"
         case (.open, EACCES): "permission denied; run as the pool's owner or as root"
+        case (.open, EROFS): "the filesystem that it is on is read-only; mount the pool with -o ro, copy it elsewhere, or have the filesystem mounted to be written"
         case (.open, EPERM): "not permitted; the file may be immutable: lsattr shows an i then, and chattr -i takes it away"
         case (_, EFBIG): "the filesystem that it is on, or a limit that ulimit -f tells, takes no file of that size; choose a smaller one, or lift the limit"
         case (_, ENOSPC): "the filesystem that it is on has no room left; make some there, or use another"

@@ -28,6 +28,7 @@ import Testing
         (.system(.open, errno: 2), .notFound, "no such file; make a pool"),
         (.system(.open, errno: 21), .failed, "is a directory; a pool is one file"),
         (.system(.open, errno: 13), .permission, "permission denied; run as"),
+        (.system(.open, errno: 30), .permission, "the filesystem that it is on is read-only; mount the pool with -o ro"),
         (.system(.open, errno: 1), .permission, "not permitted; the file may be immutable: lsattr"), (.system(.ftruncate, errno: 27), .failed, "takes no file of that size"),
         (.hasSnapshots(count: 1), .busy, "has 1 snapshot;"), (.system(.mount, errno: 19), .unreachable, "/dev/fuse"), (.system(.fdatasync, errno: 5), .corrupt, "fdatasync"),
     ] as [(PoolError, Failure.Status, String)])
