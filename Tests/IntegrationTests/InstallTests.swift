@@ -47,4 +47,22 @@ extension IntegrationTests {
             "$1/scripts/install" --prefix /usr --destdir "$T/stage" --uninstall >/dev/null; same "$(cd "$T/stage"; find . | sort | xargs)" ". ./etc ./etc/volfs ./etc/volfs/mine.conf"
             """, [Scenario.root.path], tools: ["nbdcopy", "zsh"], seconds: 120)
     }
+
+    /// What was put where and what to do next is said, what cannot be before anything is built; examples that are called wrongly say how.
+    @Test func installationIsTold() throws {
+        try scenario(
+            """
+            I=$1/scripts/install; mkdir bin; printf '#!/bin/sh\\necho >> "%s/built"\\n' "$T" > bin/swift; chmod +x bin/swift; export PATH=$T/bin:$PATH; chmod 755 "$T"
+            fails 2 "$I" --program none; says 'none: no such file'; fails 2 "$I" --prefix usr; says 'absolute path'; touch file; fails 1 "$I" --prefix "$T/file"; says "file: is not a directory"
+            mkdir others; chmod 755 others; cp -r "$1/scripts" "$1/man" .; fails 1 setpriv --reuid=65534 --regid=65534 --clear-groups "$T/scripts/install" --prefix "$T/others"; says "no permission to write to $T/others; run it as root, or give another place"
+            fails 1 "$I" --prefix "$T/usr" --uninstall; says "no volfs is installed under $T/usr"; [ ! -e built ]
+            fails 0 "$I" --prefix "$T/usr" --program "$V"; says "program *$T/usr/bin/volfs"; says "$T/usr/bin is not in PATH.*export PATH=$T/usr/bin:"; says "systemctl link $T/usr/lib/systemd/system/volfs@.service"; says 'next: volfs create'
+            (export PATH=$T/usr/bin:$PATH; fails 0 "$I" --prefix "$T/usr" --program "$V"; ! grep 'not in PATH' out) || fail "$(cat out)"
+            fails 0 "$I" --prefix "$T/usr" --uninstall; says "^removed volfs from $T/usr"; [ ! -e usr ]
+            fails 0 "$I" --prefix /usr --destdir "$T/stage" --program "$V"; says "configuration *$T/stage/etc/volfs/NAME.conf"; (! grep next: out) || fail "$(cat out)"; touch stage/etc/volfs/mine.conf; fails 0 "$I" --prefix /usr --destdir "$T/stage" --uninstall; says "left: $T/stage/etc/volfs"
+            cd "$1/scripts/examples"; ln -s "$V" "$T/bin/volfs"; for script in golden-image nbd-copy retention; do fails 2 ./$script; says "$script: takes .* words, not 0"; says "Usage: $script"; fails 2 ./$script a; fails 2 ./$script a b c d e; done
+            fails 2 ./golden-image "$T" "$V" g many; says 'many: give the count'; fails 1 ./golden-image "$T" "$V" g 3; says 'no pool is mounted there'; fails 2 ./retention "$T" v x; says 'x: give the number'; fails 1 ./retention "$T" v 3; says 'no pool is mounted'; fails 2 ./nbd-copy p v "$T/i"; says 'v: name a snapshot'
+            pool 64M; fails 1 ./retention "$M" v 3; says 'v: no such volume'; fails 1 ./golden-image "$M" "$T/no" g 3; says 'no such image'; same "$(ls "$M")" ""; unmount_pool
+            """, [Scenario.root.path], tools: ["nbdcopy", "setpriv"])
+    }
 }
