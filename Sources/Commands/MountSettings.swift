@@ -174,12 +174,27 @@ package struct MountSettings: Sendable {
         switch word.name {
         case "nbd":
             guard let text = word.value else { return nbd.addresses.append(NBDAddress.standard(forPool: options.source)) }
+            try refuseInside(word)
             guard let address = NBDAddress.parse(text) else { throw word.wrong("needs unix:PATH or HOST:PORT, as nbd=unix:/run/pool.sock") }
             nbd.addresses.append(address)
-        case "nbd_tls": nbd.certificates = Path.absolute(try word.text())
+        case "nbd_tls": nbd.certificates = try path(word)
         case "nbd_insecure": nbd.isInsecure = true
         case "nbd_readonly": nbd.isReadOnly = true
         default: preconditionFailure("an option of the table that nobody takes: \(word.name)")
+        }
+    }
+
+    private func path(_ word: MountWord) throws(Failure) -> String {
+        let path = try word.text()
+        try refuseInside(word)
+        return Path.absolute(path)
+    }
+
+    /// For a place in the mount the daemon would wait for itself, even to find out what its name means.
+    private func refuseInside(_ word: MountWord) throws(Failure) {
+        let value = word.value ?? "", directory = options.mountpoint + "/"
+        if value.hasPrefix(directory) || value.hasPrefix("unix:\(directory)") || value.contains("socket=\(directory)") {
+            throw word.wrong("is in the mount itself, where its daemon cannot have it; choose a place outside")
         }
     }
 
@@ -187,9 +202,9 @@ package struct MountSettings: Sendable {
         switch word.name {
         case "log":
             let target = try word.text()
-            log = ["journal", "syslog", "stderr"].contains(target) ? target : Path.absolute(target)
+            log = ["journal", "syslog", "stderr"].contains(target) ? target : try path(word)
         case "loglevel": logLevel = Log.Level(name: try word.text()) ?? .info
-        case "metrics": options.metrics = Path.absolute(try word.text())
+        case "metrics": options.metrics = try path(word)
         case "debug": options.debugs = true
         // Read before all other words.
         default: break

@@ -61,7 +61,8 @@ public final class Log: Sendable {
             state.withLock { $0.target = target }
             return 0
         }
-        let opened = volfs_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
+        // Without waiting: nobody may read from a pipe.
+        let opened = volfs_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0o640)
         guard opened >= 0 else { return errno }
         let unused = state.withLock { state -> Int32 in
             state.target = target

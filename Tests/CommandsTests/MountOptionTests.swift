@@ -46,7 +46,7 @@ import Testing
     ])
     func genericOptionsAreAccepted(word: String) throws { _ = try Self.settings(word) }
 
-    @Test(arguments: ["atimes", "Ro", "allow_others", "cach=1G", "nodiscards", "x", "checksum=off", "checksum", "autogrow=1M", "trash=soon", "trash=7", "trash=d", "trash=7D", "umask=9", "uid=nobody-here", "max_read=1", "nbdx=1", "fallocate=no", "loglevel=loud", "attr_timeout=x", "attr_timeout=1.5", "attr_timeout=nan", "entry_timeout=0.1", "negative_timeout=1"])
+    @Test(arguments: ["atimes", "Ro", "allow_others", "cach=1G", "nodiscards", "x", "checksum=off", "checksum", "autogrow=1M", "trash=soon", "trash=7", "trash=d", "trash=7D", "umask=9", "uid=nobody-here", "max_read=1", "nbdx=1", "fallocate=no", "loglevel=loud", "attr_timeout=x", "attr_timeout=1.5", "attr_timeout=nan", "entry_timeout=0.1", "negative_timeout=1", "log=/m/log", "metrics=/m/m", "nbd=unix:/m/s", "nbd=nbd+unix:///?socket=/m/s", "nbd_tls=/m/c"])
     func wrongWordsAreNamed(word: String) {
         let failure = #expect(throws: Failure.self) { try Self.settings("ro,\(word)") }
         #expect(failure?.status == .usage && failure?.object == "-o \(word)" && failure?.message.isEmpty == false)

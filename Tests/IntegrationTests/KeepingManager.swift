@@ -9,7 +9,7 @@ enum KeepingManager {
         # Keeps what the daemon gives it, starts it again when it was killed or has handed over, and does what comes through a FIFO.
         import array, os, select, signal, socket, sys
         sock, log, fifo, command = sys.argv[1], open(sys.argv[2], "w"), sys.argv[3], sys.argv[4:]
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sock); s.settimeout(0.05)
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sock); os.chmod(sock, 0o777); s.settimeout(0.05)
         orders = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         kept, process, keeps, restarts = {}, None, True, True
         def say(text): log.write(text + "\\n"); log.flush()

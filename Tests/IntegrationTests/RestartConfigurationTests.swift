@@ -16,10 +16,10 @@ extension IntegrationTests {
     @Test func wrongConfigurationEndsNoMount() throws {
         try scenario(
             Self.prelude + """
-            begin; mkdir "$T/certs"
+            begin; mkdir "$T/certs"; mkfifo "$T/pipe"
             for line in 'trash = soon' trash 'cach = 1G' 'cache = 999T' 'dirty = 1' 'threads = many' 'ro = maybe' 'config = /other' 'pool =' 'mountpoint =' 'setuid = nobody-here' 'setuid = nobody' 'uid = nobody-here' \\
-                'umask = 9' "log = $T/none/log" 'loglevel = loud' clone_fd metrics 'max_read = 1' 'checksum = off' 'entry_timeout = 9' 'snapshots = no' 'direct = maybe' 'autogrow = 1' 'lock_wait = x' \\
-                'nbd_tls = /none' "nbd_tls = $T/certs" 'nbd_readonly = maybe' 'nbd_readnoly = yes' 'nbd = 0.0.0.0:0' 'nbd = nowhere' "nbd = unix:$T"; do
+                'umask = 9' "log = $T/none/log" "log = $T/pipe" "log = $M/log" "metrics = $M/m" 'loglevel = loud' clone_fd metrics 'max_read = 1' 'checksum = off' 'entry_timeout = 9' 'snapshots = no' 'direct = maybe' 'autogrow = 1' 'lock_wait = x' \\
+                'nbd_tls = /none' "nbd_tls = $T/certs" 'nbd_readonly = maybe' 'nbd_readnoly = yes' 'nbd = 0.0.0.0:0' 'nbd = nowhere' "nbd = unix:$T" "nbd = unix:$M/s" "nbd_tls = $M/certs"; do
                 good; echo "$line" >> c.conf; exchanged 'level=\\(warning\\|error\\) .*reason='
                 case $line in nbd*) [ ! -S s ] || fail "served over NBD with $line" ;; *) [ -S s ] || fail "not served over NBD with $line" ;; esac
                 case $line in trash*) [ "$(json trash_seconds)" -gt 604800 ] || fail "$line: $(json trash_seconds)" ;; *) same "$(json trash_seconds)" 604800 ;; esac
@@ -28,7 +28,7 @@ extension IntegrationTests {
             # Killed instead of exchanged; and to unmount, the line is no obstacle.
             good; echo 'threads = many' >> c.conf; kill -9 $(serving); number=$((number + 1)); restarted $number; logged 'c.conf:5: threads=many'; same "$(cat <&5)" kept; exec 5<&-
             echo 'cach = 1G' >> c.conf; "$V" umount --config c.conf; heard 'ended 0'; echo end > "$T/orders"; wait $manager; clean
-            """, tools: [])
+            """)
     }
 
     /// A number of seconds, as versions before took it, is one for a mount that goes on and at SIGHUP; who mounts is asked.
@@ -51,5 +51,25 @@ extension IntegrationTests {
             echo 'trash = 7d' > c.conf; exchanged "names another pool or directory"; echo 'pool = s3://b/p' > c.conf; exchanged "names another pool or directory"
             same "$(cat <&5)" kept; exec 5<&-; stop_all
             """)
+    }
+
+    /// The daemon of a mount runs as who mounted it, whatever `setuid` is by now.
+    @Test func userOfTheMountStays() throws {
+        try scenario(
+            KeepingManager.prelude + """
+            chmod 755 "$T"; cp "$V" "$T/volfs"; V=$T/volfs P=$T/home/data.pool M=$T/home/mnt; mkdir -p "$M"; chown -R 65534:65534 "$T/home"
+            mknod fuse c 10 229; chmod 666 fuse; declare -f > functions; export T V P M
+            cat > inside <<'END'
+            . ./functions; mount --bind fuse /dev/fuse; as() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }; number=1
+            with() { printf 'pool = %s\\nmountpoint = %s\\n%s\\n' "$P" "$M" "$1" > c.conf; }
+            as "$V" create "$P" --size 256M; with 'setuid = 65534'; managed_as --config c.conf; as touch "$M/v"
+            for line in 'setuid = nobody-here' 'setuid = 0' ''; do
+                with "$line"; : > "$T/log"; kill -URG $(serving); number=$((number + 1)); restarted $number; logged 'object=setuid reason="takes effect when the pool is mounted the next time"'
+                as test -e "$M/v"; same "$(ps -o uid= -p $(serving) | tr -d ' ')" 65534 "the user with $line"
+            done
+            stop_all
+            END
+            unshare --mount bash -euo pipefail inside
+            """, tools: ["unshare", "setpriv", "fusermount3", "ps"])
     }
 }
