@@ -7,7 +7,8 @@ internal import Synchronization
 ///
 /// A flush says nothing of what another connection to a server that has since begun anew had written: the server can have lost
 /// it, and cannot know. So every change is kept until a flush has covered it. On a new connection all that are kept come first,
-/// those that were answered and those that were not, overlapping ones in their order; only then may anything be read or flushed.
+/// those that were answered and those that were not, overlapping ones in their order; only then may anything be read or flushed. What a
+/// later one has changed, and was answered, is left out of an earlier one.
 extension ClientCore {
     /// Whether an export can stand in for the one before: as large or larger, and taking all that may be under way.
     static func isSame(_ new: RemoteExport, _ old: RemoteExport) -> Bool {
@@ -56,9 +57,15 @@ extension ClientCore {
         }
     }
 
+    /// A part of a change that is written again.
+    private struct Part {
+        let change: UnflushedChange
+        let range: Range<UInt64>
+    }
+
     /// Returns how many changes there were. Throws `.remote(.lostWrites)` if the server refuses one that it had taken before.
     func replay(on connection: ClientConnection) throws(PoolError) -> Int {
-        var waiting: [ObjectIdentifier: ClientRequest] = [:]
+        var waiting: [ObjectIdentifier: ClientRequest] = [:], left: [ObjectIdentifier: Int] = [:]
         let changes = state.withLock { state in
             for request in state.pending.values {
                 guard let change = request.change else { continue }
@@ -66,36 +73,44 @@ extension ClientCore {
                 request.sentOn = connection.number
                 waiting[ObjectIdentifier(change)] = request
             }
-            return state.log.changes
+            return state.log.toRepeat()
         }
+        for (change, parts) in changes {
+            left[ObjectIdentifier(change)] = parts.count
+            if parts.isEmpty { try didReplay(change, waiting[ObjectIdentifier(change)], error: 0) }
+        }
+        let parts = changes.flatMap { change, parts in parts.map { Part(change: change, range: $0) } }
         var next = 0
-        while next < changes.count {
-            var wave: [UInt64: UnflushedChange] = [:], size = 0
+        while next < parts.count {
+            var wave: [UInt64: Part] = [:], size = 0
             // Together only what does not overlap: a server may do it in any order.
-            while next < changes.count, wave.count < 64, size < 8 << 20, !wave.values.contains(where: { $0.overlaps(changes[next]) }) {
-                let change = changes[next], cookie = state.withLock { $0.nextCookie() }
-                connection.send(Request(change.command, cookie: cookie, offset: change.offset, length: change.length), change.bytes)
-                wave[cookie] = change
-                size += change.size
+            while next < parts.count, wave.count < 64, size < 8 << 20, !wave.values.contains(where: { $0.range.overlaps(parts[next].range) }) {
+                let part = parts[next], cookie = state.withLock { $0.nextCookie() }, range = part.range
+                let request = Request(part.change.command, cookie: cookie, offset: range.lowerBound, length: UInt64(range.count))
+                let bytes = part.change.bytes(of: range)
+                connection.send(request, bytes)
+                wave[cookie] = part
+                size += bytes.count
                 next += 1
             }
             let deadline = monotonicClock() + timeout
             while !wave.isEmpty {
-                let (change, error) = try Self.answer(to: &wave, on: connection, until: deadline)
-                try didReplay(change, waiting[ObjectIdentifier(change)], error: error)
+                let (change, error) = try Self.answer(to: &wave, on: connection, until: deadline), key = ObjectIdentifier(change)
+                left[key, default: 1] -= 1
+                if error != 0 || left[key] == 0 { try didReplay(change, waiting[key], error: error) }
             }
         }
         return changes.count
     }
 
     private static func answer(
-        to wave: inout [UInt64: UnflushedChange], on connection: ClientConnection, until deadline: UInt64
+        to wave: inout [UInt64: Part], on connection: ClientConnection, until deadline: UInt64
     ) throws(PoolError) -> (UnflushedChange, UInt32) {
         var problem: UInt32 = 0
         while true {
             let part: ReplyPart
             do throws(ClientConnection.Failure) { part = try connection.next(until: deadline) } catch { throw .remote(.timedOut) }
-            guard let change = wave[part.cookie] else { throw .remote(.notAServer) }
+            guard let change = wave[part.cookie]?.change else { throw .remote(.notAServer) }
             switch part.body {
             case .simple(let error), .error(let error): if problem == 0 { problem = error }
             case .none: break

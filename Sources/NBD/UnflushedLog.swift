@@ -30,7 +30,13 @@ final class UnflushedChange: @unchecked Sendable {
 
     deinit { bytes.deallocate() }
 
-    func overlaps(_ other: UnflushedChange) -> Bool { offset < other.offset + other.length && other.offset < offset + length }
+    var range: Range<UInt64> { offset..<offset + length }
+    func overlaps(_ other: UnflushedChange) -> Bool { range.overlaps(other.range) }
+
+    /// The bytes for a part of the range.
+    func bytes(of part: Range<UInt64>) -> UnsafeRawBufferPointer {
+        bytes.isEmpty ? bytes : UnsafeRawBufferPointer(rebasing: bytes[Int(part.lowerBound - offset)..<Int(part.upperBound - offset)])
+    }
 
     /// Bytes of memory, about.
     var size: Int { Self.size(of: bytes.count) }
@@ -80,7 +86,7 @@ struct UnflushedLog: Sendable {
 
     /// Takes out one that has failed: nobody counts on it. What is there now nobody knows, until it is overwritten.
     mutating func remove(_ change: UnflushedChange) {
-        var range = change.offset..<change.offset + change.length
+        var range = change.range
         // Too much doubt costs a witness at most, too little a pool.
         if doubts.count == Self.mostDoubts, let last = doubts.popLast()?.range {
             range = min(range.lowerBound, last.lowerBound)..<max(range.upperBound, last.upperBound)
@@ -96,11 +102,22 @@ struct UnflushedLog: Sendable {
     mutating func didFlush(upTo answer: UInt64) -> UnflushedChange? {
         let last = changes.last { $0.command == .write && $0.answered != 0 && $0.answered <= answer }
         let isAlone = last.map { last in
-            !changes.contains { $0 !== last && $0.overlaps(last) } && !doubts.contains { $0.range.overlaps(last.offset..<last.offset + last.length) }
+            !changes.contains { $0 !== last && $0.overlaps(last) } && !doubts.contains { $0.range.overlaps(last.range) }
         } ?? false
         changes.removeAll { $0.answered != 0 && $0.answered <= answer }
         size = changes.reduce(0) { $0 + $1.size }
         return isAlone ? last : nil
+    }
+
+    /// What has to be written again, in its order: of each change the parts that none which came later and was answered has changed as
+    /// well. The server may have those, and whoever stops in the middle must not have put older bytes there for good.
+    func toRepeat() -> [(change: UnflushedChange, parts: [Range<UInt64>])] {
+        var covered = CoveredRanges(), all: [(UnflushedChange, [Range<UInt64>])] = []
+        for change in changes.reversed() {
+            all.append((change, covered.rest(of: change.range)))
+            if change.answered != 0 { covered.insert(change.range) }
+        }
+        return all.reversed()
     }
 
     mutating func removeAll() {

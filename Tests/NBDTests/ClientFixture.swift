@@ -38,10 +38,11 @@ final class ClientFixture: @unchecked Sendable {
         try NBDClient(connecting: Self.location(proxy.path, query), mode: mode, best: best)
     }
 
-    /// The server's machine fails and comes back: what was not flushed there is gone, or some of it.
-    func losePower(_ image: [UInt8]? = nil) throws {
+    /// The server's machine fails and comes back: what was not flushed there is gone, or some of it. The first change there may fail.
+    func losePower(_ image: [UInt8]? = nil, failing fault: SimulatedDisk.Fault? = nil) throws {
         older.append(server)
         disk = SimulatedDisk(image: image ?? disk.durableImage)
+        if let fault { disk.fail(after: 1, fault) }
         let (next, path) = try Self.serve(DiskExports(disk))
         server = next
         proxy.point(to: path)
