@@ -23,6 +23,9 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Writes all of `bytes` at `offset`. On failure any part of them may have been written.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError)
 
+    /// Writes pieces of memory one behind the other from `offset`, as `write` of all of them in one.
+    func write(_ pieces: [UnsafeRawBufferPointer], at offset: UInt64) throws(PoolError)
+
     /// Returns when every write that had returned before the call is durable. After a failure the caller must not
     /// assume anything about those writes, nor call again: the kernel may have dropped the pages.
     func flush() throws(PoolError)
@@ -63,6 +66,14 @@ extension BlockDevice {
         for piece in pieces { try read(into: piece.bytes, at: piece.offset) }
     }
 
+    public func write(_ pieces: [UnsafeRawBufferPointer], at offset: UInt64) throws(PoolError) {
+        var at = offset
+        for piece in pieces {
+            try write(piece, at: at)
+            at += UInt64(piece.count)
+        }
+    }
+
     public var wantsForecast: Bool { false }
     public func forecast(_ ranges: [Range<UInt64>]) {}
 
@@ -86,4 +97,16 @@ public struct ReadPiece {
     }
 
     public var range: Range<UInt64> { offset..<offset + UInt64(bytes.count) }
+}
+
+/// Memory, and the place that it is to be written to.
+public struct WritePiece {
+    public let bytes: UnsafeRawBufferPointer
+    /// In bytes.
+    public let offset: UInt64
+
+    public init(of bytes: UnsafeRawBufferPointer, at offset: UInt64) {
+        self.bytes = bytes
+        self.offset = offset
+    }
 }

@@ -192,6 +192,32 @@ public final class FileDevice: WaitingDevice {
         try put(bytes, at: offset)
     }
 
+    /// With one system call, if the kernel takes all of it and O_DIRECT is not in the way.
+    public func write(_ pieces: [UnsafeRawBufferPointer], at offset: UInt64) throws(PoolError) {
+        var done = 0
+        if bounce == nil && pieces.count > 1 && pieces.count <= Self.mostPieces {
+            let raw = descriptor.raw
+            done = try withUnsafeTemporaryAllocation(of: iovec.self, capacity: pieces.count) { vectors throws(PoolError) in
+                for (index, piece) in pieces.enumerated() {
+                    vectors.initializeElement(at: index, to: iovec(iov_base: UnsafeMutableRawPointer(mutating: piece.baseAddress), iov_len: piece.count))
+                }
+                return try systemCall(.pwrite) { pwritev(raw, vectors.baseAddress, Int32(pieces.count), off_t(offset)) }
+            }
+        }
+        var start = 0
+        for piece in pieces {
+            let end = start + piece.count
+            if end > done {
+                let from = max(0, done - start)
+                try write(piece.part(from..<piece.count), at: offset + UInt64(start + from))
+            }
+            start = end
+        }
+    }
+
+    /// Pieces of memory that one system call writes.
+    private static let mostPieces = 1024
+
     /// For O_DIRECT: reads the whole blocks around a range, and of them what was asked for.
     private func readAround(
         _ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64, _ bounce: BounceBuffers

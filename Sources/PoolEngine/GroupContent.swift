@@ -125,6 +125,13 @@ struct GroupContent: Sendable {
 
     /// Writes the blocks that are not zero to `runs`, in as few writes as memory and runs allow.
     func writeData(of request: WriteRequest, pool: Pool) throws(PoolError) {
+        try forEachWrite(of: request, map: pool.map) { bytes, offset throws(PoolError) in try pool.device.write(bytes, at: offset) }
+    }
+
+    /// Calls `body` with memory and where on the device it goes, until all blocks that are not zero are in `runs`.
+    func forEachWrite(
+        of request: WriteRequest, map: ZoneMap, _ body: (UnsafeRawBufferPointer, UInt64) throws(PoolError) -> Void
+    ) throws(PoolError) {
         var block = first
         for run in runs {
             var done = 0
@@ -137,7 +144,7 @@ struct GroupContent: Sendable {
                     { length += 1 }
                 }
                 let bytes = length == 1 ? bytes(of: block, in: request) : contiguous(block, length, in: request)
-                try pool.device.write(bytes, at: pool.map.offset(of: run.start.advanced(by: done)))
+                try body(bytes, map.offset(of: run.start.advanced(by: done)))
                 done += length
                 block += UInt64(length)
             }

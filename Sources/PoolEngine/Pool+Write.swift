@@ -90,7 +90,7 @@ extension Pool {
         }
     }
 
-    private func giveUp(_ runs: [BlockRun], frames: Int, promise: inout Int) {
+    func giveUp(_ runs: [BlockRun], frames: Int, promise: inout Int) {
         let count = runs.reduce(0) { $0 + $1.count }
         promise += count
         state.withLock { state in
@@ -102,7 +102,7 @@ extension Pool {
 
     /// Enters a written group into map and journal, in one critical section (rules R1, R2, R10). Nil if a block that
     /// was completed from its old contents has changed meanwhile.
-    private func commit(
+    func commit(
         _ content: inout GroupContent, of request: WriteRequest, frames: Int
     ) throws(PoolError) -> UInt64? {
         let now = environment.now()

@@ -16,6 +16,7 @@ extension Workload {
         case .synced: Ceiling(allocations: 0.1, calls: 3, instructions: 20_600)
         case .largeRead: Ceiling(allocations: 1, calls: 1, instructions: nil)
         case .largeWrite: Ceiling(allocations: 0.3, calls: 2, instructions: nil)
+        case .together: Ceiling(allocations: 0.5, calls: 0.14, instructions: 12_700)
         }
     }
 }

@@ -29,6 +29,15 @@ final class CountingDevice: BlockDevice, @unchecked Sendable {
         part(offset, source.count).copyMemory(from: source)
     }
 
+    func write(_ pieces: [UnsafeRawBufferPointer], at offset: UInt64) throws(PoolError) {
+        count.add(1, ordering: .relaxed)
+        var at = offset
+        for piece in pieces {
+            part(at, piece.count).copyMemory(from: piece)
+            at += UInt64(piece.count)
+        }
+    }
+
     func flush() throws(PoolError) { count.add(1, ordering: .relaxed) }
     func flushAndDropCache() throws(PoolError) { count.add(1, ordering: .relaxed) }
 

@@ -7,6 +7,8 @@ internal import TestSupport
 /// same.
 enum Workload: String, CaseIterable {
     case read = "read-4k", write = "write-4k", synced = "write-4k-fsync", largeRead = "read-1m", largeWrite = "write-1m"
+    /// Sixteen at once, as of an NBD client.
+    case together = "write-4k-together"
 
     /// What a request costs, on average.
     struct Cost {
@@ -17,9 +19,9 @@ enum Workload: String, CaseIterable {
     private static let volumeSize = 64 << 20
 
     private var size: Int { self == .largeRead || self == .largeWrite ? 1 << 20 : 4096 }
+    private var batch: Int { self == .together ? 16 : 1 }
     /// In a round.
-    private var requests: Int { size == 4096 ? 1000 : 100 }
-    private var reads: Bool { self == .read || self == .largeRead }
+    private var requests: Int { size == 4096 ? 1000 / batch * batch : 100 }
 
     /// Makes some requests `rounds` times, and says what those after the first round cost, in which what is needed comes into memory.
     func run(rounds: Int) throws(PoolError) -> Cost {
@@ -42,19 +44,26 @@ enum Workload: String, CaseIterable {
         var before = (allocations: UInt64(0), calls: 0)
         for round in 0..<rounds {
             if round == 1 { before = (volfs_allocations(), device.calls) }
-            for _ in 0..<requests {
-                let offset = random.next() % UInt64(Self.volumeSize / size) * UInt64(size)
-                let bytes = buffer.bytes.part(0..<size)
-                if reads {
-                    try pool.read(volume, at: offset, into: bytes)
-                } else {
-                    try pool.write(volume, at: offset, UnsafeRawBufferPointer(bytes))
-                    if self == .synced { try pool.flush(volume) }
-                }
-            }
+            for _ in 0..<requests / batch { try make(in: pool, volume, buffer, &random) }
         }
         let count = Double((rounds - 1) * requests)
         return Cost(
             allocations: Double(volfs_allocations() - before.allocations) / count, calls: Double(device.calls - before.calls) / count)
+    }
+
+    private func make(in pool: Pool, _ volume: UInt64, _ buffer: borrowing AlignedBuffer, _ random: inout SeededRandom) throws(PoolError) {
+        let bytes = buffer.bytes.part(0..<size)
+        func offset() -> UInt64 { random.next() % UInt64(Self.volumeSize / size) * UInt64(size) }
+        switch self {
+        case .read, .largeRead: try pool.read(volume, at: offset(), into: bytes)
+        case .write, .largeWrite: try pool.write(volume, at: offset(), UnsafeRawBufferPointer(bytes))
+        case .synced:
+            try pool.write(volume, at: offset(), UnsafeRawBufferPointer(bytes))
+            try pool.flush(volume)
+        case .together:
+            let pieces = (0..<batch).map { _ in WritePiece(of: UnsafeRawBufferPointer(bytes), at: offset()) }
+            for case let problem? in pool.write(volume, pieces) { throw problem }
+            try pool.settleWrites()
+        }
     }
 }

@@ -4,7 +4,7 @@ package import BlockStorage
 /// throws what it finds wrong.
 package enum DeviceConformance: CaseIterable, Sendable {
     case isZeroBeforeItIsWritten, returnsWhatWasWritten, discardedRangeIsZeroAfterFlush, discardsOfAnyRange, refusesWhatIsBeyondTheEnd
-    case takesAnyRangeFromAnyMemory, readsWhatOtherThreadsWrote, flushesOfNothing, readsManyPieces
+    case takesAnyRangeFromAnyMemory, readsWhatOtherThreadsWrote, flushesOfNothing, readsManyPieces, writesManyPieces
 
     package static let size = 1 << 20
 
@@ -55,6 +55,7 @@ package enum DeviceConformance: CaseIterable, Sendable {
         case .takesAnyRangeFromAnyMemory: try anyRanges(device)
         case .readsWhatOtherThreadsWrote: try manyThreads(device)
         case .readsManyPieces: try manyPieces(device)
+        case .writesManyPieces: try manyWrites(device)
         case .flushesOfNothing:
             try device.flush()
             try device.flush()
@@ -92,6 +93,25 @@ package enum DeviceConformance: CaseIterable, Sendable {
             return try expect(read(device, 0, 4096) == Array(expected[..<4096]), "the device goes on")
         }
         throw Violation(description: "\(self): a piece beyond the end was not refused")
+    }
+
+    /// Of any size and from any memory, one behind the other from anywhere, also more than one system call takes.
+    private func manyWrites(_ device: any BlockDevice) throws {
+        var expected = zeros(Self.size)
+        for (offset, counts) in [
+            (4096, [4096, 4096, 8192]), (77, [1, 4095, 0, 7, 30_000]), (300_000, [5000]), (500_000, [Int](repeating: 100, count: 3000)), (0, []),
+        ] {
+            let bytes = pattern(counts.reduce(0, +), offset)
+            try bytes.withUnsafeBytes { bytes in
+                var done = 0
+                try device.write(counts.map { count in
+                    defer { done += count }
+                    return bytes.part(done..<done + count)
+                }, at: UInt64(offset))
+            }
+            expected.replaceSubrange(offset..<offset + bytes.count, with: bytes)
+            try expect(read(device, 0, Self.size) == expected, "all bytes right after \(counts.count) pieces at \(offset)")
+        }
     }
 
     private func anyRanges(_ device: any BlockDevice) throws {

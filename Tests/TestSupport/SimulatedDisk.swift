@@ -13,6 +13,7 @@ package final class SimulatedDisk: BlockDevice {
         var window: [DiskOperation] = []
         var operations = 0
         var reads = 0
+        var jointWrites = 0
         var fault: (at: Int, Fault)?
         var readFault: (at: Int, ReadFault)?
         var pointEvery = 0
@@ -65,6 +66,8 @@ package final class SimulatedDisk: BlockDevice {
     /// Writes, flushes and discards so far; reads so far.
     package var operationCount: Int { state.withLock { $0.operations } }
     package var readCount: Int { state.withLock { $0.reads } }
+    /// Calls that wrote several pieces of memory, each of them an operation.
+    package var jointWriteCount: Int { state.withLock { $0.jointWrites } }
 
     /// What the disk holds now, as after the end of the process only; and what it holds durably.
     package var image: [UInt8] { state.withLock { $0.current } }
@@ -208,6 +211,15 @@ package final class SimulatedDisk: BlockDevice {
             operation.apply(to: &state.current)
             state.window.append(operation)
             if isShort { throw .system(.pwrite, errno: 28) }
+        }
+    }
+
+    package func write(_ pieces: [UnsafeRawBufferPointer], at offset: UInt64) throws(PoolError) {
+        if pieces.count > 1 { state.withLock { $0.jointWrites += 1 } }
+        var at = offset
+        for piece in pieces {
+            try write(piece, at: at)
+            at += UInt64(piece.count)
         }
     }
 

@@ -31,6 +31,7 @@ extension Simulation {
             throw fail("\(step.text): \(error)")
         }
         if let nestedFailure { throw nestedFailure }
+        if case .scatter(let name, let offset, _, _) = step { return enterScattered(name, offset, bytes) }
         if case .share(_, _, _, _, let count) = step, shared < UInt64(count) { return try enterPart(step) }
         enter(hasNested ? model.states(of: step, bytes: bytes, geometry: sizes) ?? [] : states)
         switch step {
@@ -38,6 +39,17 @@ extension Simulation {
         case .reopen: durable = history.count - 1
         default: if step.isDurable { durable = history.count - 1 }
         }
+    }
+
+    /// Of a scattered write those blocks that were written: on a full pool each may be refused by itself.
+    private func enterScattered(_ name: String, _ offset: Int, _ bytes: [UInt8]) {
+        let unit = options.geometry.blockSize
+        var next = model
+        enter(zip(Step.scattered(bytes.count / unit), scattered).compactMap { block, isWritten in
+            guard isWritten else { return nil }
+            next.volumes[name]?.write(at: offset + block * unit, bytes[block * unit..<(block + 1) * unit])
+            return next
+        })
     }
 
     /// A share on a full pool may end early: what there is now must be one of the states on its way.
@@ -82,6 +94,7 @@ extension Simulation {
         case .create(let name, let size): try pool.createVolume(name, size: UInt64(size), attributes: .plain)
         case .write(let name, let offset, _, _, let isGrowing):
             try pool.write(id(name), at: UInt64(offset), bytes, growing: isGrowing)
+        case .scatter(let name, let offset, let count, _): try scatter(id(name), offset, count, bytes)
         case .discard(let name, let offset, let count): try pool.discard(id(name), at: UInt64(offset), count: UInt64(count))
         case .share(let source, let offset, let name, let target, let count):
             shared = try pool.share(from: id(source), at: UInt64(offset), to: id(name), at: UInt64(target), count: UInt64(count))
@@ -111,9 +124,23 @@ extension Simulation {
         }
     }
 
+    private func scatter(_ volume: UInt64, _ offset: Int, _ count: Int, _ bytes: [UInt8]) throws {
+        let unit = options.geometry.blockSize
+        let outcomes = bytes.withUnsafeBytes { bytes in
+            pool.write(volume, Step.scattered(count / unit).map { WritePiece(of: bytes.part($0 * unit..<($0 + 1) * unit), at: UInt64(offset + $0 * unit)) })
+        }
+        for case let problem? in outcomes { if case .outOfSpace = problem { continue } else { throw problem } }
+        scattered = outcomes.map { $0 == nil }
+        try pool.settleWrites()
+    }
+
     /// Bytes that tell which write they are of.
     func bytes(of step: Step) -> [UInt8] {
-        guard case .write(_, _, let count, let fill, _) = step else { return [] }
+        let (count, fill): (Int, Step.Fill)
+        switch step {
+        case .write(_, _, let bytes, let kind, _), .scatter(_, _, let bytes, let kind): (count, fill) = (bytes, kind)
+        default: return []
+        }
         stamp += 1
         if fill == .zeros { return [UInt8](repeating: 0, count: count) }
         var filler = SeededRandom(seed: seed &+ stamp)

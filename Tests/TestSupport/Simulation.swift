@@ -54,6 +54,8 @@ package final class Simulation: @unchecked Sendable {
     var pending: [ScheduledStep.Nested] = []
     var calls = 0
     var shared: UInt64 = 0
+    /// Which writes of the last scattered step were made.
+    var scattered: [Bool] = []
     var hasNested = false
     var isInside = false
     var nestedFailure: Failure?

@@ -5,6 +5,8 @@
 package enum Step: Equatable, Sendable {
     case create(String, size: Int)
     case write(String, offset: Int, count: Int, Fill, isGrowing: Bool)
+    /// The blocks of a range, each as a write of its own, all asked for at once: those at odd places first.
+    case scatter(String, offset: Int, count: Int, Fill)
     case discard(String, offset: Int, count: Int)
     case resize(String, size: Int)
     /// Writes into the range are never refused from now on.
@@ -40,6 +42,7 @@ package enum Step: Equatable, Sendable {
         case .create(let volume, let size): "create \(volume) \(size)"
         case .write(let volume, let offset, let count, let fill, let isGrowing):
             "\(isGrowing ? "grow" : "write") \(volume) \(offset) \(count) \(fill.rawValue)"
+        case .scatter(let volume, let offset, let count, let fill): "scatter \(volume) \(offset) \(count) \(fill.rawValue)"
         case .discard(let volume, let offset, let count): "discard \(volume) \(offset) \(count)"
         case .share(let source, let offset, let volume, let target, let count): "share \(source) \(offset) \(volume) \(target) \(count)"
         case .reserve(let volume, let offset, let count): "reserve \(volume) \(offset) \(count)"
@@ -76,6 +79,9 @@ package enum Step: Equatable, Sendable {
         case ("write", 5), ("grow", 5):
             guard let offset = number(2), let count = number(3), let fill = Fill(rawValue: words[4]) else { return nil }
             self = .write(words[1], offset: offset, count: count, fill, isGrowing: words[0] == "grow")
+        case ("scatter", 5):
+            guard let offset = number(2), let count = number(3), let fill = Fill(rawValue: words[4]) else { return nil }
+            self = .scatter(words[1], offset: offset, count: count, fill)
         case ("discard", 4):
             guard let offset = number(2), let count = number(3) else { return nil }
             self = .discard(words[1], offset: offset, count: count)
@@ -105,6 +111,9 @@ package enum Step: Equatable, Sendable {
         default: return nil
         }
     }
+
+    /// The order in which a scattered write's blocks are written.
+    package static func scattered(_ count: Int) -> [Int] { Array(stride(from: 1, to: count, by: 2)) + Array(stride(from: 0, to: count, by: 2)) }
 
     /// The first word of its text.
     package var kind: String { String(text.prefix { $0 != " " }) }
@@ -165,6 +174,13 @@ extension ModelPool {
                 at = end
             }
             return states
+        case .scatter(let name, let offset, let count, _):
+            let unit = geometry.blockSize
+            guard let volume = volumes[name], count > 0, offset % unit == 0, count % unit == 0, offset + count <= volume.size else { return nil }
+            return Step.scattered(count / unit).map { block in
+                model.volumes[name]?.write(at: offset + block * unit, bytes[block * unit..<(block + 1) * unit])
+                return model
+            }
         case .discard(let name, let offset, let count):
             guard let volume = volumes[name], offset < volume.size, count > 0 else { return nil }
             return zeroing(name, offset..<min(offset + count, volume.size), blockSize: geometry.blockSize)

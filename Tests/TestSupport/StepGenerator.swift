@@ -104,6 +104,10 @@ package struct StepGenerator {
         if random.oneIn(3) { count = (count + 1023) / 1024 * 1024 }
         if !isGrowing { count = max(1, min(count, size - offset)) }
         let fill: Step.Fill = random.oneIn(6) ? .zeros : random.oneIn(3) ? .mixed : .data
+        if random.oneIn(5), !isGrowing, offset / 1024 * 1024 + 2048 <= size {
+            let start = offset / 1024 * 1024
+            return .scatter(volume, offset: start, count: min(1 + count / 1024, (size - start) / 1024, 40) * 1024, fill)
+        }
         return .write(volume, offset: random.oneIn(2) ? offset : offset / 1024 * 1024, count: count, fill, isGrowing: isGrowing)
     }
 
