@@ -62,6 +62,22 @@ public struct Socket: ~Copyable, Sendable {
         if flags >= 0 { _ = fcntl(descriptor.raw, F_SETFL, flags & ~O_NONBLOCK) }
     }
 
+    /// Which of the two directions have ended.
+    public enum Ending: Sendable {
+        case none
+        /// The peer sends no more.
+        case input
+        /// The connection is broken, or closed on both sides.
+        case both
+    }
+
+    public var ending: Ending {
+        var request = pollfd(fd: descriptor.raw, events: Int16(POLLIN) | Int16(volfs_poll_input_end), revents: 0)
+        guard poll(&request, 1, 0) == 1 else { return .none }
+        if request.revents & Int16(POLLHUP | POLLERR) != 0 { return .both }
+        return request.revents & Int16(volfs_poll_input_end) != 0 ? .input : .none
+    }
+
     /// Ends the connection in both directions; the descriptor stays until its owner goes away.
     public func shutDown() { _ = shutdown(descriptor.raw, Int32(SHUT_RDWR)) }
 

@@ -58,7 +58,7 @@ extension Connection {
             channel.finish()
             return .close
         }
-        if haggling.session != nil { return .transmission }
+        if let session = haggling.session { return host.mayBegin(self, with: session.export.name) ? .transmission : .wait }
         if haggling.startsTLSThen { return startTLS() }
         if let secure = haggling.secure, !secure.isEstablished { return goOn(secure) }
         if haggling.input.count < haggling.needed { return receive(channel) }

@@ -31,6 +31,8 @@ final class Connection: Sendable {
         var isReadable = true
         /// A thread is receiving, or waits for something to come: no other may.
         var isReceiving = false
+        /// Threads that may be at a request of it.
+        var threads = 0
         /// Requests in a row that took longer than what is in memory does. One alone may have lost the processor meanwhile.
         var slowOnes = 0
         var isSlow: Bool { slowOnes > 1 }
@@ -100,6 +102,16 @@ final class Connection: Sendable {
 
     /// Does what there is to do, until nothing is left but waiting.
     func serve() {
+        state.withLock { $0.threads += 1 }
+        serveRequests()
+        let isDeserted = state.withLock { state in
+            state.threads -= 1
+            return state.threads == 0 && state.phase == .closed
+        }
+        if isDeserted { host.didLeave(self) }
+    }
+
+    private func serveRequests() {
         if state.withLock({ $0.phase }) == .handshake {
             // Who only knocks does not keep those waiting who are in.
             guard host.beginHeavy(self) else { return }

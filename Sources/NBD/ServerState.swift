@@ -12,7 +12,7 @@ final class ServerState: Sendable {
     private let stopping = Atomic(false)
     private let waiting = Atomic(0)
     private let waitLimit = Atomic(0)
-    private let table = Mutex(Table())
+    let table = Mutex(Table())
     private let helpWanted = Mutex<[Connection]>([])
 
     private let heavyWork = Mutex(HeavyWork())
@@ -27,6 +27,10 @@ final class ServerState: Sendable {
         var connections: [UInt64: Connection] = [:]
         /// In their handshake, with the moment it began.
         var handshakes: [UInt64: UInt64] = [:]
+        /// Ended, with threads that may be at a request of theirs.
+        var leaving: [UInt64: Connection] = [:]
+        /// They wait for some that have ended.
+        var followers: [Connection] = []
         var next: UInt64 = ServerState.firstConnection
     }
 
@@ -80,12 +84,11 @@ final class ServerState: Sendable {
     func didBegin(_ connection: Connection) { table.withLock { _ = $0.handshakes.removeValue(forKey: connection.number) } }
 
     func forget(_ connection: Connection) {
-        // The last reference may go here, and with it the descriptor and the export: not under the lock.
-        let gone = table.withLock { table -> Connection? in
+        table.withLock { table in
             table.handshakes[connection.number] = nil
-            return table.connections.removeValue(forKey: connection.number)
+            if table.connections.removeValue(forKey: connection.number) != nil { table.leaving[connection.number] = connection }
         }
-        _ = consume gone
+        if connection.isDeserted { didLeave(connection) }
     }
 
     var connections: [Connection] { table.withLock { Array($0.connections.values) } }
