@@ -23,6 +23,8 @@ final class PoolExport: Export {
         try files.writeWithin(id, at: offset, bytes)
     }
 
+    func write(_ pieces: [WritePiece]) -> [PoolError?] { files.writeWithin(id, pieces) }
+
     func settle() throws(PoolError) { try files.pool.settleWrites() }
 
     /// A snapshot is durable as long as it exists.

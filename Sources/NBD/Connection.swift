@@ -120,24 +120,21 @@ final class Connection: Sendable {
             if !isThrough { return }
         }
         flush()
-        var done = Answers(), wasSlow: Bool?
+        var done = Answers()
         while true {
-            let following = next(after: wasSlow)
-            // Each counts once.
-            wasSlow = nil
-            switch following {
+            switch next(after: done.takeSlowness(), mayReceive: done.isEmpty) {
             case .request(let buffer, let transmission, let isSlow, let hasMore):
                 if isSlow { answer(&done) }
                 if hasMore && isSlow { host.wantHelp(self) }
-                let start = host.now()
-                transmission.execute(buffer)
-                if buffer.isHeavy { host.endHeavy() }
-                wasSlow = host.now() - start > Self.quickTime + buffer.request.length / 2
-                done.transmission = transmission
-                done.buffers.append(buffer)
-                if done.buffers.count >= 8 { answer(&done) }
+                if !isSlow && Transmission.isShortWrite(buffer) {
+                    done.postpone(buffer, of: transmission)
+                } else {
+                    done.execute(buffer, of: transmission, host)
+                    if buffer.isHeavy { host.endHeavy() }
+                }
+                if done.isFull { answer(&done) }
+            case .answer: answer(&done)
             case .receive(let channel, let room, let isPayload):
-                answer(&done)
                 // Whoever has asked something soon asks more: to wait for it here takes one system call, an event takes three.
                 let waits = host.beginWaiting()
                 let outcome = channel.receive(into: room, waits: waits)
@@ -152,28 +149,22 @@ final class Connection: Sendable {
         }
     }
 
-    /// Requests that a thread has executed, and that are not answered yet.
-    private struct Answers {
-        var buffers: [IOBuffer] = []
-        var transmission: Transmission?
-    }
-
     private func answer(_ done: inout Answers) {
-        if done.buffers.isEmpty { return }
-        done.transmission?.settle(done.buffers)
+        if done.isEmpty { return }
+        // Nobody is there to be answered: what was not begun is not done.
+        if isClosed { done.drop() } else { done.finish(host) }
         state.withLock { state in state.output += done.buffers }
         done.buffers.removeAll(keepingCapacity: true)
         flush()
     }
-
-    /// Nanoseconds that a small request takes which waits for no storage, with half a nanosecond for each byte.
-    private static let quickTime: UInt64 = 50_000
 
     // MARK: Taking requests
 
     private enum Next: @unchecked Sendable {
         // Sendable: the memory is the one thread's that has `isReceiving`.
         case request(IOBuffer, Transmission, isSlow: Bool, hasMore: Bool)
+        /// What was taken comes first.
+        case answer
         case receive(any Channel, UnsafeMutableRawBufferPointer, isPayload: Bool)
         case nothing
     }
@@ -185,8 +176,8 @@ final class Connection: Sendable {
             || host.buffers.usedBytes >= host.configuration.totalBytes
     }
 
-    /// `wasSlow` tells what became of the request before.
-    private func next(after wasSlow: Bool?) -> Next {
+    /// `wasSlow` tells what became of the request before. Who has requests to answer may not wait for more: others could not either.
+    private func next(after wasSlow: Bool?, mayReceive: Bool) -> Next {
         state.withLock { state in
             if let wasSlow { state.slowOnes = wasSlow ? state.slowOnes + 1 : 0 }
             state.isPaused = false
@@ -217,6 +208,7 @@ final class Connection: Sendable {
                 return .request(buffer, transmission, isSlow: state.isSlow || Transmission.isSlow(buffer.request), hasMore: hasMore)
             }
             if state.isReceiving || !state.isReadable { return .nothing }
+            guard mayReceive else { return .answer }
             state.isReceiving = true
             // The rest of a long payload goes where it belongs.
             if let partial = state.partial, partial.payload - partial.filled >= 16_384 {

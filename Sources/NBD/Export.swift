@@ -8,6 +8,8 @@ public protocol Export: AnyObject, Sendable {
     func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError)
     /// Writes all of `bytes`, or nothing. It is answered after `settle`.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(PoolError)
+    /// Makes several writes, each by itself as `write`. Returns what became of each, nil if it was made.
+    func write(_ pieces: [WritePiece]) -> [PoolError?]
     /// Returns when everything written before the call survives the end of the process.
     func settle() throws(PoolError)
     /// Returns when everything that any connection had written before the call is durable.
@@ -25,6 +27,19 @@ public protocol Export: AnyObject, Sendable {
         _ context: String, at offset: UInt64, count: UInt64, _ body: (_ length: UInt64, _ flags: UInt32) -> Bool
     ) throws(PoolError)
     func close()
+}
+
+extension Export {
+    public func write(_ pieces: [WritePiece]) -> [PoolError?] {
+        pieces.map { piece in
+            do throws(PoolError) {
+                try write(piece.bytes, at: piece.offset)
+                return nil
+            } catch {
+                return error
+            }
+        }
+    }
 }
 
 /// Where a server finds its exports. Any thread may call.

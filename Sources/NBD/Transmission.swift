@@ -62,6 +62,26 @@ final class Transmission: Sendable {
         }
     }
 
+    /// Whether it is a short write, which is made together with others where there are some.
+    static func isShortWrite(_ buffer: IOBuffer) -> Bool {
+        let request = buffer.request
+        return buffer.refusal == nil && request.command == .write && (1...UInt64(64 << 10)).contains(request.length) && !request.flags.contains(.fua)
+    }
+
+    /// As `execute`, for short writes.
+    func write(_ buffers: [IOBuffer]) {
+        let outcomes = export.write(buffers.map { WritePiece(of: UnsafeRawBufferPointer($0.data($0.payload)), at: $0.request.offset) })
+        for (buffer, problem) in zip(buffers, outcomes) {
+            let writer = ReplyWriter(session.style, to: buffer.request)
+            if let problem { fail(buffer, writer, WireError(errno: problem.errno)) } else { wrote(buffer, writer) }
+        }
+    }
+
+    private func wrote(_ buffer: IOBuffer, _ writer: ReplyWriter) {
+        buffer.isUnsettled = true
+        buffer.pieces.append(0..<writer.done(buffer.bytes))
+    }
+
     /// What is executed may be answered once this has returned.
     func settle(_ buffers: [IOBuffer]) {
         guard buffers.contains(where: { $0.isUnsettled }) else { return }

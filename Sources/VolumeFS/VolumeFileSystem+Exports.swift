@@ -50,4 +50,24 @@ extension VolumeFileSystem {
         try pool.write(id, at: offset, bytes, settles: false)
         if options.isSynchronous { try pool.flush(id) }
     }
+
+    /// As `writeWithin`, of several writes, each by itself. Returns what became of each, nil if it was made.
+    package func writeWithin(_ id: UInt64, _ pieces: [WritePiece]) -> [PoolError?] {
+        defer { requests.noteActivity() }
+        var outcomes: [PoolError?] = pieces.map { piece in
+            do throws(PoolError) {
+                try refuseByLimits(id, at: piece.offset, count: piece.bytes.count)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        let allowed = pieces.indices.filter { outcomes[$0] == nil }
+        for (index, outcome) in zip(allowed, pool.write(id, allowed.map { pieces[$0] })) { outcomes[index] = outcome }
+        guard options.isSynchronous else { return outcomes }
+        do throws(PoolError) { try pool.flush(id) } catch {
+            for index in allowed where outcomes[index] == nil { outcomes[index] = error }
+        }
+        return outcomes
+    }
 }

@@ -1,0 +1,60 @@
+internal import NBDProtocol
+
+/// Requests that a thread has taken off a connection and not answered yet. Short writes among them wait for one another, to be made
+/// together.
+struct Answers {
+    /// Executed.
+    var buffers: [IOBuffer] = []
+    private var writes: [IOBuffer] = []
+    private var transmission: Transmission?
+    private var wasSlow: Bool?
+
+    var isEmpty: Bool { buffers.isEmpty && writes.isEmpty }
+    /// So many that to make a client wait for more of them gains nothing.
+    var isFull: Bool { buffers.count + writes.count >= 16 }
+
+    /// Whether what was executed last took longer than in memory; nil if nothing was since the last call, as each counts once.
+    mutating func takeSlowness() -> Bool? {
+        defer { wasSlow = nil }
+        return wasSlow
+    }
+
+    mutating func execute(_ buffer: IOBuffer, of transmission: Transmission, _ host: ServerState) {
+        self.transmission = transmission
+        wasSlow = isSlow(buffer.request.length, host) { transmission.execute(buffer) }
+        buffers.append(buffer)
+    }
+
+    /// Takes a short write, to be made by `finish`.
+    mutating func postpone(_ buffer: IOBuffer, of transmission: Transmission) {
+        self.transmission = transmission
+        writes.append(buffer)
+    }
+
+    /// Forgets what waits.
+    mutating func drop() {
+        buffers += writes
+        writes.removeAll()
+    }
+
+    /// Makes what waits; then all may be answered.
+    mutating func finish(_ host: ServerState) {
+        guard let transmission else { return }
+        if !writes.isEmpty {
+            wasSlow = isSlow(writes.reduce(0) { $0 + $1.request.length }, host) { transmission.write(writes) }
+            buffers += writes
+            writes.removeAll(keepingCapacity: true)
+        }
+        transmission.settle(buffers)
+    }
+
+    /// Does something with so many bytes. True if it waited for storage.
+    private func isSlow(_ length: UInt64, _ host: ServerState, _ body: () -> Void) -> Bool {
+        let start = host.now()
+        body()
+        return host.now() - start > Self.quickTime + length / 2
+    }
+
+    /// Nanoseconds that a small request takes which waits for no storage, with half a nanosecond for each byte.
+    private static let quickTime: UInt64 = 50_000
+}
