@@ -48,7 +48,8 @@ package struct Scenario {
             for dir in $(awk -v t="$T/" 'index($2, t) == 1 { print $2 }' /proc/mounts | sort -r); do
                 [ "$dir" = "$M" ] || timeout 20 umount "$dir" || umount -l "$dir"
             done
-            for loop in $(losetup --noheadings --output NAME,BACK-FILE | awk -v t="$T/" 'index($2, t) == 1 { print $1 }'); do losetup -d "$loop"; done
+            # Also those on one another.
+            for loop in $(losetup --noheadings --output NAME,BACK-FILE | awk -v t="$T/" '{ on[$1] = $2 } END { for (loop in on) { file = on[loop]; while (file in on) file = on[file]; if (index(file, t) == 1) print loop } }'); do losetup -d "$loop"; done
             for child in $(jobs -p); do kill "$child" 2>/dev/null; done
             grep -q " $M fuse" /proc/mounts && { timeout 60 "$V" umount "$M" >/dev/null 2>&1 || umount -l "$M"; }
             rm -rf "$T"
