@@ -87,17 +87,11 @@ extension Allocator {
     /// was in use before, for which it may have. Nobody else takes from it while there is anything else. Nil if there is none; without
     /// `takesRemnants` one less than half free is none.
     mutating func beginBacking(onlyTouched: Bool, takesRemnants: Bool) -> Int? {
-        let touched = touchedSegments, half = geometry.segmentBlocks / 2
-        let mayHaveHalf = mayHaveRoom[Purpose.node.rawValue]
         var rotor = streams[Purpose.node.rawValue].rotor
         defer { streams[Purpose.node.rawValue].rotor = rotor }
-        // On a full pool that look takes long.
-        let new = onlyTouched || !mayHaveHalf ? nil : (touched..<segmentFree.count).first { isAvailable($0, minimum: half, use: .node) }
-        let roomy = takeFreed() ?? (mayHaveHalf ? scan(&rotor, below: touched, minimum: half, use: .node) : nil) ?? new
-        if roomy == nil && !onlyTouched { mayHaveRoom[Purpose.node.rawValue] = false }
-        let remnant = roomy != nil || !takesRemnants
-            ? nil : scan(&rotor, below: touched, minimum: 1, use: .node) ?? scan(&rotor, below: touched, minimum: 1, use: nil)
-        let found = roomy ?? remnant
+        // As a stream of nodes would go on.
+        let found = takeFreed() ?? roomySegment(&rotor, for: .node, use: .node, onlyTouched: onlyTouched)
+            ?? (takesRemnants ? remnantSegment(&rotor, below: touchedSegments, use: .node) : nil)
         if let found { segmentUse[found] = .ready }
         return found
     }

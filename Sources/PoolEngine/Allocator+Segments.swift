@@ -22,8 +22,7 @@ extension Allocator {
         if let found = takeFreed()
             ?? (purpose == .bulkData ? segmentOfLongRuns(&stream.rotor) : nil)
             ?? roomySegment(&stream.rotor, for: purpose == .bulkData ? .data : purpose, use: use)
-            ?? scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: use)
-            ?? scan(&stream.rotor, below: segmentFree.count, minimum: 1, use: nil)
+            ?? remnantSegment(&stream.rotor, below: segmentFree.count, use: use)
             ?? takeReadyForAnybody()
             ?? sharedSegment()
         {
@@ -34,16 +33,21 @@ extension Allocator {
         segmentUse[stream.segment] = use
     }
 
-    /// A segment at least half free. Where there is none it is not looked for again until one becomes so: on a full pool that look
-    /// takes long.
-    private mutating func roomySegment(_ rotor: inout Int, for purpose: Purpose, use: Use) -> Int? {
+    /// A segment at least half free, first of those that were written before, with `onlyTouched` of no others. Where there is none it is
+    /// not looked for again until one becomes so: on a full pool that look takes long.
+    mutating func roomySegment(_ rotor: inout Int, for purpose: Purpose, use: Use, onlyTouched: Bool = false) -> Int? {
         guard mayHaveRoom[purpose.rawValue] else { return nil }
         let half = geometry.segmentBlocks / 2, warm = touchedSegments
-        let found = scan(&rotor, below: warm, minimum: half, use: use, isWritten: true)
-            ?? scan(&rotor, below: warm, minimum: half, use: use)
-            ?? (warm..<segmentFree.count).first { isAvailable($0, minimum: half, use: use) }
-        mayHaveRoom[purpose.rawValue] = found != nil
-        return found
+        let touched = scan(&rotor, below: warm, minimum: half, use: use, isWritten: true) ?? scan(&rotor, below: warm, minimum: half, use: use)
+        if touched != nil || onlyTouched { return touched }
+        let new = (warm..<segmentFree.count).first { isAvailable($0, minimum: half, use: use) }
+        mayHaveRoom[purpose.rawValue] = new != nil
+        return new
+    }
+
+    /// Any segment with a free block, at last also one of another purpose.
+    func remnantSegment(_ rotor: inout Int, below limit: Int, use: Use) -> Int? {
+        scan(&rotor, below: limit, minimum: 1, use: use) ?? scan(&rotor, below: limit, minimum: 1, use: nil)
     }
 
     /// A segment at least half free that was written before and whose free blocks lie together.

@@ -68,7 +68,7 @@ extension Pool {
         var index = 0
         while index < entries.count {
             let end = endOfRun(entries, from: index), entry = entries[index]
-            if !entry.isHole && !entry.isPoisoned {
+            if entry.isStored {
                 let start = map.offset(of: entry.address)
                 body(index..<end, start..<start + UInt64((end - index) * geometry.blockSize))
             }
@@ -111,7 +111,7 @@ extension Pool {
         while index < entries.count {
             let run = UnsafeBufferPointer(rebasing: entries[index..<end])
             let part = bytes.part(index * geometry.blockSize..<end * geometry.blockSize)
-            if isFetched && !run[0].isHole && !run[0].isPoisoned {
+            if isFetched && run[0].isStored {
                 try verify(object, first: first + UInt64(index), run, part)
             } else {
                 try read(object, first: first + UInt64(index), run: run, into: part)

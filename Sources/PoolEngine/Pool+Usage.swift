@@ -7,8 +7,8 @@ extension Pool {
     /// read, `.inUse` if snapshots or clones of it come and go faster than it can be counted.
     public func usage(of object: UInt64, control: JobControl = JobControl()) throws(PoolError) -> ObjectUsage {
         for _ in 0..<8 {
-            let plan = try state.withLock { state throws(PoolError) in state.usagePlan(of: try state.version(of: object)) }
-            var count = UsageCount(pool: self, control: control) { state throws(PoolError) in
+            let (plan, stamp) = try state.withLock { state throws(PoolError) in (state.usagePlan(of: try state.version(of: object)), state.versionStamp) }
+            var count = UsageCount(pool: self, control: control, plannedAt: stamp) { state throws(PoolError) in
                 state.usagePlan(of: try state.version(of: object)) == plan
             }
             if let usage = try count.run(plan) { return usage }
@@ -20,8 +20,8 @@ extension Pool {
     /// nobody else has counts too. Otherwise as `ObjectUsage.unique`.
     public func freed(byDeleting objects: [UInt64], control: JobControl = JobControl()) throws(PoolError) -> UInt64 {
         for _ in 0..<8 {
-            let departures = try state.withLock { state throws(PoolError) in try state.departures(deleting: objects) }
-            var count = UsageCount(pool: self, control: control) { state throws(PoolError) in
+            let (departures, stamp) = try state.withLock { state throws(PoolError) in (try state.departures(deleting: objects), state.versionStamp) }
+            var count = UsageCount(pool: self, control: control, plannedAt: stamp) { state throws(PoolError) in
                 try state.departures(deleting: objects) == departures
             }
             if let freed = try count.freed(by: departures) { return freed }
@@ -48,10 +48,12 @@ private struct UsageCount {
     /// Whether what was planned is still what would be planned.
     let isPlanned: @Sendable (borrowing PoolState) throws(PoolError) -> Bool
     /// Of the version tree for which the plan is known to hold.
-    private var stamp: UsagePlan.Stamp?
+    private var stamp: UsagePlan.Stamp
 
-    init(pool: Pool, control: JobControl, isPlanned: @escaping @Sendable (borrowing PoolState) throws(PoolError) -> Bool) {
-        (self.pool, self.control, self.isPlanned) = (pool, control, isPlanned)
+    init(
+        pool: Pool, control: JobControl, plannedAt stamp: UsagePlan.Stamp, isPlanned: @escaping @Sendable (borrowing PoolState) throws(PoolError) -> Bool
+    ) {
+        (self.pool, self.control, self.stamp, self.isPlanned) = (pool, control, stamp, isPlanned)
     }
 
     /// Nil if the version tree changed, so that the plan does not hold any more.

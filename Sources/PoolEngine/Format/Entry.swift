@@ -22,6 +22,8 @@ struct Entry: Equatable, Sendable {
 
     var isHole: Bool { descriptor.kind == .hole }
     var isPoisoned: Bool { descriptor.kind == .poisoned }
+    /// Whether there is something on the device for it.
+    var isStored: Bool { !isHole && !isPoisoned }
 
     /// The node that an interior entry names. A leaf's has no copy: the bits count what it maps.
     func pointer(isLeaf: Bool) -> NodePointer {
