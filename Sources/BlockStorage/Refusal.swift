@@ -40,6 +40,8 @@ public enum Refusal: Equatable, Sendable {
     case headIsTwo(volume: UInt64)
     /// Two pairs of snapshots whose names have two dots in them are both written as that difference.
     case differenceIsTwo(volume: UInt64)
+    /// A difference with something that has no history in common with the volume's snapshots, or that begins with the volume itself.
+    case differenceOfOthers(volume: UInt64)
 
     /// The volume of a group that has a snapshot of that name already, has as many as it may, or whose snapshot is held.
     case memberHasName(volume: UInt64)
@@ -60,17 +62,25 @@ public enum Refusal: Equatable, Sendable {
     case poolSizeIsNoNumber
     /// A pool of that layout has `least` bytes, whatever is in it.
     case poolTooSmall(least: UInt64)
+    /// A pool of that layout has `most` bytes, about.
+    case poolTooLarge(most: UInt64)
+    /// The pool has `count` zones, of which it gets one or more whenever it grows, and its format can number no more.
+    case noZonesLeft(count: Int)
+    /// What a dump says is data is not on the device.
+    case dataIsElsewhere
     /// What the pool is on has `size` bytes, and cannot be made larger from here.
     case deviceHasNoMore(size: UInt64)
 
     var errno: Int32 {
         switch self {
-        case .quota, .fixed, .noNumbersLeft, .deviceHasNoMore: ENOSPC
+        case .quota, .fixed, .noNumbersLeft, .noZonesLeft, .deviceHasNoMore: ENOSPC
+        case .poolTooLarge: EFBIG
         case .shrinkIsOff, .isStopping, .computedProperty, .groupOfAll, .isInTrash, .freesByItself, .shrinksBySize: EPERM
         case .isHandedOver: EINTR
         case .volumeIsReadOnly, .poolIsSuspended: EROFS
         case .isOpen, .memberIsHeld: EBUSY
-        case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty, .headIsTheVolume, .headIsTwo, .differenceIsTwo, .poolSizeIsNoNumber, .poolTooSmall: EINVAL
+        case .unknownProperty, .replacingLink, .linkTarget, .groupIsEmpty, .headIsTheVolume, .headIsTwo, .differenceIsTwo, .differenceOfOthers,
+            .poolSizeIsNoNumber, .poolTooSmall, .dataIsElsewhere: EINVAL
         case .valueTooLarge: E2BIG
         case .notOwner, .needsRoot, .mayNotRead: EACCES
         case .memberHasName: EEXIST

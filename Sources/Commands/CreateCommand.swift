@@ -84,7 +84,7 @@ enum CreateCommand {
     private static func look(at path: String) throws(Failure) -> (size: UInt64, isEmpty: Bool) {
         do throws(PoolError) {
             let device = try FileDevice(opening: path, mode: .readOnlyAlone)
-            return (try device.size, try PoolFile.isEmpty(device, atBothEnds: true))
+            return (try device.size, try PoolFile.isEmpty(device))
         } catch {
             throw Failure(error, object: path, pool: path)
         }

@@ -20,17 +20,16 @@ enum DumpCommands {
         return 0
     }
 
-    /// Throws unless there is nothing at the beginning: neither a pool's metadata nor anything of somebody else's.
-    private static func refuseToReplace(_ path: String, _ device: any BlockDevice, _ source: String) throws(Failure) {
+    /// Throws unless there is nothing at the beginning: neither a pool's metadata nor anything of somebody else's. Returns whether there is
+    /// something at the end, which may be what the pool's volumes hold.
+    private static func refuseToReplace(_ path: String, _ device: any BlockDevice, _ source: String) throws(Failure) -> Bool {
         if try PoolFile.isPool(path) { throw .usage(path, "its metadata would be replaced by what \(source) says; if that is wanted, add --force") }
-        let isFree: Bool
-        do throws(PoolError) { isFree = try PoolFile.isEmpty(device, atBothEnds: false) } catch { throw Failure(error, object: path, pool: path) }
-        if !isFree { throw .usage(path, "no pool begins there, and what does would be written over; if that is wanted, add --force") }
-    }
-
-    private static func isFile(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+        do throws(PoolError) {
+            if try PoolFile.isEmpty(device, at: [.first]) { return try !PoolFile.isEmpty(device, at: [.last]) }
+        } catch {
+            throw Failure(error, object: path, pool: path)
+        }
+        throw .usage(path, "no pool begins there, and what does would be written over; if that is wanted, add --force")
     }
 
     static func restore(_ arguments: Arguments) throws(Failure) -> Int32 {
@@ -40,13 +39,15 @@ enum DumpCommands {
             throw Failure(.notFound, source, "cannot be read: \(String(cString: strerror(errno)))", errno: errno)
         }
         let device = try PoolDevice.open(path, writing: !isDryRun, isPlan: isDryRun)
-        if !arguments.has("force") && !isDryRun { try refuseToReplace(path, device, source) }
+        let needsData = arguments.has("force") || isDryRun ? false : try refuseToReplace(path, device, source)
         do throws(PoolError) {
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-            try Pool.restore(device, from: lines, environment: DirectPool.environment, isDryRun: isDryRun)
+            try Pool.restore(device, from: lines, environment: DirectPool.environment, needsData: needsData, isDryRun: isDryRun)
         } catch .truncated(let size, let expected) {
-            let remedy = isFile(path) ? "make it as large: truncate -s \(expected) \(path)" : "make that as large first"
+            let remedy = Path.isFile(path) ? "make it as large: truncate -s \(expected) \(path)" : "make that as large first"
             throw Failure(.failed, path, "has \(size) bytes, and \(source) is the dump of a pool of \(expected); \(remedy)", errno: EINVAL)
+        } catch .refused(.dataIsElsewhere) {
+            throw .usage(path, "what it has is not the data of the pool that \(source) tells of, and would be lost; name that pool's file, or, if that is wanted, add --force")
         } catch .malformed(let line) {
             throw Failure(.failed, source, "line \(line) is not what a dump has there; nothing was written", errno: EINVAL)
         } catch {

@@ -24,9 +24,15 @@ package enum Path {
     }
 
     /// Whether it is one, or a link to one.
-    static func isDirectory(_ path: String) -> Bool {
+    static func isDirectory(_ path: String) -> Bool { kind(path) == S_IFDIR }
+
+    /// The same of a file.
+    static func isFile(_ path: String) -> Bool { kind(path) == S_IFREG }
+
+    /// 0 for what is not there.
+    private static func kind(_ path: String) -> mode_t {
         var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        return stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
     }
 
     /// The name without links and dots; nil for what is not there.

@@ -13,14 +13,16 @@ enum PoolFile {
         return stride(from: 0, to: 2 << 20, by: 65_536).contains { pread(descriptor, &magic, 4, off_t($0)) == 4 && magic == Array("VFSB".utf8) }
     }
 
-    /// Whether there are zeros only where filesystems, partition tables and pools begin; with `atBothEnds` also where they end. Less is
-    /// asked of what metadata is restored to, as what its volumes hold may lie up to the end.
-    static func isEmpty(_ device: any BlockDevice, atBothEnds: Bool) throws(PoolError) -> Bool {
+    /// An end of a device.
+    enum End: CaseIterable { case first, last }
+
+    /// Whether there are zeros only where filesystems, partition tables and pools begin and end.
+    static func isEmpty(_ device: any BlockDevice, at ends: [End] = End.allCases) throws(PoolError) -> Bool {
         let size = try device.size, part = min(size, 1 << 20)
         if part == 0 { return true }
         let buffer = AlignedBuffer(count: Int(part))
-        for offset in atBothEnds ? [0, size - part] : [0] {
-            try device.read(into: buffer.bytes, at: offset)
+        for end in ends {
+            try device.read(into: buffer.bytes, at: end == .first ? 0 : size - part)
             if !isZero(UnsafeRawBufferPointer(buffer.bytes)) { return false }
         }
         return true

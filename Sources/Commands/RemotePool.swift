@@ -70,7 +70,7 @@ enum RemotePool {
         do throws(PoolError) {
             let size = try device.size
             if !replacing {
-                let isFree = try PoolFile.isEmpty(device, atBothEnds: true)
+                let isFree = try PoolFile.isEmpty(device)
                 if !isFree { throw .exists }
             }
             try format(device)
@@ -86,7 +86,7 @@ enum RemotePool {
     static func look(at uri: String) throws(Failure) -> (size: UInt64, isEmpty: Bool) {
         let device = try open(uri, writing: false)
         do throws(PoolError) {
-            return (try device.size, try PoolFile.isEmpty(device, atBothEnds: true))
+            return (try device.size, try PoolFile.isEmpty(device))
         } catch {
             throw Failure(error, object: uri, pool: uri)
         }

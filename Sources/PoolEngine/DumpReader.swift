@@ -14,6 +14,11 @@ struct DumpReader {
     private var uses = IntroductionCounter()
     private var properties: [UInt64: [String: [UInt8]]] = [:]
     private var hasEnded = false
+    /// Some of the blocks of data, from all of the dump, by which the device can be known: one of so many.
+    private var samples: [(address: BlockAddress, checksum: UInt32)] = []
+    private var sampleStep = 1
+    private var dataCount = 0
+    private static let maximumSamples = 128
 
     init(device: any BlockDevice) { self.device = device }
 
@@ -145,8 +150,30 @@ struct DumpReader {
             node.store(
                 Entry(address: BlockAddress(value), generation: generation, checksum: checksum, descriptor: .data), at: from, fanout)
             node.count += 1
+            noteSample(BlockAddress(value), checksum)
         default: throw .malformed(line: number)
         }
+    }
+
+    private mutating func noteSample(_ address: BlockAddress, _ checksum: UInt32) {
+        defer { dataCount += 1 }
+        guard dataCount % sampleStep == 0 else { return }
+        samples.append((address, checksum))
+        guard samples.count > Self.maximumSamples else { return }
+        samples = samples.indices.filter { $0 % 2 == 0 }.map { samples[$0] }
+        sampleStep *= 2
+    }
+
+    /// Whether at least one of the samples is on the device as the dump says. Data that was written since the dump may be elsewhere.
+    func findsData() throws(PoolError) -> Bool {
+        guard let map, let superblock else { return false }
+        let block = AlignedBuffer(count: superblock.geometry.blockSize)
+        for sample in samples {
+            try device.read(into: block.bytes, at: map.offset(of: sample.address))
+            let bytes = UnsafeRawBufferPointer(block.bytes)
+            if crc32c(bytes) == sample.checksum, !isZero(bytes) { return true }
+        }
+        return false
     }
 
     private mutating func endNode() {

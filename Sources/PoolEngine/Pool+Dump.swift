@@ -80,15 +80,17 @@ extension Pool {
 
     /// Lays a pool out again over `device` with the metadata that a dump tells: for one whose own metadata is lost. The data
     /// must be where it was. What the device has of a pool is overwritten except its data blocks, once the whole dump was
-    /// found sound; with `isDryRun` not even then. Durable on return. Throws `.malformed` with the line that is wrong, and
-    /// `.truncated` if the device is smaller than the pool was, having written nothing.
+    /// found sound; with `isDryRun` not even then. Durable on return. Throws `.malformed` with the line that is wrong,
+    /// `.truncated` if the device is smaller than the pool was, and with `needsData` `.dataIsElsewhere` if none of some blocks that the
+    /// dump names is there, having written nothing.
     public static func restore(
         _ device: any BlockDevice, from lines: some Sequence<Substring>, configuration: Configuration = Configuration(),
-        environment: Environment, isDryRun: Bool = false
+        environment: Environment, needsData: Bool = false, isDryRun: Bool = false
     ) throws(PoolError) {
         var reader = DumpReader(device: device)
         for line in lines { try reader.take(line) }
         let restored = try reader.finish(environment)
+        if needsData, try !reader.findsData() { throw .refused(.dataIsElsewhere) }
         if isDryRun { return }
         try format(device, restored.superblock, restored.headers)
         let opened = try OpenedPool(device: device, configuration: configuration, isReadOnly: false)

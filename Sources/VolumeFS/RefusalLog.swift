@@ -87,6 +87,7 @@ private func reason(for refusal: Refusal) -> String {
     case .headIsTheVolume: "head is what a difference calls the volume itself, so no snapshot is called that; choose another name"
     case .headIsTwo: "head is the volume, and a snapshot of it too; rename that first: mv .ctl/snap/VOL/head .ctl/snap/VOL/NEW"
     case .differenceIsTwo: "that is the difference of two pairs of snapshots, as their names have two dots in them; rename one: mv .ctl/snap/VOL/SNAP .ctl/snap/VOL/NEW"
+    case .differenceOfOthers: "a difference is of two snapshots of one volume, or of one and the volume, called head; see: ls .ctl/snap/VOL"
     case .memberHasName: "a volume of the group has a snapshot of that name; choose another"
     case .memberIsFull(_, let limit): "snapshot_limit allows \(Wording.count(limit, "snapshot")) of a volume of the group; remove one or raise it"
     case .memberIsHeld: "the snapshot of a volume of the group is held; release it first"
@@ -97,6 +98,10 @@ private func reason(for refusal: Refusal) -> String {
     case .tooManyReaders(let limit): "\(limit) streams of events are open; close one"
     case .poolSizeIsNoNumber: "write a number of bytes, as 68719476736 for 64 GiB"
     case .poolTooSmall(let least): "a pool needs some of its size for itself; this one has \(least) bytes (\(Wording.size(least))) at the least"
+    case .poolTooLarge(let most): "a pool has about \(Wording.size(most)) at the most"
+    case .noZonesLeft(let count):
+        "the pool has grown as often as its format can note, and has \(count) zones; copy what it has into a new pool: volfs copy"
+    case .dataIsElsewhere: "none of the blocks that the dump names is there; restore it to the pool's file, or a copy of that"
     case .deviceHasNoMore(let size): "what the pool is on has \(size) bytes (\(Wording.size(size))) and no more; make that larger first"
     case .shrinksBySize: "a smaller size written to .ctl/size makes the pool shrink"
     case .freesByItself: "what was deleted is freed by itself; wait until .ctl/job/freeing is gone"
