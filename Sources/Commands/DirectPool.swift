@@ -209,17 +209,18 @@ final class DirectPool: PoolAccess {
     func size() throws(Failure) -> UInt64 { pool.deviceSize }
 
     func grow(to size: UInt64) throws(Failure) {
-        let available = try run(path) { () throws(PoolError) in
-            try pool.device.grow(to: size)
-            return try pool.device.size
-        }
-        if PoolDevice.isRemote(path) && available < size {
-            throw Failure(.noSpace, path, "the server has \(Wording.size(available)) for it; make the export larger there first", errno: ENOSPC)
+        if PoolDevice.isRemote(path) {
+            let available = try run(path) { () throws(PoolError) in
+                try pool.device.grow(to: size)
+                return try pool.device.size
+            }
+            if available < size {
+                throw Failure(.noSpace, path, "the server has \(Wording.size(available)) for it; make the export larger there first", errno: ENOSPC)
+            }
         }
         do throws(PoolError) {
-            try pool.grow()
+            try pool.grow(to: size)
         } catch .invalid(.size) {
-            if available < size { throw Failure(.refused(.deviceHasNoMore(size: available)), object: path, pool: path) }
             throw Failure(.usage, path, "a pool grows by two segments of 2 MiB or more; give a larger size", errno: EINVAL)
         } catch {
             throw Failure(error, object: path, pool: path)

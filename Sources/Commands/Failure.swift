@@ -83,7 +83,7 @@ package struct Failure: Error, Equatable, Sendable {
 
     private static func status(of error: PoolError) -> Status {
         switch error {
-        case .invalid(.name), .invalid(.nameTooLong), .invalid(.size), .refused(.poolTooSmall): .usage
+        case .invalid(.name), .invalid(.nameTooLong), .invalid(.size), .refused(.poolTooSmall), .refused(.poolTooLarge): .usage
         case .notAPool, .unsupportedFormat, .truncated, .corrupt: .corrupt
         case .locked: .busy
         case .remote(let problem): status(of: problem)

@@ -110,7 +110,6 @@ enum MountCommand {
         let isAwaited = { @Sendable in descriptor.map { hasReader($0) } ?? true }
         let pool = try opened(PoolOpening(settings: settings, reporter: reporter, isAwaited: isAwaited))
         if !isAwaited() { return Failure.Status.terminated.rawValue }
-        settings.options.enlarge = { size throws(PoolError) in try pool.device.grow(to: size) }
         settings.options.reload = { request.reloaded(log, isBackground: isBackground) }
         var problem: Failure?, server: NBDServer?
         let nbd = settings.nbd

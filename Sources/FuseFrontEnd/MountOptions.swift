@@ -1,4 +1,3 @@
-public import BlockStorage
 public import LinuxIO
 
 /// How a pool is mounted.
@@ -31,8 +30,6 @@ public struct MountOptions: Sendable {
     public var showsSnapshots = true
     public var showsControl = false
     public var hasControl = true
-    /// Makes what the pool is on larger; refused where that is not known.
-    public var enlarge: @Sendable (UInt64) throws(PoolError) -> Void = { _ throws(PoolError) in throw .notSupported }
     /// Of the program, for metrics.
     public var version = ""
     /// libfuse prints every request.

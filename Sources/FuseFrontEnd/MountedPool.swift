@@ -177,7 +177,6 @@ public enum MountedPool {
             thread.detach()
             return true
         }
-        settings.enlarge = options.enlarge
         settings.commandName = { process in
             guard process > 0, let text = readText("/proc/\(process)/comm") else { return "" }
             return String(text.prefix { $0 != "\n" })

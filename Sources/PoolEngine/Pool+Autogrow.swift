@@ -21,11 +21,7 @@ extension Pool {
             do throws(PoolError) {
                 let step = min(asked, try device.room) / segment * segment
                 guard step >= 2 * segment else { return false }
-                let before = try device.size
-                try device.grow(to: before + step)
-                // What could not be taken in, since there are zones enough, say, does not stay with the file either.
-                defer { if state.withLock({ $0.superblock.size <= before }) { try? device.shrink(to: before) } }
-                try growOnce()
+                try growOnce(to: device.size + step)
                 return true
             } catch {
                 // Whatever the reason, the pool is as full as it was, but for what another call has made of it.

@@ -3,7 +3,7 @@ public import BlockStorage
 extension Pool {
     /// Lays out a new pool over the whole of `device`, whatever was there before, and makes it durable. The pool is not
     /// open afterwards. With an `autogrow` a full pool makes the device larger by so many bytes, unless who opens it says something
-    /// else. Throws `.invalid(.size)` if not even one segment and the fixed structures fit.
+    /// else. Throws `.invalid(.size)` if not even one segment and the fixed structures fit, `.poolTooLarge`.
     public static func format(
         _ device: any BlockDevice, geometry: Geometry? = nil, autogrow: UInt64 = 0, environment: Environment
     ) throws(PoolError) {
@@ -19,10 +19,11 @@ extension Pool {
             headers.append(header)
             offset = header.end(geometry)
             segment += header.segments
+            guard headers.count <= ZoneMap.maximumZones, segment * UInt64(geometry.segmentBlocks) < 1 << UInt64(BlockAddress.bits) else {
+                throw .refused(.poolTooLarge(most: geometry.largestPool))
+            }
         }
-        guard !headers.isEmpty, headers.count <= ZoneMap.maximumZones, segment * UInt64(geometry.segmentBlocks) < 1 << UInt64(BlockAddress.bits) else {
-            throw .invalid(.size)
-        }
+        guard !headers.isEmpty else { throw .invalid(.size) }
         let uuid = UUIDBytes(randomHigh: environment.random(), randomLow: environment.random())
         var superblock = Superblock(uuid: uuid, geometry: geometry)
         superblock.isClean = true

@@ -4,8 +4,21 @@ internal import Synchronization
 extension Pool {
     /// Takes in what the device has gained, as a new zone or several behind the others, while the pool is used. Durable on
     /// return. What is less than a segment is left out. Throws `.invalid(.size)` if there is nothing to gain, `.inUse` while
-    /// another call makes the pool smaller.
+    /// another call makes the pool smaller, `.noZonesLeft` or `.poolTooLarge` where the format has no place for more; then nothing has changed.
     public func grow() throws(PoolError) { try growLock.withLock { _ throws(PoolError) in try growOnce() } }
+
+    /// Makes the device `size` bytes large, if that is more than it has, and takes in what it has gained. Durable on return. Where that
+    /// is refused the device is as large as it was. Throws what `BlockDevice.grow` does, `.deviceHasNoMore`, and as `grow()`.
+    public func grow(to size: UInt64) throws(PoolError) { try growLock.withLock { _ throws(PoolError) in try growOnce(to: size) } }
+
+    func growOnce(to size: UInt64) throws(PoolError) {
+        let before = try device.size
+        try device.grow(to: size)
+        let there = try device.size
+        // What could not be taken in, since there are zones enough, say, does not stay with the file.
+        defer { if state.withLock({ $0.superblock.size <= before }) { try? device.shrink(to: before) } }
+        do throws(PoolError) { try growOnce() } catch .invalid(.size) where there < size { throw .refused(.deviceHasNoMore(size: there)) }
+    }
 
     /// One at a time: where the next zone begins is known when the one before is in the map.
     func growOnce() throws(PoolError) {
@@ -48,8 +61,11 @@ extension Pool {
         {
             headers.append(header)
             last = header
+            if headers.count > ZoneMap.maximumZones { break }
         }
-        guard !headers.isEmpty, map.zones.count + headers.count <= ZoneMap.maximumZones else { throw .invalid(.size) }
+        if headers.isEmpty, size >= last.end(geometry) + 2 * UInt64(geometry.segmentSize) { throw .refused(.poolTooLarge(most: geometry.largestPool)) }
+        guard !headers.isEmpty else { throw .invalid(.size) }
+        guard map.zones.count + headers.count <= ZoneMap.maximumZones else { throw .refused(.noZonesLeft(count: map.zones.count)) }
         return headers
     }
 }

@@ -277,13 +277,7 @@ extension VolumeFileSystem {
         let words = text.split(whereSeparator: \.isWhitespace)
         guard words.count == 1, let size = UInt64(words[0]) else { throw .refused(.poolSizeIsNoNumber) }
         if size > pool.deviceSize {
-            try options.enlarge(size)
-            do throws(PoolError) {
-                try pool.grow()
-            } catch {
-                let there = try pool.device.size
-                throw error == .invalid(.size) && there < size ? .refused(.deviceHasNoMore(size: there)) : error
-            }
+            try pool.grow(to: size)
         } else {
             try jobs.during(.shrink) { control throws(PoolError) in try pool.shrink(to: size, control: control) }
         }

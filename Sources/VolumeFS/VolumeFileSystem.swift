@@ -1,4 +1,4 @@
-public import BlockStorage
+internal import BlockStorage
 public import PoolEngine
 internal import Synchronization
 
@@ -86,8 +86,6 @@ public final class VolumeFileSystem: Sendable {
         public var commandName: @Sendable (Int32) -> String = { _ in "" }
         /// Whether a process has a directory open whose path ends so; false where that cannot be known.
         public var hasOpen: @Sendable (Int32, String) -> Bool = { _, _ in false }
-        /// Makes what the pool is on so many bytes large, if it can.
-        public var enlarge: @Sendable (UInt64) throws(PoolError) -> Void = { _ throws(PoolError) in throw .notSupported }
         /// Called when something may have to be done by the threads that look after the mount, which may sleep: after the first
         /// request in a while, and when somebody begins to read events. It must not wait.
         public var attention: @Sendable () -> Void = {}

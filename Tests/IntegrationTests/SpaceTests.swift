@@ -66,6 +66,33 @@ extension IntegrationTests {
             """, seconds: 240)
     }
 
+    /// A pool can grow until it has as many zones as its format can number; then it says so, and nothing has changed, mounted or not.
+    @Test func growthEndsWithTheLastZone() throws {
+        try scenario(
+            """
+            mkdir "$T/host"; mount -t tmpfs -o size=1G none "$T/host"; P=$T/host/data.pool; pool 16M; echo data > "$M/v"
+            cat > grow.py <<'END'
+            import os, sys
+            size, count = int(open(sys.argv[1]).read()), 0
+            while True:
+                f = os.open(sys.argv[1], os.O_WRONLY)
+                try: os.write(f, b"%d" % (size + (4 << 20)))
+                except OSError as e: sys.exit("%d %s" % (count, os.strerror(e.errno)))
+                finally: os.close(f)
+                size += 4 << 20; count += 1
+            END
+            fails 1 python3 grow.py "$M/.ctl/size"; says '^8191 No space left'; why='the pool has grown as often as its format can note, and has 8192 zones; copy what it has into a new pool: volfs copy'
+            grep -q "write .ctl/size errno=28: $why" "$M/.ctl/errors" || fail "$(tail -1 "$M/.ctl/errors")"; size=$(((16 << 20) + 8191 * (4 << 20)))
+            unchanged() { same "$(stat -c %s "$P")" $size "the file"; same "$("$V" status "$P" --json | grep -c degraded || true)" 0; }
+            same "$(cat "$M/.ctl/size")" $size; unchanged; fails 7 "$V" grow "$M" +1G; says "$why"; unchanged; same "$(cat "$M/v")" data; echo more > "$M/w"; "$V" snapshot "$M" w@s; unmount_pool
+            fails 7 "$V" grow "$P" +1G; says "$why"; unchanged; clean; mount_pool -o autogrow=16M; same "$(cat "$M/w@s")" more
+            # Neither by itself; a zone less is a zone to be had.
+            fails 1 fallocate -l 40G "$M/full"; unchanged; "$V" shrink "$M" -4M; "$V" grow "$M" +4M; same "$(cat "$M/.ctl/size")" $size; unmount_pool; clean
+            # What no pool can be is not made; nor is a file for it.
+            rm "$P"; for huge in 300T 8000P; do fails 2 "$V" create "$P" --size $huge; says 'a pool has about 251.0 TiB at the most'; [ ! -e "$P" ] || fail "a file"; done; umount "$T/host"
+            """, seconds: 240)
+    }
+
     /// A full pool says so before it changes anything, and everything that gives space back still works (POOL-02).
     @Test func fullPoolRefusesCleanlyAndRecovers() throws {
         try scenario(

@@ -22,6 +22,11 @@ public struct Geometry: Equatable, Sendable {
     var zoneSegments: Int { min(zoneLimit, max(1, (segmentBlocks - 1) / 2) * regionBlocks / segmentBlocks) }
     /// The most that a zone has: earlier versions made larger ones.
     var largestZoneSegments: Int { 512 * regionBlocks / segmentBlocks }
+    /// Bytes that a pool has at the most, about: in as many zones as there can be, and in as many blocks as can be numbered.
+    var largestPool: UInt64 {
+        let zones = UInt64(zoneSegments * segmentSize) * UInt64(ZoneMap.maximumZones)
+        return min(zones, UInt64(blockSize) << UInt64(BlockAddress.bits))
+    }
     /// For tests, which want several zones in a small pool.
     package var zoneLimit = Int.max
 
