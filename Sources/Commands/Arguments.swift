@@ -67,6 +67,7 @@ package struct Arguments: Sendable {
     }
 
     private func unknown(_ word: String, _ command: Command) -> Failure {
+        if let absence = VolumeFileSystem.absence(of: word.filter { $0 != "-" }) { return .usage(word, "no such option of \(command.name); \(absence)") }
         let words = command.options.map { "--\($0.name)" } + ["--help"]
         return .usage(word, "no such option of \(command.name); " + Spelling.advice(word, of: words, otherwise: "see: volfs help \(command.name)"))
     }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import VolumeFS
 
 /// Command lines that cannot be meant as they are, and what was meant.
 package enum Misuse {
@@ -26,14 +27,15 @@ package enum Misuse {
         "move": "volumes are renamed by: volfs rename POOL OLD NEW", "df": "see: volfs info POOL", "du": "see: volfs list POOL -o name,used,unique",
         "trim": "a discard in a volume, as of fstrim, gives its space back at once", "jobs": "see: volfs status POOL",
         "metrics": "read .ctl/metrics below the mountpoint", "cancel": "cancel a scrub by: volfs scrub POOL --stop",
-        "undelete": "mount with -o trash=TIME, and take back what was removed: mv .ctl/trash/NAME NEW", "remove": "see: volfs help destroy",
+        "trash": "see: volfs list POOL -t trash; also volfs undelete and volfs purge", "remove": "see: volfs help destroy",
         "stop": "see: volfs help umount", "start": "see: volfs help mount", "fsck": "see: volfs help check", "extend": "see: volfs help grow",
         "shrink-volume": "see: volfs help resize", "freeze": "see: volfs help snapshot", "ps": "see: volfs help top",
     ]
 
     /// For a property that cannot be set: what does it.
     static func property(_ name: String, pool: String, object: String) -> String? {
-        ["volsize", "size", "volumesize"].contains(name) ? "a volume's size is changed by: volfs resize \(pool) \(object) SIZE" : nil
+        if let absence = VolumeFileSystem.absence(of: name) { return absence }
+        return ["volsize", "size", "volumesize"].contains(name) ? "a volume's size is changed by: volfs resize \(pool) \(object) SIZE" : nil
     }
 
     /// For operands of which there are too few or too many.

@@ -96,6 +96,12 @@ package enum MountOptionTable {
             reason: "would keep the daemon from unmounting when it is told to end; use setuid=USER"),
         MountOption(name: "remount", group: .refused, reason: "is not possible; unmount and mount again, which takes a moment"),
         MountOption(
+            name: "compression", group: .refused,
+            reason: "is nothing volfs has; use a filesystem that compresses in the volume, as btrfs does with -o compress"),
+        MountOption(
+            name: "compress", group: .refused,
+            reason: "is nothing volfs has; mount the filesystem in the volume with it, as btrfs takes it"),
+        MountOption(
             name: "loop", group: .refused, reason: "is for the volumes of a pool: mount -o loop MOUNTPOINT/VOLUME; a pool needs no loop device"),
     ]
 }

@@ -1,3 +1,4 @@
+internal import BlockStorage
 internal import VolumeFS
 
 /// `volfs get`, `set`, `hold` and `release`.
@@ -11,6 +12,7 @@ enum PropertyCommands {
         let pool = try access(toPool: arguments.operands[0], writing: false)
         var found = name == Self.poolItself ? try pool.poolProperties() : try pool.properties(name)
         for property in wanted where !found.contains(where: { $0.name == property }) {
+            if let absence = VolumeFileSystem.absence(of: property) { throw Failure(.notFound, name, absence, errno: PoolError.noProperty.errno).of(property: property) }
             throw Failure(.notFound, name, "no such property is set; see: volfs get \(arguments.operands[0]) \(name)").of(property: property)
         }
         if !wanted.isEmpty { found = found.filter { wanted.contains($0.name) } }
@@ -47,6 +49,11 @@ enum PropertyCommands {
         for change in changes where !VolumeFileSystem.settableNames.contains(change[0]) {
             let there = VolumeFileSystem.settableNames(isSnapshot: split(name).snapshot != nil).joined(separator: ", ")
             throw .usage(change[0], Misuse.property(change[0], pool: arguments.operands[0], object: name) ?? "cannot be set; there is \(there)")
+        }
+        for change in changes where split(name).snapshot != nil && VolumeFileSystem.isOfVolumes(change[0]) {
+            throw Failure(
+                .permission, name, "is a snapshot, which never changes, and \(change[0]) a property of volumes; clone it and set it of that: volfs clone \(arguments.operands[0]) \(name) NEW",
+                errno: PoolError.readOnly.errno).of(property: change[0])
         }
         for index in changes.indices {
             changes[index][1] = try bytes(changes[index][0], changes[index][1])

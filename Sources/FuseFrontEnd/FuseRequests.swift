@@ -30,7 +30,7 @@ func serve(
         // The kernel asks the next daemon for it.
         if error == .refused(.isHandedOver), context(request).kept?.repeats == true { return context(request).noteLeft() }
         if !isMiss(kind, error.errno) { files.requests.refused(errno: error.errno) }
-        if logs || isAmbiguous(error) {
+        if logs || isMisnamed(error) {
             let what = RefusedRequest(
                 operation, Inode(number: UInt64(number)), name.map { String(cString: $0) }, other: other.map { String(cString: $0) }, range: range,
                 handle: handle)
@@ -49,8 +49,13 @@ private func isMiss(_ kind: RequestMetrics.Kind, _ errno: Int32) -> Bool {
     kind == .lookup && errno == ENOENT || kind == .attributes && errno == ENODATA
 }
 
-/// Of the names that are looked up, one that could mean two things.
-private func isAmbiguous(_ error: PoolError) -> Bool { if case .refused(.headIsTwo) = error { true } else { false } }
+/// Of the names that are looked up, a difference that there cannot be.
+private func isMisnamed(_ error: PoolError) -> Bool {
+    switch error {
+    case .refused(.headIsTwo), .refused(.differenceIsTwo), .refused(.differenceOfOthers): true
+    default: false
+    }
+}
 
 func range(_ offset: off_t, _ count: Int) -> Range<UInt64> { UInt64(offset)..<UInt64(offset) + UInt64(count) }
 

@@ -35,6 +35,15 @@ extension VolumeFileSystem {
         return request.operation == "rename" ? "\(whole) to \(request.other ?? "?")" : whole
     }
 
+    /// The property of ours that was to be set, as an attribute or as a file.
+    private func propertyName(of request: RefusedRequest) -> String? {
+        switch (request.operation, request.inode, request.name) {
+        case ("create", .propertyDirectory?, let name?), ("create", .poolPropertyDirectory?, let name?), ("create", .aliasPropertyDirectory?, let name?): name
+        case (_, _, let name?) where request.operation.hasSuffix("xattr") && name.hasPrefix(Settable.prefix): String(name.dropFirst(Settable.prefix.count))
+        default: nil
+        }
+    }
+
     /// The object that a request is about, or in whose directory it was made.
     private func object(of request: RefusedRequest) -> ObjectInfo? {
         guard let inode = request.inode else { return nil }
@@ -49,6 +58,9 @@ extension VolumeFileSystem {
         switch error {
         case .readOnly:
             if options.isReadOnly { return "the pool is mounted read-only; mount it again without -o ro" }
+            if object?.isSnapshot == true, let property = propertyName(of: request), Self.isOfVolumes(property) {
+                return "\(property) is a property of volumes, and \(name) is a snapshot, which never changes; clone it and set it of that: ln -s \(name) .ctl/clone/NEW"
+            }
             if object?.isSnapshot == true { return "\(name) is a snapshot and never changes; clone it and change that: ln -s \(name) .ctl/clone/NEW" }
         case .notPermitted: return whyNotPermitted(request, object)
         case .notFound: return whyNotFound(request, object)
@@ -78,6 +90,7 @@ extension VolumeFileSystem {
                 + "volfs scrub names all that have it; overwrite it, or restore it from a copy"
         case .tooMany(let limit) where request.inode == .groups: return "there are \(limit) groups without members; remove some: rmdir .ctl/group/GROUP"
         case .tooMany(let limit): return tooMany(object.map { (try? pool.info($0.volume))?.name ?? name } ?? name, limit)
+        case .noProperty where propertyName(of: request).flatMap { Self.absence(of: $0) } != nil: return Settable.absence
         case .noProperty where request.inode == .root && request.operation.hasSuffix("xattr"):
             return "the pool has no property \(request.name ?? ""); see: ls .ctl/prop"
         case .noProperty where request.operation.hasSuffix("xattr"):
@@ -101,12 +114,15 @@ extension VolumeFileSystem {
             return "\(name) is fixed at \(size) bytes; make it larger: truncate -s SIZE \(name), or: echo off > \(properties)/fixed"
         case .isOpen(let id): return whoHasItOpen(id, besides: request.handle)
         case .computedProperty where request.inode == .root: return "that property of the pool is computed and can only be read; see: ls .ctl/prop"
+        case .unknownProperty where propertyName(of: request).flatMap { Self.absence(of: $0) } != nil: return Settable.absence
         case .unknownProperty where request.inode == .root: return "the pool has no such property; see: ls .ctl/prop"
         case .headIsTwo(let volume):
             return "head is \(called(volume)), and a snapshot of it too; rename that first: mv .ctl/snap/\(called(volume))/head .ctl/snap/\(called(volume))/NEW"
         case .differenceIsTwo(let volume):
             let directory = ".ctl/snap/\(called(volume))"
             return "\(request.name ?? "that") is the difference of two pairs of snapshots, as names have two dots in them; rename one: mv \(directory)/SNAP \(directory)/NEW"
+        case .differenceOfOthers(let volume):
+            return "\(request.name ?? "that") is no difference of \(called(volume)): both sides are snapshots of it, or the second is head, as others have no history in common with them; see: ls .ctl/snap/\(called(volume))"
         case .computedProperty: return "that property of \(name) is computed and can only be read; those that can be set: \(Self.settableNames(isSnapshot: object?.isSnapshot == true).joined(separator: ", "))"
         case .unknownProperty: return "\(name) has no such property; see: ls \(properties)"
         case .notOwner(let volume): return "\(called(volume)) belongs to somebody else; ask its owner or root"

@@ -89,7 +89,11 @@ extension VolumeFileSystem {
     public func create(
         _ parent: Inode, _ name: String, mode: UInt32, _ request: OpenRequest, by caller: Caller
     ) throws(PoolError) -> (inode: Inode, file: OpenFile) {
-        if case .propertyDirectory = parent { throw .refused(.unknownProperty) }
+        switch parent {
+        case .propertyDirectory(let id), .aliasPropertyDirectory(let id): throw try noPropertyFile(id, name)
+        case .poolPropertyDirectory where Self.absence(of: name) != nil: throw .refused(.unknownProperty)
+        default: break
+        }
         guard parent == .root, !name.contains("@") else { throw .notPermitted }
         try refuseIfReadOnly()
         let id = try pool.createVolume(name, size: 0, attributes: newAttributes(mode, caller))

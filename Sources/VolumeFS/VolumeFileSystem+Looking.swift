@@ -123,7 +123,19 @@ extension VolumeFileSystem {
             }
             if let found { return isJSON ? .diffJSON(found) : .diff(found) }
         }
-        throw .notFound
+        throw isPair(name, of: volume) ? .refused(.differenceOfOthers(volume: volume)) : .notFound
+    }
+
+    /// Whether both sides of two dots are something: a snapshot of the volume, `head`, or any volume or snapshot by its whole name.
+    private func isPair(_ name: String, of volume: UInt64) -> Bool {
+        func isThere(_ side: ArraySlice<UInt8>) -> Bool {
+            let name = String(decoding: side, as: UTF8.self)
+            return name == "head" || (try? pool.find(snapshot: name, of: volume)) != nil || (try? find(name)) != nil
+        }
+        let dot = UInt8(ascii: "."), bytes = Array(name.utf8)
+        return (name.hasSuffix(".json") ? [bytes[...], bytes.dropLast(5)] : [bytes[...]]).contains { text in
+            text.indices.dropLast().contains { at in text[at] == dot && text[at + 1] == dot && isThere(text[..<at]) && isThere(text[(at + 2)...]) }
+        }
     }
 
     /// What `head` is where a snapshot is called that too nobody can know, so it is refused until that has another name.

@@ -25,6 +25,11 @@ extension VolumeFileSystem {
             }
         }
 
+        /// Properties that similar programs have for what there is not here, and why there is not.
+        static let absences = ["compression", "compress", "compressratio"]
+        static let absence = "volfs does not compress: each block of 4 KiB has a place of its own, so that a request of a block is one block on disk, "
+            + "also of direct I/O; use a filesystem that compresses in the volume, as btrfs does with -o compress"
+
         /// What a property of that name takes, as an answer to what it does not.
         static func sentence(_ name: String) -> String {
             switch Settable(rawValue: name) {
@@ -35,16 +40,23 @@ extension VolumeFileSystem {
             case .quota?: "quota is a number of bytes, of a volume only; an empty line removes it"
             case .reservation?: "reservation is a number of bytes from the volume's start, of a volume only; 0 or an empty line releases it"
             case .group?: "group has names of groups with commas between, each once and not all, of a volume only"
+            case nil where absences.contains(name): absence
             case nil: "there is no property \(name) that can be set; those there are: \(settableNames.joined(separator: ", "))"
             }
         }
     }
+
+    /// Whether it is a property that only volumes have.
+    package static func isOfVolumes(_ name: String) -> Bool { Settable(rawValue: name).map { ![.comment, .hold].contains($0) } ?? false }
 
     /// What a property of that name takes instead of `value`, in words. Nil if it takes it; an empty one removes it.
     package static func refusal(of name: String, _ value: String, isSnapshot: Bool) -> String? {
         if let property = Settable(rawValue: name), value.isEmpty || property.accepts(value, isSnapshot: isSnapshot) { return nil }
         return Settable.sentence(name)
     }
+
+    /// Why there is no property of that name, where people expect one. Nil for any other.
+    package static func absence(of name: String) -> String? { Settable.absences.contains(name) ? Settable.absence : nil }
 
     /// What `volfs set` can set.
     package static let settableNames = Settable.allCases.map(\.rawValue)
@@ -96,6 +108,7 @@ extension VolumeFileSystem {
             let short = String(name.dropFirst(Settable.prefix.count))
             if Self.computed.contains(short) { throw .refused(.computedProperty) }
             guard let property = Settable(rawValue: short) else { throw .refused(.unknownProperty) }
+            if isSnapshot && Self.isOfVolumes(short) { throw .readOnly }
             if let value {
                 guard let text = String(validating: value, as: UTF8.self), property.accepts(text, isSnapshot: isSnapshot) else { throw .invalid(.value) }
             }
@@ -195,6 +208,12 @@ extension VolumeFileSystem {
         return Settable.allCases.compactMap { property in
             all[Settable.prefix + property.rawValue].map { (property.rawValue, String(decoding: $0, as: UTF8.self)) }
         }
+    }
+
+    /// Of a property's file that an object does not have.
+    func noPropertyFile(_ id: UInt64, _ name: String) throws(PoolError) -> PoolError {
+        if Self.computed.contains(name) { return .refused(.computedProperty) }
+        return try pool.info(id).isSnapshot && Self.isOfVolumes(name) ? .readOnly : .refused(.unknownProperty)
     }
 
     static func propertyName(_ index: UInt64) -> String {

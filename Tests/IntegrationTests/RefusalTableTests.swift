@@ -58,7 +58,8 @@ extension IntegrationTests {
             for command in 'dd if=/dev/zero of=root@v1 count=1' 'truncate -s 4M root@v1' 'fallocate -p -o 0 -l 4096 root@v1' 'chmod u+w root@v1' 'touch root@v1' 'x set root@v1 user.note y' 'dd if=/dev/zero of=.ctl/snap/root/v1/data count=1'; do
                 row 'Read-only file system' 30 'root@v1 is a snapshot and never changes; clone it and change that: ln -s root@v1 .ctl/clone/NEW' $command
             done
-            row 'Invalid argument' 22 'fixed is on or off, of a volume only' x set root@v1 user.volfs.fixed on
+            for property in fixed quota readonly group; do row 'Read-only file system' 30 "$property is a property of volumes, and root@v1 is a snapshot, which never changes; clone it and set it of that: ln -s root@v1 .ctl/clone/NEW" x set root@v1 user.volfs.$property on; done
+            for place in .ctl/snap/root/v1/prop .ctl/snap/root@v1/prop; do row 'Read-only file system' 30 'quota is a property of volumes, and root@v1 is a snapshot' write 1 $place/quota; row 'Operation not permitted' 1 'that property of root@v1 is computed and can only be read' write 1 $place/reserved; done
             # Sizes.
             row 'File too large' 27 'bytes are more than the largest volume, 17592186044416' truncate -s 17T root; row 'File too large' 27 'bytes are more than the largest volume' fallocate -l 17T root
             row 'File too large' 27 'bytes are more than the largest volume' dd if=/dev/zero of=root bs=4096 count=1 seek=$((1 << 32)) conv=notrunc
@@ -116,12 +117,18 @@ extension IntegrationTests {
             row 'No such file' 2 'there is no volume or snapshot root@none; see: ls, and: ls .ctl/snap/root' ln -s root@none .ctl/clone/x; row 'No such file' 2 'root has no snapshot of that name; see: ls .ctl/snap/root' write none .ctl/vol/root/rollback
             row 'Invalid argument' 22 'etc/passwd is no volume or snapshot of this pool; write it as VOL or VOL@SNAP: ln -s VOL@SNAP .ctl/clone/x' ln -s /etc/passwd .ctl/clone/x
             row 'Invalid argument' 22 'ln -sf does not work; remove it first: rm CLONE' ln -sf root@v1 .ctl/clone/vm1; same "$(ls .ctl/clone)" vm1; ls | grep Cu && fail "ln -sf left something"
-            # Only snapshots of one volume, the older first, have a difference.
-            for pair in v1..none v1..other@v1 v1..vm1 head..v1 v1; do kernel 'No such file' cat .ctl/diff/root/$pair; done; fails 2 "$V" diff "$M" root@v1 other@v1; says 'with a later snapshot of it'; rows=$((rows + 1))
+            # Only snapshots of one volume, and it, have a difference.
+            for pair in v1..none none..v1 v1 v1..; do kernel 'No such file' cat .ctl/diff/root/$pair; done
+            for pair in v1..other@v1 v1..root@v2 v1..vm1 other..v1 head..v1 head..head v1..vm1.json; do
+                row 'Invalid argument' 22 "$pair is no difference of root: both sides are snapshots of it, or the second is head, as others have no history in common with them; see: ls .ctl/snap/root" cat .ctl/diff/root/$pair
+            done
+            fails 2 "$V" diff "$M" root@v1 other@v1; says 'with a later snapshot of it'; rows=$((rows + 1))
             # Properties.
             row 'No data available' 61 'root has no property or attribute user.volfs.nothing set; see: ls .ctl/vol/root/prop' x get root user.volfs.nothing; row 'No data available' 61 'user.none' x remove root user.none
             row 'No data available' 61 'the pool has no property user.volfs.nothing; see: ls .ctl/prop' x get . user.volfs.nothing; row 'Operation not permitted' 1 'that property of the pool is computed and can only be read' x set . user.volfs.free 1
             row 'Invalid argument' 22 'the pool has no such property; see: ls .ctl/prop' x set . user.volfs.nothing 1; row 'not supported' 95 'the top of the mount keeps no attributes, but volumes do' x set . user.x 1
+            why='volfs does not compress: each block of 4 KiB has a place of its own'; row 'Invalid argument' 22 "$why" x set root user.volfs.compression lz4; row 'Invalid argument' 22 "$why" write lz4 $P1/compression; row 'Invalid argument' 22 "$why" write lz4 .ctl/prop/compression
+            row 'No data available' 61 "$why" x get root user.volfs.compression; row 'No data available' 61 "$why" x get . user.volfs.compression; row 'Invalid argument' 22 "$why" x set . user.volfs.compression lz4; row 'Invalid argument' 22 "$why" x set root@v1 user.volfs.compression lz4
             row 'Invalid argument' 22 'root has no such property; see: ls .ctl/vol/root/prop' x set root user.volfs.nothing y; row 'Invalid argument' 22 'no such property' write y .ctl/vol/root/prop/nothing
             row 'Operation not permitted' 1 'that property of root is computed and can only be read' x set root user.volfs.size 5; row 'Operation not permitted' 1 'is computed and can only be read' write 5 $P1/size
             row 'Invalid argument' 22 'fixed is on or off, of a volume only' write maybe $P1/fixed; row 'Invalid argument' 22 'quota is a number of bytes' write many $P1/quota; row 'Invalid argument' 22 'group has names of groups with commas between' x set root user.volfs.group 'a b'

@@ -98,7 +98,10 @@ import Testing
         try expect(plain, "x...head", "x.", volume)
         try expect(plain, "y..x.json", "y", ids["x.json"])
         try expect(plain, "y..x.json.json", "y", ids["x.json"], isJSON: true)
-        for name in ["x..z", "x", "..", "x..", "head..x"] { #expect(throws: PoolError.notFound, "\(name)") { try plain.lookup(.diffDirectory(volume), name) } }
+        for name in ["x..z", "x", "..", "x.."] { #expect(throws: PoolError.notFound, "\(name)") { try plain.lookup(.diffDirectory(volume), name) } }
+        for name in ["head..x", "x..v", "x..v@y", "v@x..y", "head..x.json"] {
+            #expect(throws: PoolError.refused(.differenceOfOthers(volume: volume)), "\(name)") { try plain.lookup(.diffDirectory(volume), name) }
+        }
         // Names that could be cut in two places, both of which there are.
         ids["y..x"] = try pool.createSnapshot("y..x", of: volume)
         for name in ["x..y..x", "y..x..y", "y..x..y.json"] {
