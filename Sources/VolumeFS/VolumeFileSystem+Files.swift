@@ -19,7 +19,7 @@ extension VolumeFileSystem {
                 try refuse(.shrink, of: id)
                 try waitUntilClosed(id, others: 1)
                 try pool.resize(id, to: 0)
-                events.publish("volume-resized", info.name, [("size", .size(0))])
+                noteResized(id, info.name, 0)
             }
             let user = open.withLock { $0.files[id]?[handle] }
             return OpenFile(
@@ -261,7 +261,7 @@ extension VolumeFileSystem {
                 try waitUntilClosed(id, others: hasHandle ? 1 : 0)
             }
             try pool.resize(id, to: size)
-            events.publish("volume-resized", info.name, [("size", .size(size))])
+            noteResized(id, info.name, size)
         }
         if changes.mode != nil || changes.uid != nil || changes.gid != nil || changes.modified != nil {
             let old = info.attributes

@@ -96,8 +96,9 @@ extension VolumeFileSystem {
         guard mayRead(info, caller) else { throw .refused(.mayNotRead) }
         let mode = attributes(of: info).mode & 0o777 | 0o600
         let id = try pool.createClone(name, of: source, attributes: newAttributes(mode, caller))
-        touchVolumes(try pool.info(id))
-        events.publish("volume-cloned", name, [("origin", .text(info.fullName))])
+        let clone = try pool.info(id)
+        touchVolumes(clone)
+        events.publish("volume-cloned", name, [("origin", .text(info.fullName)), ("size", .size(clone.size))])
         return .clone(id)
     }
 

@@ -26,7 +26,10 @@ extension VolumeFileSystem {
         requests.noteActivity()
         do throws(PoolError) {
             let info = try pool.info(object)
-            if writes { try refuseChange(of: info) }
+            if writes {
+                try refuseChange(of: info)
+                open.withLock { table in if table.toldSizes[object] == nil { table.toldSizes[object] = info.size } }
+            }
             return handle
         } catch {
             leave(object, handle)
@@ -36,11 +39,31 @@ extension VolumeFileSystem {
 
     /// Ends what `enter` began.
     public func leave(_ object: UInt64, _ handle: UInt64) {
-        open.withLock { table in
-            if table.files[object]?.removeValue(forKey: handle) != nil { table.handles -= 1 }
+        let isWriter = open.withLock { table in
+            let user = table.files[object]?.removeValue(forKey: handle)
+            if user != nil { table.handles -= 1 }
             table.synchronous.remove(handle)
             if table.files[object]?.isEmpty == true { table.files[object] = nil }
+            return user?.writes == true
         }
+        if isWriter { tellSize(object) }
+    }
+
+    /// A volume becomes larger with each write beyond its end; told is what it has when one of its writers closes it.
+    private func tellSize(_ object: UInt64) {
+        let info = try? pool.info(object)
+        let isNew = open.withLock { table in
+            let told = table.toldSizes[object], isOpen = table.files[object]?.values.contains { $0.writes } == true
+            table.toldSizes[object] = isOpen ? info?.size : nil
+            return told != nil && told != info?.size
+        }
+        if isNew, let info { events.publish("volume-resized", info.name, [("size", .size(info.size))]) }
+    }
+
+    /// Another size, by a request for that.
+    func noteResized(_ id: UInt64, _ name: String, _ size: UInt64) {
+        open.withLock { table in if table.toldSizes[id] != nil { table.toldSizes[id] = size } }
+        events.publish("volume-resized", name, [("size", .size(size))])
     }
 
     /// Throws why the bytes, size or attributes of an object cannot be changed.

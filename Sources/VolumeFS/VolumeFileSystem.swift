@@ -112,6 +112,8 @@ public final class VolumeFileSystem: Sendable {
         var handles = 0
         /// Handles whose changes are durable when a call returns.
         var synchronous: Set<UInt64> = []
+        /// Sizes of volumes that are open to be written to, as events have told them last.
+        var toldSizes: [UInt64: UInt64] = [:]
         /// Objects being deleted: nobody may open them any more.
         var ending: Set<UInt64> = []
         var isStopping = false

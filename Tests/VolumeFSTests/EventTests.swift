@@ -48,6 +48,32 @@ import Testing
         #expect(!files.hasEventReaders)
     }
 
+    /// A volume that grows by writes is told with its size when who wrote it closes it, once, and by a request for a size at once.
+    @Test func sizesFollowWhatMadeThem() throws {
+        let files = try files(), answers = Answers()
+        let handle = try files.open(.events, read, by: root).handle
+        let write = OpenRequest(writes: true, truncates: false)
+        let (inode, file) = try files.create(.root, "v", mode: 0o644, write, by: root)
+        let other = try files.open(inode, write, by: root)
+        try [UInt8](repeating: 1, count: 5000).withUnsafeBytes { try files.write(inode, handle: file.handle, at: 0, $0) }
+        func told() -> [String] {
+            _ = ask(files, handle, answers, waits: false)
+            return answers.text.split(separator: "\n").filter { $0.contains("kind") }.compactMap { $0.split(separator: "\"kind\":").last.map(String.init) }
+        }
+        let created = #""volume-created","object":"v","size":0}"#, grown = #""volume-resized","object":"v","size":5000}"#
+        #expect(told() == [created])
+        files.release(inode, handle: file.handle)
+        #expect(told() == [created, grown])
+        files.release(inode, handle: other.handle)
+        #expect(told() == [created, grown])
+        var cut = AttributeChanges()
+        cut.size = 100
+        _ = try files.setAttributes(inode, cut, hasHandle: false)
+        files.release(inode, handle: try files.open(inode, write, by: root).handle)
+        #expect(told() == [created, grown, #""volume-resized","object":"v","size":100}"#])
+        files.release(.events, handle: handle)
+    }
+
     /// Interrupted before it waits, while it waits, and when it has its answer; each is answered once.
     @Test func interruptionsAreAnsweredOnce() throws {
         let files = try files(), answers = Answers()
