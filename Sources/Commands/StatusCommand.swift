@@ -41,7 +41,12 @@ private struct PoolStatus {
 
     var isWell: Bool { state != "degraded" }
 
-    /// Why it is degraded.
+    /// Why it is degraded, or what has no room where it is full.
+    private var reason: String? {
+        if !isWell { return cause }
+        return state == "full" ? statistics.value("full").map { CommandForm.translated($0, mountpoint: mountpoint ?? source) } : nil
+    }
+
     private var cause: String {
         if let warning = statistics.value("warning") { return warning }
         if statistics.number("suspended") > 0 || errors == 0 { return "an earlier write failed; unmount and mount again to recover" }
@@ -53,7 +58,7 @@ private struct PoolStatus {
         let percent = summary.capacity > 0 ? Int(Double(summary.allocated) / Double(summary.capacity) * 100) : 0
         let command = readText("/proc/\(process)/comm").map { " (\($0.trimmed))" } ?? ""
         var fields = [
-            ("pool", source), ("state", state + (isWell ? "" : ": \(cause)")),
+            ("pool", source), ("state", state + (reason.map { ": \($0)" } ?? "")),
             ("mounted", mountpoint.map { "at \($0), by process \(process)\(command)" } ?? "no"),
             ("capacity", Wording.size(summary.capacity)), ("allocated", "\(Wording.size(summary.allocated)), \(percent)%"),
             ("available", Wording.size(summary.available)), ("holds", "\(Wording.count(summary.volumes, "volume")), \(Wording.count(summary.snapshots, "snapshot"))"),
@@ -74,7 +79,7 @@ private struct PoolStatus {
         let summary = PoolSummary(statistics)
         return JSON.object([
             ("schema", .text("volfs.status/1")), ("pool", .text(source)), ("uuid", .text(summary.uuid)), ("state", .text(state)),
-            ("well", .bool(isWell)), ("mountpoint", mountpoint.map { .text($0) } ?? .null),
+            ("well", .bool(isWell)), ("reason", reason.map { .text($0) } ?? .null), ("mountpoint", mountpoint.map { .text($0) } ?? .null),
             ("pid", process == 0 ? .null : .number(Int64(process))), ("capacity", .size(summary.capacity)),
             ("allocated", .size(summary.allocated)), ("available", .size(summary.available)), ("volumes", .size(summary.volumes)),
             ("snapshots", .size(summary.snapshots)), ("freeing", .size(freeing)), ("trash", .size(statistics.number("trash"))), ("checksum_errors", .size(errors)),

@@ -62,21 +62,17 @@ extension VolumeFileSystem {
         """
 
     static let stopping = "stopping"
-    static let stateNames = ["starting", "ready", "full", "read-only", "degraded", stopping]
+    static let full = "full"
+    static let stateNames = ["starting", "ready", full, "read-only", "degraded", stopping]
 
-    /// One of `stateNames`; while it is starting nobody can ask. Full is a pool in which what the last writer wanted did not find
-    /// room, and would not now.
+    /// One of `stateNames`; while it is starting nobody can ask.
     var stateName: String {
         let statistics = pool.statistics()
         if !options.isMounted { return "unmounted" }
         if open.withLock({ $0.isStopping }) { return Self.stopping }
         if statistics.isSuspended || statistics.checksumErrors > 0 || refugeText != nil { return "degraded" }
         if statistics.isReadOnly || options.isReadOnly { return "read-only" }
-        // A lone number: whoever refuses next stores another.
-        let available = pool.usage().available
-        if available == 0 || available < shortage.load(ordering: .relaxed) { return "full" }
-        shortage.store(0, ordering: .relaxed)
-        return "ready"
+        return isFull ? Self.full : "ready"
     }
 
     private func statisticsText() -> String {
@@ -90,7 +86,7 @@ extension VolumeFileSystem {
             ("shared by clones", "\(statistics.waiting)"), ("checkpoints", "\(statistics.checkpoints)"),
             ("cached nodes", "\(statistics.cachedNodes)"), ("dirty blocks", "\(statistics.dirtyBlocks)"), ("copies used", "\(statistics.nodesFromCopy)"),
             ("checksum errors", "\(statistics.checksumErrors)"),
-        ] + (refugeText.map { [("warning", $0)] } ?? [])
+        ] + (refugeText.map { [("warning", $0)] } ?? []) + (fullText.map { [("full", $0)] } ?? [])
         return lines.map { name, value in name + String(repeating: " ", count: 18 - name.count) + value + "\n" }.joined()
     }
 
@@ -98,7 +94,7 @@ extension VolumeFileSystem {
         let fields: [(String, JSON)] = [
             ("schema", .text("volfs.stats/1")), ("uuid", .text(pool.uuid.text)), ("source", .text(options.source)),
             ("pid", options.process == 0 ? .null : .number(Int64(options.process))), ("state", .text(stateName)),
-            ("warning", refugeText.map { .text($0) } ?? .null),
+            ("warning", refugeText.map { .text($0) } ?? .null), ("full", fullText.map { .text($0) } ?? .null),
         ]
         return JSON.object(fields + statisticsNumbers.map { ($0.0, .size($0.1)) }) + "\n"
     }

@@ -9,8 +9,7 @@ extension VolumeFileSystem {
     public func refused(_ request: RefusedRequest, by caller: Caller, _ error: PoolError) -> (object: String, reason: String) {
         let time = Wording.time(options.now()), subject = Self.printable(self.subject(of: request))
         let reason = Self.printable(explanation(of: error, request))
-        if case .outOfSpace(let needed, _) = error { shortage.store(needed, ordering: .relaxed) }
-        if error.isHostFull { shortage.store(pool.usage().available + 1, ordering: .relaxed) }
+        noteShortage(error)
         times.touch([.errors], options.now())
         events.publish(
             "refused", subject,
@@ -70,17 +69,18 @@ extension VolumeFileSystem {
         case .invalid(.size) where request.inode == .poolSize:
             return "the pool has \(pool.deviceSize) bytes; it grows by two segments of 2 MiB or more, and shrinks by one or more"
         case .outOfSpace:
-            let trash = trashSize, promised = pool.usage().promised
+            let trash = trashSize, promised = pool.usage().promised, full = reason(for: error) + autogrowRemark
             if let source = reservingSource(of: request, object) {
-                return "\(reason(for: error)); \(source.name) has \(source.reserved) bytes reserved, for which a snapshot, clone or rollback needs the same again: "
+                return "\(full); \(source.name) has \(source.reserved) bytes reserved, for which a snapshot, clone or rollback needs the same again: "
                     + "echo 0 > .ctl/vol/\(source.name)/prop/reservation releases them"
             }
             if promised > 0 && trash == 0 {
                 let names = pool.volumes().filter { $0.reserved > 0 }.sorted { $0.reserved > $1.reserved }.map(\.name)
                 let some = names.prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
-                return "\(reason(for: error)); \(promised) bytes are kept for reserved ranges of \(some): echo 0 > .ctl/vol/\(names.first ?? "VOL")/prop/reservation releases a volume's"
+                return "\(full); \(promised) bytes are kept for reserved ranges of \(some): echo 0 > .ctl/vol/\(names.first ?? "VOL")/prop/reservation releases a volume's"
             }
-            if trash > 0 { return "\(reason(for: error)); the trash holds \(trash) bytes: rm .ctl/trash/*" }
+            if trash > 0 { return "\(full); the trash holds \(trash) bytes: rm .ctl/trash/*" }
+            return full
         case .hasSnapshots(let count): return "\(name) has \(Wording.count(count, "snapshot")); remove them first: rmdir .ctl/snap/\(name)/*"
         case .held:
             if let object, let text = ObjectChange.sentence(error, of: object.fullName, hold: hold(of: object.id)) { return text }

@@ -23,6 +23,8 @@ public final class VolumeFileSystem: Sendable {
     let lastState = Mutex<String?>(nil)
     /// Bytes that the last request needed that was refused because the pool was full; 0 if none was.
     let shortage = Atomic<UInt64>(0)
+    /// One more than the bytes that the host had free when it was that which had no room; 0 if it was not.
+    let hostShortage = Atomic<UInt64>(0)
     /// The size in bytes that the device had when it was first seen to be shorter than the pool, 1 at least; 0 as long as it was not.
     /// A lone number: relaxed.
     let cutSize = Atomic<UInt64>(0)

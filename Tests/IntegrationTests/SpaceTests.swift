@@ -66,6 +66,27 @@ extension IntegrationTests {
             """, seconds: 240)
     }
 
+    /// A full pool says whether it is it or its host that has no room, and why it did not grow by itself; and is ready again when there is room.
+    @Test func fullSaysWhatHasNoRoom() throws {
+        try scenario(
+            """
+            field() { python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+            mkdir "$T/host"; mount -t tmpfs -o size=40M none "$T/host"; P=$T/host/data.pool; pool 256M; same "$(field full < "$M/.ctl/stats.json")" None
+            "$V" events "$M" > "$T/events" & reader=$!; until ls -l /proc/$reader/fd 2>/dev/null | grep -q ctl/events; do sleep 0.05; done
+            fails 1 dd if=/dev/urandom of="$M/v" bs=1M count=100; why="the filesystem that the pool's file is on has [0-9.]+ [KM]?i?B left, while the pool itself has 2[0-9]+.[0-9] MiB free"
+            same "$(cat "$M/.ctl/state")" full; "$V" status "$M" > "$T/out"; says "^state +full: $why; make room there, or delete snapshots or volumes here"
+            "$V" stats "$P" > "$T/out"; says "^full +$why"; "$V" status --json "$M" | field reason > "$T/out"; says "^$why"; field full < "$M/.ctl/stats.json" > "$T/out"; says "^$why"
+            for n in $(seq 200); do grep -q 'state.*full' "$T/events" && break; sleep 0.05; done; grep -qE "$why" "$T/events" || fail "$(cat "$T/events")"
+            mount -o remount,size=80M "$T/host"; same "$(cat "$M/.ctl/state")" ready; same "$(field full < "$M/.ctl/stats.json")" None; "$V" status --json "$M" | field reason | grep -qx None
+            rm "$M/v"; freed; unmount_pool; wait $reader; umount "$T/host"
+            # The pool itself, which would grow.
+            mount -t tmpfs -o size=36M none "$T/host"; "$V" create "$P" --size 24M --autogrow 16M; mount_pool; fails 1 dd if=/dev/urandom of="$M/v" bs=1M count=100
+            why='it does not grow by its autogrow of 16.0 MiB, as the filesystem that its file is on has only [0-9.]+ [KM]?i?B for that'; tail -1 "$M/.ctl/errors" | grep -qE "errno=28: the pool is full: .*$why" || fail "$(tail -1 "$M/.ctl/errors")"
+            same "$(cat "$M/.ctl/state")" full; "$V" status "$M" > "$T/out"; says "^state +full: the pool has .* available, which is less than was wanted last; .*: volfs grow $M .SIZE; $why"
+            unmount_pool; umount "$T/host"
+            """)
+    }
+
     /// A pool can grow until it has as many zones as its format can number; then it says so, and nothing has changed, mounted or not.
     @Test func growthEndsWithTheLastZone() throws {
         try scenario(
