@@ -109,7 +109,7 @@ final class ControlledPool: PoolAccess {
     func rename(_ object: ObjectLine, to name: String) throws(Failure) {
         let (volume, snapshot) = split(object.name)
         let directory = snapshot == nil ? mountpoint : "\(mountpoint)/.ctl/snap/\(volume)"
-        try call(name) { Glibc.rename("\(directory)/\(snapshot ?? volume)", "\(directory)/\(name)") }
+        try call(snapshot == nil ? name : "\(volume)@\(name)") { Glibc.rename("\(directory)/\(snapshot ?? volume)", "\(directory)/\(name)") }
     }
 
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {

@@ -44,7 +44,7 @@ enum DestroyCommand {
                 ? "\(verb) move \(object.name) to the trash (\(Wording.size(object.referenced)) referenced, which is free \(time(trashSeconds)) later)"
                 : "\(verb) destroy \(object.name) (\(cost(of: object)))"
         }
-        if doomed.count > 1, let freed { lines.append("which together frees \(Wording.size(freed))") }
+        if doomed.count > 1, let freed { lines.append("together they free \(freed == 0 ? "nothing" : Wording.size(freed))") }
         return lines
     }
 

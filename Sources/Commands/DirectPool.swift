@@ -128,7 +128,8 @@ final class DirectPool: PoolAccess {
     }
 
     func rename(_ object: ObjectLine, to name: String) throws(Failure) {
-        try run(name) { () throws(PoolError) in try pool.rename(object.id, to: name) }
+        let (volume, snapshot) = split(object.name)
+        try run(snapshot == nil ? name : "\(volume)@\(name)") { () throws(PoolError) in try pool.rename(object.id, to: name) }
     }
 
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {

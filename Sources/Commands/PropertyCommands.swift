@@ -75,7 +75,7 @@ enum PropertyCommands {
     }
 
     static func hold(_ arguments: Arguments) throws(Failure) -> Int32 {
-        let reason = arguments["reason"] ?? "held"
+        let reason = arguments["reason"] ?? ObjectChange.unexplained
         if reason.isEmpty { throw .usage("--reason", "say something; an empty reason would release it") }
         return try ChangeCommands.forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
             try checkSnapshot(name, in: arguments.operands[0])

@@ -7,18 +7,22 @@ internal import VolumeFS
 enum WaitCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0])
-        let what = arguments.operands.count > 1 ? arguments.operands[1] : "freed"
+        let what = arguments.operands.count > 1 ? arguments.operands[1] : Self.freed
+        let kinds = [Self.freed] + Jobs.Kind.allCases.map(\.rawValue)
+        guard kinds.contains(what) else { throw .usage(what, "there is no such job; there is \(kinds.joined(separator: ", "))") }
         let timeout = try TopCommand.number(arguments, "timeout", 0...1_000_000_000)
         Interruption.watch()
         guard let mount = MountTable().mount(serving: path) else {
-            guard what == "freed" else { throw Failure(.notFound, what, "no such job: the pool is not mounted", errno: ENOENT) }
+            guard Self.isFreeing(what) else { throw Failure(.notFound, what, "does not run, as the pool is not mounted", errno: ENOENT) }
             // Opening a pool for writing and closing it frees all there is.
             let pool = try DirectPool(path: path, mode: .readWrite)
             try pool.finish()
             return tell(what, "done", arguments)
         }
         let pool = ControlledPool(mount), began = wallClock()
+        var hasRun = false
         while let state = try state(of: what, pool) {
+            hasRun = true
             if state != "running" { return tell(what, state, arguments) }
             try Interruption.check(what, "it goes on; wait again: volfs wait \(arguments.operands[0]) \(what)")
             if let timeout, wallClock() > began, (wallClock() - began) / 1_000_000_000 >= UInt64(timeout) {
@@ -26,13 +30,25 @@ enum WaitCommand {
             }
             pause(milliseconds: 50)
         }
-        throw Failure(.notFound, what, "no such job; see: volfs status \(arguments.operands[0])", errno: ENOENT)
+        // One that leaves no report: how it ended knows who asked for it.
+        if hasRun && what == Jobs.Kind.shrink.rawValue { return tell(what, "ended", arguments) }
+        if hasRun {
+            throw Failure(
+                .failed, what, "runs no more, and its report is gone, as somebody else fetched it or cancelled it, or its daemon ended; see: volfs status \(arguments.operands[0])",
+                errno: ENOENT)
+        }
+        let start = [Jobs.Kind.scrub.rawValue: "volfs scrub \(arguments.operands[0]) --start"][what] ?? "volfs status \(arguments.operands[0])"
+        throw Failure(.notFound, what, "does not run, and has left no report; see: \(start)", errno: ENOENT)
     }
+
+    private static let freed = "freed"
+
+    /// The job is there only as long as there is something to free, and what is waited for is that there is nothing.
+    private static func isFreeing(_ what: String) -> Bool { [freed, Jobs.Kind.freeing.rawValue].contains(what) }
 
     /// `running` or what it ended as; nil for a job that is not there.
     private static func state(of what: String, _ pool: ControlledPool) throws(Failure) -> String? {
-        guard what == "freed" else {
-            try NameRule.checkReference(what)
+        guard isFreeing(what) else {
             return MountedJob(what, mountpoint: pool.mountpoint).state
         }
         let statistics = try pool.counters()

@@ -42,8 +42,11 @@ package enum ObjectChange: Sendable {
         }
     }
 
+    /// The value of a hold for which nobody gave a reason.
+    package static let unexplained = "held"
+
     static func held(_ snapshot: String, _ hold: String, and consequence: String = "") -> String {
-        "\(snapshot) is held\(hold.isEmpty ? "" : " (\(hold))")\(consequence); release it first: echo > \(propertyPath(snapshot))/hold"
+        "\(snapshot) is held\(["", unexplained].contains(hold) ? "" : " (\(hold))")\(consequence); release it first: echo > \(propertyPath(snapshot))/hold"
     }
 
     /// Below the mountpoint.

@@ -53,7 +53,7 @@ extension IntegrationTests {
             exec 3<>"$M/.ctl/unique"; echo "v@a v@b" >&3; asked=$(cat <&3); printf 'v@a\nv@b' >&3; same "$(cat <&3)" "$asked" 'asked again'; exec 3>&-
             exec 3<>"$M/.ctl/unique"; echo "v@a v@none" >&3; fails 1 cat <&3; says 'No such file'; exec 3>&-; same "$(cat "$M/.ctl/unique")" ''
             alone=$(($(cat "$M/.ctl/snap/v/a/prop/unique") + $(cat "$M/.ctl/snap/v/b/prop/unique"))); [ $asked -ge $((8 << 20)) ] && [ $asked -ge $alone ] || fail "$asked, alone $alone"
-            "$V" destroy "$P" v@a v@b -n > out; grep -q 'together frees 8' out || fail "$(cat out)"; same "$("$V" destroy "$P" v@a v@b -n --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["frees"])')" $asked
+            "$V" destroy "$P" v@a v@b -n > out; grep -q 'together they free 8' out || fail "$(cat out)"; same "$("$V" destroy "$P" v@a v@b -n --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["frees"])')" $asked
             before=$(cat "$M/.ctl/prop/allocated"); same "$before" "$("$V" get "$P" . allocated)"; same "$before" "$(python3 -c 'import os,sys; print(os.getxattr(sys.argv[1], "user.volfs.allocated").decode())' "$M")"
             unmount_pool; same "$("$V" destroy "$P" v@a v@b -n --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["frees"])')" $asked 'not mounted'
             before=$("$V" get "$P" . allocated); "$V" destroy "$P" v@a v@b -y; mount_pool; "$V" wait "$P"; after=$(cat "$M/.ctl/prop/allocated")

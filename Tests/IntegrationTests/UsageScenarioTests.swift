@@ -31,7 +31,7 @@ extension IntegrationTests {
             all() { "$V" list -H -p -o name,used,unique,written "$P"; "$V" get "$P" v@s used; "$V" get "$P" c | grep -E '^(used|unique|written) '; "$V" info "$P" v; "$V" info --json "$P" c; "$V" destroy -n "$P" v@s c; "$V" destroy -n --json "$P" c; }
             all > "$T/mounted"; fails 2 "$V" set "$P" v used=5; says 'cannot be set'
             grep -qx "c	$ONE	$ONE	$MIB" "$T/mounted" || fail "$(cat "$T/mounted")"
-            grep -q 'would destroy c (16.0 MiB referenced, frees 1.0 MiB)' "$T/mounted" && grep -q 'which together frees' "$T/mounted" || fail "$(cat "$T/mounted")"
+            grep -q 'would destroy c (16.0 MiB referenced, frees 1.0 MiB)' "$T/mounted" && grep -q 'together they free' "$T/mounted" || fail "$(cat "$T/mounted")"
             cd /; unmount_pool; all > "$T/unmounted"; diff "$T/mounted" "$T/unmounted" || fail "the mounted pool says something else"
             mount_pool; cd "$M"; is vol/v $ONE $ONE $MIB
             # With the snapshot deleted, what only v still needs of it goes with v.
