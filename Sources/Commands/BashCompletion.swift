@@ -59,7 +59,7 @@ enum BashCompletion {
                 file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
                 directory) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
                 =*) mapfile -t COMPREPLY < <(compgen -W "${kind//[=,]/ }" -- "$cur") ;;
-                all | volume | snapshot)
+                all | volume | snapshot | trash)
                     mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$("${words[0]}" list "$pool" -H -o name -t "$kind" 2>/dev/null)" -- "$cur") ;;
             esac
             # What bash takes for words of their own stays on the line, so it is not given again.

@@ -32,7 +32,7 @@ enum ChangeCommands {
             throw Failure(.permission, name, "is a snapshot, which never changes; clone it and resize that: volfs clone \(arguments.operands[0]) \(name) NEW", errno: EROFS)
         }
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
-        let line = try ListCommand.select(try pool.list(), names: [name], of: arguments.operands[0])[0], old = line.size
+        let line = try ListCommand.select(try pool.list(), names: [name], of: pool, arguments)[0], old = line.size
         var size = amount
         if text.hasPrefix("+") { size = old.addingReportingOverflow(amount).overflow ? .max : old + amount }
         if text.hasPrefix("-") {
@@ -65,7 +65,7 @@ enum ChangeCommands {
     static func detach(_ arguments: Arguments) throws(Failure) -> Int32 {
         try forEach(arguments, Array(arguments.operands.dropFirst())) { pool, name throws(Failure) in
             try NameRule.checkReference(name, in: arguments.operands[0])
-            let line = try ListCommand.select(try pool.list(), names: [name], of: arguments.operands[0])[0]
+            let line = try ListCommand.select(try pool.list(), names: [name], of: pool, arguments)[0]
             if line.isSnapshot { throw .usage(name, "is a snapshot; only a clone has an origin to forget") }
             // The record of an origin that is gone is none.
             if line.origin != nil { try pool.detach(name) }
@@ -78,7 +78,7 @@ enum ChangeCommands {
         guard let snapshot else { throw .usage(name, "name the snapshot too, as \(name)@NAME; see: volfs list \(arguments.operands[0]) -r \(name)") }
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         if isDryRun {
-            let lines = try ListCommand.select(try pool.list(), names: [volume, name], of: arguments.operands[0])
+            let lines = try ListCommand.select(try pool.list(), names: [volume, name], of: pool, arguments)
             try ChangeReport.refuse(.rollback, of: [lines[0]], in: pool, arguments)
             let fate = isDiscarding
                 ? "what it holds now goes: \(DestroyCommand.cost(of: lines[0]))" : "what it holds now is kept as \(volume)@pre-rollback-TIME"
@@ -169,7 +169,7 @@ enum ChangeCommands {
             try NameRule.checkVolume(newVolume)
         }
         return try change(arguments, [new]) { pool throws(Failure) in
-            let object = try ListCommand.select(try pool.list(), names: [old], of: arguments.operands[0])[0]
+            let object = try ListCommand.select(try pool.list(), names: [old], of: pool, arguments)[0]
             try pool.rename(object, to: newSnapshot ?? newVolume)
         }
     }
@@ -177,7 +177,7 @@ enum ChangeCommands {
     /// For what is as it is to be.
     private static func changeNothing(_ arguments: Arguments, _ name: String, _ why: String) throws(Failure) -> Int32 {
         let pool = try access(toPool: arguments.operands[0], writing: false)
-        _ = try ListCommand.select(try pool.list(), names: [name], of: arguments.operands[0])
+        _ = try ListCommand.select(try pool.list(), names: [name], of: pool, arguments)
         complain("volfs: \(name): \(why); nothing was done")
         return try ChangeReport.finish(pool, arguments, changed: [name])
     }

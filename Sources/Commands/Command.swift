@@ -21,7 +21,7 @@ package struct Command: Sendable {
 
     /// What completes an operand: one of these words, or what a shell finds out.
     package enum Operand: Equatable, Sendable {
-        case file, directory, volume, snapshot, object, property, command, none
+        case file, directory, volume, snapshot, object, trash, property, command, none
         /// One that can be set.
         case setting
         case words([String])

@@ -50,8 +50,13 @@ package enum CommandForm {
             guard word(1) == "-s", line.count > 3 else { return nil }
             return made(4, behind == "larger:" ? "resize \(pool) \(word(3)) \(word(2))" : "new \(pool) \(word(3)) \(word(2))")
         case "mv":
+            if word(1).hasPrefix(".ctl/trash/"), line.count > 2 {
+                let old = word(1).dropFirst(11), isSame = old == word(2)
+                return made(3, "undelete \(pool) \(old)\(isSame ? "" : " \(word(2))")")
+            }
             if let (old, _) = object(word(1)), let (new, _) = object(word(2)), old.contains("@") { return made(3, "rename \(pool) \(old) \(new)") }
             return word(1).contains("/") || line.count < 3 ? nil : made(3, "rename \(pool) \(word(1)) \(word(2))")
+        case "rm" where word(1).hasPrefix(".ctl/trash/"): return made(2, "purge \(pool)" + (word(1).hasSuffix("/*") ? "" : " \(word(1).dropFirst(11))"))
         case "rm": return word(1).contains("/") || line.count < 2 ? nil : made(2, "destroy \(pool) \(word(1))")
         default: return nil
         }

@@ -37,9 +37,9 @@ extension CommandTable {
             name: "list", aliases: ["ls"], operands: "[NAME…]", help: "list volumes and snapshots",
             options: [
                 .taking("TYPE,…", "type", letter: "t", "volume, snapshot, clone, trash or all (default), which is without trash", choices: ListCommand.types),
-                .taking("COL,…", "columns", letter: "o", ObjectLine.columns.joined(separator: ", ") + ", or all", choices: ["all"] + ObjectLine.columns),
-                .taking("COL", "sort", letter: "s", "sort by a column", choices: ObjectLine.columns),
-                .taking("COL", "reverse", letter: "S", "sort by a column, largest first", choices: ObjectLine.columns),
+                .taking("COL,…", "columns", letter: "o", ObjectLine.columns.joined(separator: ", ") + ", or all; by name also removed and every property", choices: ["all"] + ObjectLine.columns + ObjectLine.moreColumns),
+                .taking("COL", "sort", letter: "s", "sort by a column", choices: ObjectLine.columns + ObjectLine.moreColumns),
+                .taking("COL", "reverse", letter: "S", "sort by a column, largest first", choices: ObjectLine.columns + ObjectLine.moreColumns),
                 .flag("recursive", letter: "r", "the snapshots of each NAME too"),
                 .flag("no-header", letter: "H", "no header, columns separated by tabs"), .flag("exact", letter: "p", "sizes in bytes, times in seconds"), json,
             ], count: 1...Int.max, kinds: [.object], run: ListCommand.run),
@@ -81,6 +81,12 @@ extension CommandTable {
                 dryRun, .flag("recursive", letter: "r", "a volume's snapshots too"), .flag("verbose", letter: "v", "print what goes even if not asking"),
                 .flag("yes", letter: "y", "do not ask"), json,
             ], count: 2...Int.max, kinds: [.object], run: DestroyCommand.run),
+        Command(
+            name: "undelete", operands: "NAME [NEW]", help: "take a volume back out of the trash of a mount with trash=", options: [json], count: 2...3,
+            kinds: [.trash, .none], run: TrashCommands.undelete),
+        Command(
+            name: "purge", operands: "[NAME…]", help: "delete what is in the trash for good, all of it or some",
+            options: [dryRun, .flag("yes", letter: "y", "do not ask"), json], count: 1...Int.max, kinds: [.trash], run: TrashCommands.purge),
         Command(
             name: "rename", operands: "OLD NEW", help: "rename a volume or a snapshot", options: [json], count: 3...3, kinds: [.object, .none],
             run: ChangeCommands.rename),

@@ -36,6 +36,7 @@ package enum CompletionCommand {
         case .volume: "volume"
         case .snapshot: "snapshot"
         case .object: "all"
+        case .trash: "trash"
         default: nil
         }
     }

@@ -18,10 +18,12 @@ final class ControlledPool: PoolAccess {
     func trash() throws(Failure) -> [ObjectLine] {
         Directory.names(in: "\(mountpoint)/.ctl/trash").sorted().compactMap { name -> ObjectLine? in
             var status = stat()
-            guard stat("\(mountpoint)/.ctl/trash/\(name)", &status) == 0 else { return nil }
+            let file = ".ctl/trash/\(name)"
+            guard stat("\(mountpoint)/\(file)", &status) == 0 else { return nil }
+            func property(_ name: String) -> String { ((try? attribute(file, "user.volfs.\(name)")) ?? nil) ?? "-" }
             return ObjectLine(
                 inTrash: name, id: UInt64(status.st_ino) >> 8, size: UInt64(status.st_size), referenced: UInt64(status.st_blocks) * 512,
-                created: UInt64(status.st_mtim.tv_sec) * 1_000_000_000)
+                created: Wording.nanoseconds(property("created")) ?? 0, removed: UInt64(status.st_ctim.tv_sec) * 1_000_000_000, uuid: property("guid"))
         }
     }
 
@@ -67,7 +69,7 @@ final class ControlledPool: PoolAccess {
         } catch {
             let missing = volumes.first { Glibc.access("\(mountpoint)/\($0)", F_OK) != 0 }
             guard error.status == .notFound, let missing else { throw error }
-            throw Failure(.notFound, "\(missing)@\(name)", "no such volume; see: volfs list \(mountpoint)", errno: ENOENT)
+            throw self.missing("\(missing)@\(name)", in: mountpoint)
         }
     }
 
@@ -111,6 +113,12 @@ final class ControlledPool: PoolAccess {
         let directory = snapshot == nil ? mountpoint : "\(mountpoint)/.ctl/snap/\(volume)"
         try call(snapshot == nil ? name : "\(volume)@\(name)") { Glibc.rename("\(directory)/\(snapshot ?? volume)", "\(directory)/\(name)") }
     }
+
+    func undelete(_ entry: ObjectLine, as name: String) throws(Failure) {
+        try call(name) { Glibc.rename("\(mountpoint)/.ctl/trash/\(entry.name)", "\(mountpoint)/\(name)") }
+    }
+
+    func purge(_ entry: ObjectLine) throws(Failure) { try call(entry.name) { unlink("\(mountpoint)/.ctl/trash/\(entry.name)") } }
 
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {
         do throws(Failure) {
@@ -221,13 +229,21 @@ final class ControlledPool: PoolAccess {
     }
 
     private func properties(in directory: String, of name: String) throws(Failure) -> [(name: String, value: String)] {
-        guard Glibc.access("\(mountpoint)/.ctl/\(directory)", F_OK) == 0 else { throw Failure(errno: errno, object: name, reason: nil) }
+        guard Glibc.access("\(mountpoint)/.ctl/\(directory)", F_OK) == 0 else {
+            throw errno == ENOENT ? missing(name, in: mountpoint) : Failure(errno: errno, object: name, reason: nil)
+        }
         var found: [(name: String, value: String)] = []
         for property in Directory.names(in: "\(mountpoint)/.ctl/\(directory)") {
             let text = try read("\(directory)/\(property)")
             if !text.isEmpty { found.append((property, String(text.dropLast()))) }
         }
         return found
+    }
+
+    /// By its file, as asking for an attribute that is not set would be a refusal.
+    func setting(_ name: String, _ property: String) throws(Failure) -> String? {
+        let text = try read("\(propertyDirectory(name))/\(property)")
+        return text.isEmpty ? nil : String(text.dropLast())
     }
 
     func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure) {
@@ -329,7 +345,7 @@ final class ControlledPool: PoolAccess {
         var reason = last?.split(separator: ": ", maxSplits: 1).last.map { CommandForm.translated(String($0), mountpoint: mountpoint) }
         // What it is about is said before.
         if let text = reason, text.hasPrefix("\(object) ") { reason = String(text.dropFirst(object.count + 1)) }
-        if number == ENOENT && reason == nil { reason = "no such volume or snapshot; see: volfs list \(mountpoint)" }
+        if number == ENOENT && reason == nil { return missing(object, in: mountpoint) }
         if number == EBUSY { reason = openReason(object) ?? reason }
         if number == EROFS && reason == nil { reason = MountTable.readOnlyReason(mountpoint) }
         var failure = Failure(errno: number, object: object, reason: reason)

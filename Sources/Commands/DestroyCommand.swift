@@ -7,7 +7,7 @@ enum DestroyCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let isDryRun = arguments.has("dry-run"), isConfirmed = arguments.has("yes")
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
-        var doomed = try select(try pool.list(), arguments)
+        var doomed = try select(try pool.list(), of: pool, arguments)
         // Before the first goes, as snapshots would be lost for nothing.
         try ChangeReport.refuse(.destroy, of: doomed, in: pool, arguments)
         let isSaying = isDryRun || !isConfirmed || arguments.has("verbose")
@@ -22,7 +22,7 @@ enum DestroyCommand {
             for line in lines { if arguments.isJSON { complain(line) } else { say(line) } }
         }
         if isDryRun { return 0 }
-        if !isConfirmed { try confirm(doomed.count) }
+        if !isConfirmed { try confirm("Destroy \(doomed.count == 1 ? "it" : "them")?", "nothing was destroyed", arguments) }
         var failures: [Failure] = []
         var destroyed: [ObjectLine] = []
         for object in doomed {
@@ -61,8 +61,8 @@ enum DestroyCommand {
     }
 
     /// What goes, snapshots before their volume.
-    private static func select(_ lines: [ObjectLine], _ arguments: Arguments) throws(Failure) -> [ObjectLine] {
-        let named = try ListCommand.select(lines, names: Array(arguments.operands.dropFirst()), of: arguments.operands[0])
+    private static func select(_ lines: [ObjectLine], of pool: any PoolAccess, _ arguments: Arguments) throws(Failure) -> [ObjectLine] {
+        let named = try ListCommand.select(lines, names: Array(arguments.operands.dropFirst()), of: pool, arguments)
         var doomed = Set(named.map(\.name))
         for volume in named where !volume.isSnapshot {
             let snapshots = lines.filter { $0.isSnapshot && split($0.name).volume == volume.name }
@@ -75,7 +75,7 @@ enum DestroyCommand {
         return lines.filter { $0.isSnapshot && doomed.contains($0.name) } + lines.filter { !$0.isSnapshot && doomed.contains($0.name) }
     }
 
-    private static func json(_ lines: [ObjectLine], freed: UInt64?, isDryRun: Bool, trashSeconds: UInt64) -> String {
+    static func json(_ lines: [ObjectLine], freed: UInt64?, isDryRun: Bool, trashSeconds: UInt64) -> String {
         JSON.object([
             ("schema", .text("volfs.destroy/1")), ("dry_run", .bool(isDryRun)), ("frees", freed.map { .size($0) } ?? .null),
             ("objects", .array(lines.map(\.json))),
@@ -83,14 +83,14 @@ enum DestroyCommand {
         ])
     }
 
-    private static func confirm(_ count: Int) throws(Failure) {
-        guard isatty(0) == 1 else { throw .usage("destroy", "there is no terminal to ask on; add -y") }
+    /// Throws `refusal` unless the answer is yes.
+    static func confirm(_ question: String, _ refusal: String, _ arguments: Arguments) throws(Failure) {
+        guard isatty(0) == 1 else { throw .usage(arguments.command, "there is no terminal to ask on; add -y") }
         // Not on standard output, which may be a file.
         fflush(nil)
-        let question = "Destroy \(count == 1 ? "it" : "them")? [y/N] "
-        _ = question.withCString { write(2, $0, strlen($0)) }
+        _ = "\(question) [y/N] ".withCString { write(2, $0, strlen($0)) }
         guard let answer = readLine(), answer == "y" || answer == "yes" else {
-            throw Failure(.failed, "destroy", "nothing was destroyed")
+            throw Failure(.failed, arguments.command, refusal)
         }
     }
 }

@@ -6,7 +6,7 @@ enum DiffCommand {
         let (volume, from) = split(arguments.operands[1]), (other, to) = split(arguments.operands[2])
         var progress = Progress("diff", try Progress.mode(arguments))
         let pool = try access(toPool: arguments.operands[0], writing: false)
-        let (compared, failures) = ListCommand.found(try pool.list(), names: Array(arguments.operands[1...2]), arguments)
+        let (compared, failures) = ListCommand.found(try pool.list(), names: Array(arguments.operands[1...2]), of: pool, arguments)
         if let failure = failures.first { throw failure }
         guard volume == other, let from else {
             throw .usage(arguments.operands[1], "compare VOLUME@SNAPSHOT with a later snapshot of it, or with VOLUME")

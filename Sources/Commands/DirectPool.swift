@@ -132,6 +132,16 @@ final class DirectPool: PoolAccess {
         try run(snapshot == nil ? name : "\(volume)@\(name)") { () throws(PoolError) in try pool.rename(object.id, to: name) }
     }
 
+    func undelete(_ entry: ObjectLine, as name: String) throws(Failure) {
+        try run(name) { () throws(PoolError) in try files.rename(.trash, entry.name, to: .root, name, by: caller) }
+    }
+
+    func purge(_ entry: ObjectLine) throws(Failure) {
+        try run(entry.name) { () throws(PoolError) in try files.unlink(.trash, entry.name, by: caller) }
+    }
+
+    private var caller: Caller { Caller(process: getpid(), uid: getuid(), gid: getgid()) }
+
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {
         let info = try run(volume) { () throws(PoolError) in try pool.info(find(volume)) }
         if let failure = try refusal(of: .rollback, ObjectLine(info)) { throw failure }
@@ -169,7 +179,10 @@ final class DirectPool: PoolAccess {
     }
 
     func attribute(_ volume: String, _ name: String) throws(Failure) -> String? {
-        try run(volume) { () throws(PoolError) in try pool.properties(find(volume))[name].map { String(decoding: $0, as: UTF8.self) } }
+        try run(volume) { () throws(PoolError) in
+            let inode = Inode.file(try find(volume))
+            do throws(PoolError) { return String(decoding: try files.attribute(inode, name), as: UTF8.self) } catch .noProperty { return nil }
+        }
     }
 
     func setAttribute(_ volume: String, _ name: String, _ value: String?) throws(Failure) {
@@ -193,6 +206,8 @@ final class DirectPool: PoolAccess {
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)] {
         try run(name) { () throws(PoolError) in try files.allProperties(find(name)) }
     }
+
+    func setting(_ name: String, _ property: String) throws(Failure) -> String? { try attribute(name, "user.volfs.\(property)") }
 
     func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure) {
         do throws(Failure) {
@@ -269,6 +284,8 @@ final class DirectPool: PoolAccess {
     private func run<Result>(_ object: String, _ body: () throws(PoolError) -> Result) throws(Failure) -> Result {
         do throws(PoolError) {
             return try body()
+        } catch .notFound {
+            throw missing(object, in: path)
         } catch {
             throw Failure(error, object: object, pool: path)
         }

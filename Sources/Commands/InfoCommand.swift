@@ -10,9 +10,9 @@ enum InfoCommand {
             say(arguments.isJSON ? summary.json.description : text(summary, try pool.trash(), arguments.operands[0]))
             return 0
         }
-        let (found, failures) = ListCommand.found(try pool.list(), names: names, arguments)
+        let (found, failures) = ListCommand.found(try pool.list(), names: names, of: pool, arguments)
         if failures.count == names.count { return try ChangeReport.conclude(failures, of: names.count, arguments) }
-        let lines = try pool.counted(found)
+        let lines = try pool.described(try pool.counted(found))
         if arguments.isJSON {
             say(names.count == 1 ? lines[0].json.description : ListCommand.json(lines))
         } else {
@@ -38,6 +38,8 @@ enum InfoCommand {
     }
 
     private static func text(_ line: ObjectLine) -> String {
-        TextTable.fields(ObjectLine.columns.map { ($0, line.text($0, exact: false) ?? "-") })
+        let set = ObjectLine.settable.filter { line.settings?[$0] != nil }
+        let columns = ObjectLine.columns.filter { !ObjectLine.settable.contains($0) } + set
+        return TextTable.fields(columns.map { ($0, line.text($0, exact: false) ?? "-") })
     }
 }

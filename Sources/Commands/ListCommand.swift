@@ -5,26 +5,29 @@ enum ListCommand {
     static let types = ["all", "volume", "snapshot", "clone", "trash"]
 
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
-        var columns = (arguments["columns"] ?? "name,type,size,referenced,created,origin").split(separator: ",").map(String.init)
+        let wanted = Set((arguments["type"] ?? "all").split(separator: ",").map(String.init))
+        let usual = wanted == ["trash"] ? "name,size,referenced,created,removed" : "name,type,size,referenced,created,origin"
+        var columns = (arguments["columns"] ?? usual).split(separator: ",").map(String.init)
         if columns == ["all"] { columns = ObjectLine.columns }
         for column in columns { try checkColumn(column, "-o") }
         let sort = arguments["reverse"] ?? arguments["sort"], isReverse = arguments.has("reverse")
         if let sort { try checkColumn(sort, isReverse ? "-S" : "-s") }
-        let wanted = Set((arguments["type"] ?? "all").split(separator: ",").map(String.init))
         for type in wanted where !types.contains(type) {
             throw .usage("-t \(type)", "no such type; there are \(types.joined(separator: ", "))")
         }
         let pool = try access(toPool: arguments.operands[0], writing: false)
         let names = Array(arguments.operands.dropFirst())
         let all = try pool.list() + (wanted.contains("trash") ? pool.trash() : [])
-        let (chosen, failures) = found(all, names: names, isRecursive: arguments.has("recursive"), arguments)
+        let (chosen, failures) = found(all, names: names, of: pool, isRecursive: arguments.has("recursive"), arguments)
         if !failures.isEmpty && failures.count == names.count { return try ChangeReport.conclude(failures, of: names.count, arguments) }
         var lines = chosen.filter { line in
             if line.isInTrash { return true }
             return wanted.contains("all") || wanted.contains(line.isSnapshot ? "snapshot" : "volume") || (wanted.contains("clone") && line.origin != nil)
         }
         // A walk for each object, so only if that was asked for.
-        if (columns + [sort ?? ""]).contains(where: { ObjectLine.counted.contains($0) }) { lines = try lines.filter(\.isInTrash) + pool.counted(lines.filter { !$0.isInTrash }) }
+        let shown = columns + [sort ?? ""], settings = ObjectLine.settable.filter { shown.contains($0) }
+        if !settings.isEmpty { lines = try pool.described(lines, settings) }
+        if shown.contains(where: { ObjectLine.counted.contains($0) }) { lines = try lines.filter(\.isInTrash) + pool.counted(lines.filter { !$0.isInTrash }) }
         if let sort { lines = sorted(lines, by: sort, isReverse: isReverse) }
         if arguments.isJSON {
             say(json(lines))
@@ -36,13 +39,13 @@ enum ListCommand {
 
     /// The objects of these names, or all, and what there is to say of the others.
     static func found(
-        _ lines: [ObjectLine], names: [String], isRecursive: Bool = false, _ arguments: Arguments
+        _ lines: [ObjectLine], names: [String], of pool: any PoolAccess, isRecursive: Bool = false, _ arguments: Arguments
     ) -> (lines: [ObjectLine], failures: [Failure]) {
         if names.isEmpty { return (lines, []) }
         var found: [ObjectLine] = [], failures: [Failure] = []
         for name in names {
             do throws(Failure) {
-                found += try select(lines, names: [name], of: arguments.operands[0], isRecursive: isRecursive)
+                found += try select(lines, names: [name], of: pool, isRecursive: isRecursive, arguments)
             } catch {
                 failures.append(error)
             }
@@ -55,19 +58,20 @@ enum ListCommand {
     }
 
     private static func checkColumn(_ column: String, _ option: String) throws(Failure) {
-        guard ObjectLine.columns.contains(column) else {
-            throw .usage("\(option) \(column)", "no such column; there are \(ObjectLine.columns.joined(separator: ", "))")
+        let columns = ObjectLine.columns + ObjectLine.moreColumns
+        guard columns.contains(column) else {
+            throw .usage("\(option) \(column)", "no such column; there are \(columns.joined(separator: ", "))")
         }
     }
 
     /// The objects of these names, or all. A volume's name stands for the volume alone, unless `isRecursive`.
-    static func select(_ lines: [ObjectLine], names: [String], of pool: String, isRecursive: Bool = false) throws(Failure) -> [ObjectLine] {
+    static func select(
+        _ lines: [ObjectLine], names: [String], of pool: any PoolAccess, isRecursive: Bool = false, _ arguments: Arguments
+    ) throws(Failure) -> [ObjectLine] {
         if names.isEmpty { return lines }
         var found: [ObjectLine] = []
         for name in names {
-            guard let line = lines.first(where: { $0.name == name }) else {
-                throw Failure(.notFound, name, "no such volume or snapshot; see: volfs list \(pool)", errno: 2)
-            }
+            guard let line = lines.first(where: { $0.name == name }) else { throw pool.missing(name, in: arguments.operands[0]) }
             found.append(line)
             if isRecursive && !line.isSnapshot { found += lines.filter { $0.isSnapshot && split($0.name).volume == name } }
         }

@@ -13,11 +13,15 @@ package struct ObjectLine: Equatable, Sendable {
     package var referenced: UInt64
     /// Nanoseconds since 1970.
     package var created: UInt64
+    /// The same of one in the trash: when it came there.
+    package var removed: UInt64?
     package var uuid: String
     package var origin: String?
     package var snapshots: Int
     /// Nil unless somebody has had it counted.
     package var usage: ObjectUsage?
+    /// Values of properties that can be set, by name; nil unless somebody has had them read.
+    package var settings: [String: String]?
 
     /// A line of `.ctl/list`; nil if it is none.
     package init?(line: String) {
@@ -53,10 +57,11 @@ package struct ObjectLine: Equatable, Sendable {
         self.init(info)
         self.name = name
         isInTrash = true
+        removed = info.changed
     }
 
-    /// The same by what stat(2) says of its file.
-    init(inTrash name: String, id: UInt64, size: UInt64, referenced: UInt64, created: UInt64) {
+    /// The same by what its file says.
+    init(inTrash name: String, id: UInt64, size: UInt64, referenced: UInt64, created: UInt64, removed: UInt64, uuid: String) {
         isSnapshot = false
         isInTrash = true
         self.name = name
@@ -64,11 +69,16 @@ package struct ObjectLine: Equatable, Sendable {
         self.size = size
         self.referenced = referenced
         self.created = created
-        uuid = "-"
+        self.removed = removed
+        self.uuid = uuid
         snapshots = 0
     }
 
-    package static let columns = ["name", "type", "size", "referenced"] + counted + ["created", "origin", "snapshots", "id", "guid"]
+    package static let columns = ["name", "type", "size", "referenced"] + counted + ["created", "origin", "snapshots", "id", "guid", "hold", "comment"]
+    /// Those that can be asked for by name too: when something was removed, and every property that can be set.
+    package static let moreColumns = ["removed"] + settable.filter { !columns.contains($0) }
+    /// The columns that are properties.
+    package static let settable = VolumeFileSystem.settableNames
     /// The columns for which the object's map is walked.
     package static let counted = ["used", "unique", "written"]
 
@@ -87,13 +97,24 @@ package struct ObjectLine: Equatable, Sendable {
         case "snapshots": "\(snapshots)"
         case "id": "\(id)"
         case "guid": uuid
+        case "removed": removed.map { exact ? "\($0 / 1_000_000_000)" : Wording.time($0) } ?? "-"
+        case _ where Self.settable.contains(column): settings?[column].map { setting(column, $0, exact) } ?? "-"
         default: nil
         }
+    }
+
+    private func setting(_ name: String, _ value: String, _ exact: Bool) -> String {
+        ["quota", "reservation"].contains(name) ? size(UInt64(value), exact) : TextTable.line(value)
     }
 
     private var type: String { isInTrash ? "trash" : isSnapshot ? "snapshot" : "volume" }
 
     private func size(_ value: UInt64?, _ exact: Bool) -> String { value.map { exact ? "\($0)" : Wording.size($0) } ?? "-" }
+
+    /// As in info.json, those that are set.
+    private var properties: [(String, JSON)] {
+        settings.map { settings in [("properties", .fields(settings.sorted { $0.key < $1.key }.map { ($0.key, .text($0.value)) }))] } ?? []
+    }
 
     package var json: JSON {
         let counted: [(String, JSON)] =
@@ -104,6 +125,6 @@ package struct ObjectLine: Equatable, Sendable {
         ] + counted + [
             ("created", .text(Wording.time(created))), ("origin", origin.map { .text($0) } ?? .null),
             ("snapshots", .number(Int64(snapshots))), ("id", .size(id)),
-        ])
+        ] + (removed.map { [("removed", .text(Wording.time($0)))] } ?? []) + properties)
     }
 }

@@ -1,3 +1,4 @@
+internal import BlockStorage
 internal import PoolEngine
 internal import VolumeFS
 
@@ -25,6 +26,10 @@ protocol PoolAccess: AnyObject {
     /// What would refuse the change now: one failure for each object that is held or open, or for all of them. Changes nothing.
     func obstacles(to change: ObjectChange, _ objects: [ObjectLine]) throws(Failure) -> [Failure]
     func rename(_ object: ObjectLine, to name: String) throws(Failure)
+    /// A volume in the trash back among the others.
+    func undelete(_ entry: ObjectLine, as name: String) throws(Failure)
+    /// A volume in the trash for good.
+    func purge(_ entry: ObjectLine) throws(Failure)
     /// What the volume holds is kept as a snapshot called `pre-rollback-TIME`, unless `discarding`.
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure)
     func swap(_ first: String, _ second: String) throws(Failure)
@@ -42,6 +47,8 @@ protocol PoolAccess: AnyObject {
     func poolProperties() throws(Failure) -> [(name: String, value: String)]
     /// What is set or computed of a volume or a snapshot.
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)]
+    /// The value of one that can be set; nil if it is not.
+    func setting(_ name: String, _ property: String) throws(Failure) -> String?
     /// An empty value removes it.
     func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure)
     /// An extended attribute of a volume; nil if it is not set.
@@ -69,6 +76,35 @@ extension PoolAccess {
         var lines = lines
         for index in lines.indices { lines[index].usage = try usage(lines[index]) }
         return lines
+    }
+
+    /// The objects with what is set of them, of the properties called `names`. What is in the trash is left as it is.
+    func described(_ lines: [ObjectLine], _ names: [String] = ObjectLine.settable) throws(Failure) -> [ObjectLine] {
+        var lines = lines
+        for index in lines.indices where !lines[index].isInTrash {
+            var settings: [String: String] = [:]
+            for name in names where VolumeFileSystem.settableNames(isSnapshot: lines[index].isSnapshot).contains(name) {
+                let value = try setting(lines[index].name, name)
+                // Of which every volume has one, mostly of nothing.
+                settings[name] = name == "reservation" && value == "0" ? nil : value
+            }
+            lines[index].settings = settings
+        }
+        return lines
+    }
+
+    /// For `VOL` or `VOL@SNAP` that there is not; `operand` is how the command line names the pool. Says so if the volume was removed and
+    /// can be had back.
+    func missing(_ name: String, in operand: String) -> Failure {
+        let trash = ((try? self.trash()) ?? []).map(\.name), there = trash.isEmpty ? [] : ((try? list()) ?? []).map(\.name)
+        for name in name.split(separator: ", ").map(String.init) {
+            let volume = split(name).volume
+            if there.contains(volume) { continue }
+            guard let entry = trash.first(where: { $0 == volume }) ?? trash.last(where: { $0.hasPrefix(volume + "~") }) else { continue }
+            return Failure(
+                .notFound, name, "no such volume, but it is in the trash; take it back: volfs undelete \(operand) \(entry)", errno: PoolError.notFound.errno)
+        }
+        return Failure(.notFound, name, "no such volume or snapshot; see: volfs list \(operand)", errno: PoolError.notFound.errno)
     }
 }
 

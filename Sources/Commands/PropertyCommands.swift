@@ -21,8 +21,7 @@ enum PropertyCommands {
         } else if wanted.count == 1 {
             say(found[0].value)
         } else {
-            // A line each: what would break one is shown as it is written in C.
-            for property in found { say(property.name.padded(to: 16) + property.value.replacing("\\", with: "\\\\").replacing("\n", with: "\\n")) }
+            for property in found { say(property.name.padded(to: 16) + TextTable.line(property.value)) }
         }
         return 0
     }

@@ -13,6 +13,11 @@ enum TextTable {
     /// For programs.
     static func tabbed(_ rows: [[String]]) -> String { rows.map { $0.joined(separator: "\t") + "\n" }.joined() }
 
+    /// A value on one line, and in one column: what would break that is shown as it is written in C.
+    static func line(_ value: String) -> String {
+        value.replacing("\\", with: "\\\\").replacing("\n", with: "\\n").replacing("\t", with: "\\t")
+    }
+
     /// Names and values below each other.
     static func fields(_ fields: [(String, String)]) -> String {
         let width = fields.map(\.0.count).max() ?? 0

@@ -106,7 +106,7 @@ extension VolumeFileSystem {
 
     private func explanation(of refusal: Refusal, _ request: RefusedRequest, _ name: String, _ object: ObjectInfo?) -> String? {
         if let object, let text = ObjectChange.sentence(.refused(refusal), of: object.fullName) { return text }
-        func called(_ volume: UInt64) -> String { (try? pool.info(volume))?.fullName ?? "a volume" }
+        func called(_ volume: UInt64) -> String { self.called(volume) ?? "a volume" }
         let properties = object.map { propertyPath($0) } ?? ".ctl/vol/VOL/prop"
         switch refusal {
         case .quota(let limit): return "the quota of \(name), \(limit) bytes, is used up; raise it: echo BYTES > \(properties)/quota, or punch holes"
@@ -167,8 +167,14 @@ extension VolumeFileSystem {
 
     private func propertyPath(_ info: ObjectInfo) -> String { ObjectChange.propertyPath(info.fullName) }
 
+    /// As it is called where it is shown.
+    private func called(_ id: UInt64) -> String? {
+        guard let info = try? pool.info(id) else { return nil }
+        return info.name.hasPrefix(".") ? trash.first { $0.info.id == id }?.name : info.fullName
+    }
+
     private func whoHasItOpen(_ id: UInt64, besides handle: UInt64?) -> String {
-        let name = (try? pool.info(id))?.fullName ?? "it", users = users(of: id, besides: handle)
+        let name = called(id) ?? "it", users = users(of: id, besides: handle)
         guard !users.isEmpty else { return "\(name) was open until just now; try again" }
         let some = users.prefix(3).map { "\($0.text) \($0.writes ? "to write" : "to read") since \(Wording.time($0.since))" }
         let rest = users.count > 3 ? ", and \(users.count - 3) more" : ""
@@ -217,15 +223,25 @@ extension VolumeFileSystem {
         case ("mkdir", .snapshotDirectories):
             let names = name.prefix { $0 != "@" }.split(separator: ",").map(String.init)
             let volume = names.first { (try? pool.find($0)) == nil } ?? String(name.prefix { $0 != "@" })
-            return "there is no volume \(volume); make it first: truncate -s SIZE \(volume)"
+            return "there is no volume \(volume); \(trashHint(volume) ?? "make it first: truncate -s SIZE \(volume)")"
         case ("symlink", _):
             let target = request.other ?? ""
+            if let hint = trashHint(String(target.prefix { $0 != "@" })) { return "there is no volume or snapshot \(target); \(hint)" }
             return "there is no volume or snapshot \(target); see: ls, and: ls .ctl/snap/\(target.prefix { $0 != "@" })"
         case ("write", .volumeRollback(let id)):
             let volume = (try? pool.info(id))?.name ?? "VOL"
             return "\(volume) has no snapshot of that name; see: ls .ctl/snap/\(volume)"
         default: return "\(reason(for: .notFound)): \(subject(of: request))"
         }
+    }
+
+    /// What to do if a volume of that name was removed and can be had back.
+    private func trashHint(_ volume: String) -> String? {
+        let names = trash.map(\.name)
+        guard (try? pool.find(volume)) == nil, let entry = names.first(where: { $0 == volume }) ?? names.last(where: { $0.hasPrefix(volume + "~") }) else {
+            return nil
+        }
+        return "it is in the trash; take it back: mv .ctl/trash/\(entry) \(volume)"
     }
 
     private func whyTaken(_ request: RefusedRequest, _ object: ObjectInfo?) -> String {

@@ -16,6 +16,19 @@ package enum Wording {
     /// `1 snapshot`, `2 snapshots`.
     package static func count(_ number: some BinaryInteger, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 
+    /// What `time` has made of them; nil for another text.
+    package static func nanoseconds(_ time: String) -> UInt64? {
+        let parts = time.split { "-T:Z".contains($0) }.map { Int($0) }
+        guard parts.count == 6, let year = parts[0], let month = parts[1], let day = parts[2], let hour = parts[3], let minute = parts[4], let second = parts[5],
+            (1970...9999).contains(year), (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second < 60
+        else { return nil }
+        // As below, the other way: days_from_civil.
+        let shifted = month > 2 ? year : year - 1, era = shifted / 400, yearOfEra = shifted - era * 400
+        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+        let days = era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+        return UInt64(((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000_000
+    }
+
     /// Nanoseconds since 1970 as RFC 3339, UTC, whole seconds.
     package static func time(_ nanoseconds: UInt64) -> String {
         let seconds = Int(nanoseconds / 1_000_000_000)

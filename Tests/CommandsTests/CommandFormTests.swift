@@ -15,8 +15,10 @@ import Testing
         ("make it larger: truncate -s SIZE v, or: echo off > .ctl/vol/v/prop/fixed", "make it larger: volfs resize /m v SIZE, or: volfs set /m v fixed=off"),
         ("make it first: truncate -s SIZE v", "make it first: volfs new /m v SIZE"), ("made with: mkdir .ctl/snap/v/SNAP", "made with: volfs snapshot /m v@SNAP"),
         ("rename it with: mv .ctl/snap/v/s .ctl/snap/v/NEW", "rename it with: volfs rename /m v@s v@NEW"), ("or remove it first: rm other", "or remove it first: volfs destroy /m other"),
+        ("restore it first: mv .ctl/trash/v NEW", "restore it first: volfs undelete /m v NEW"), ("take it back: mv .ctl/trash/v v", "take it back: volfs undelete /m v"),
+        ("the trash holds 5 bytes: rm .ctl/trash/*", "the trash holds 5 bytes: volfs purge /m"), ("if that is wanted: rm .ctl/trash/v~2", "if that is wanted: volfs purge /m v~2"),
         // What no command does begins at the mountpoint; what is no advice stays.
-        ("restore it first: mv .ctl/trash/v NEW", "restore it first: mv /m/.ctl/trash/v NEW"), ("see .ctl/README for what", "see /m/.ctl/README for what"),
+        ("linked with: ln .ctl/trash/v NEW", "linked with: ln /m/.ctl/trash/v NEW"), ("see .ctl/README for what", "see /m/.ctl/README for what"),
         ("held (ls it, then rm it)", "held (ls it, then rm it)"), ("", ""), ("first: echo", "first: echo"), ("first: rm", "first: rm"), ("see: ls", "see: volfs list /m"),
     ])
     func adviceBecomesCommands(reason: String, text: String) { #expect(CommandForm.translated(reason, mountpoint: "/m") == text) }

@@ -2,6 +2,22 @@ internal import TestSupport
 import Testing
 
 extension IntegrationTests {
+    /// `list` has a column for what holds a snapshot, for comments, and for every property that can be set; `info` has those that are.
+    @Test func listShowsWhatIsSet() throws {
+        try scenario(
+            """
+            pool 256M; for v in a b; do "$V" new "$M" $v 1M; done; "$V" snapshot "$M" a@s; "$V" snapshot "$M" a@t; "$V" hold "$M" a@s --reason 'for the audit'; "$V" set "$M" a comment="$(printf 'one\\ttwo\\nthree')" quota=5M; "$V" set "$M" b comment=first reservation=1M
+            told() {
+                same "$("$V" list "$1" -H -o comment a)" 'one\\ttwo\\nthree'; same "$("$V" list "$1" -H -o quota,hold,comment a@s a | head -1)" "$(printf -- '-\\tfor the audit\\t-')"; "$V" list "$1" -o name,hold > "$T/out"; says '^NAME +HOLD$'; says '^a@s +for the audit$'
+                same "$("$V" list "$1" -H -p -o name,quota,reservation,readonly -t volume | xargs)" "a 5242880 - - b - 1048576 -"; same "$("$V" list "$1" -H -s comment -o name -t volume | xargs)" "b a"
+                "$V" list "$1" -o all > "$T/out"; says '^NAME .* GUID +HOLD +COMMENT$'; fails 2 "$V" list "$1" -o name,colour; says 'no such column; there are name, .*hold, comment, removed, fixed,'
+                "$V" list "$1" --json -o name,hold,quota | python3 -c 'import json,sys; o = {x["name"]: x["properties"] for x in json.load(sys.stdin)["objects"]}; assert o == {"a": {"quota": "5242880"}, "a@s": {"hold": "for the audit"}, "a@t": {}, "b": {}}, o'
+                "$V" info "$1" a@s > "$T/out"; says '^hold +for the audit$'; "$V" info "$1" a > "$T/out"; says '^quota +5.0 MiB$'; grep -q '^readonly' "$T/out" && fail "what is not set"; "$V" info --json "$1" b | python3 -c 'import json,sys; p = json.load(sys.stdin)["properties"]; assert p == {"comment": "first", "reservation": "1048576"}, p'
+            }
+            told "$M"; unmount_pool; told "$P"; clean
+            """, tools: ["python3"])
+    }
+
     /// What is mistyped and what is only not there are two answers, and each names the thing as it was typed.
     @Test func answersNameWhatWasMeant() throws {
         try scenario(
