@@ -121,7 +121,7 @@ enum CreateCommand {
         guard let text = arguments["autogrow"] else { return 0 }
         guard let size = Size.parse(text) else { throw .usage("--autogrow \(text)", Size.complaint(text, example: "16G")) }
         guard size >= MountSettings.leastGrowth, size <= UInt64(Int64.max) else {
-            throw .usage("--autogrow \(text)", "too small or too large a step; give \(Wording.size(MountSettings.leastGrowth)) or more, as a pool grows at most 4096 times")
+            throw .usage("--autogrow \(text)", "too small or too large a step; give \(Wording.size(MountSettings.leastGrowth)) or more, as a pool grows at most some 8000 times")
         }
         return size
     }

@@ -23,7 +23,7 @@ package struct MountSettings: Sendable {
     private let tolerance: Tolerance
     /// Seconds for which removed volumes are kept.
     package var trashSeconds: UInt64 { options.trashSeconds }
-    /// Bytes. A pool is made larger at most 4096 times.
+    /// Bytes. A pool gets a zone or more each time that it is made larger, of which it can have 8192.
     package static let leastGrowth: UInt64 = 16 << 20
     package var autogrow: UInt64? { configuration.autogrow }
 

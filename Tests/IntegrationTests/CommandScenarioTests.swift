@@ -198,7 +198,7 @@ extension IntegrationTests {
                 python3 -c 'import json,sys; o = json.load(open("err")); assert o["code"] == int(sys.argv[1]) > 0 and not (o["errno"] or "").isdigit(), (sys.argv, o)' $got "$wrong"
             done
             schema plan "$V" mount -n "$P" "$M" $J; same "$("$V" mount -n "$P" "$M")" ""; same "$("$V" stats "$P" $J | field pid)" None
-            both; mount_pool -o trash=1h; both; "$V" list "$P" -t trash $J | python3 -c 'import json,sys; o = [x for x in json.load(sys.stdin)["objects"] if x["type"] == "trash"]; assert o and all(x["guid"] is None for x in o), o'
+            both; mount_pool -o trash=1h; both; "$V" list "$P" -t trash $J | python3 -c 'import json,sys; o = [x for x in json.load(sys.stdin)["objects"] if x["type"] == "trash"]; assert o and all(len(x["guid"]) == 36 and x["removed"] >= x["created"] for x in o), o'
             fails 32 "$V" mount "$P" "$M" -n; says "is mounted at"; schema grow "$V" grow "$P" +16M $J; unmount_pool
             "$V" dump "$P" > dump; schema restore "$V" restore "$P" dump --force $J; schema repair "$V" repair "$P" -n $J; schema version "$V" version $J
             """)
