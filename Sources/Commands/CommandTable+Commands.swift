@@ -120,7 +120,7 @@ extension CommandTable {
         Command(
             name: "export", operands: "NAME FILE", help: "write a volume or snapshot to a sparse raw image; - is standard output",
             options: [
-                .flag("force", "replace FILE"), .taking("raw", "format", "of the image: raw, as every one is", choices: ["raw"]), progress, json,
+                .flag("force", "replace FILE, or write over what is on a device"), .taking("raw", "format", "of the image: raw, as every one is", choices: ["raw"]), progress, json,
             ], count: 3...3, kinds: [.object, .file], run: ExportCommand.run),
         Command(
             name: "copy", aliases: ["cp"], operands: "VOL[@SNAP] NAME", help: "copy a volume's or snapshot's bytes to a new volume",

@@ -44,6 +44,22 @@ extension IntegrationTests {
             """, tools: ["mkfs.ext4", "mkswap", "sfdisk", "partx"])
     }
 
+    /// An image is written over nothing on a device that somebody uses, over no pool, and over anything else if that is wanted.
+    @Test func exportLeavesDevicesOfOthersAlone() throws {
+        try scenario(
+            """
+            "$V" create "$P" --size 3G; mount_pool; "$V" new "$M" v 8M; echo image | dd of="$M/v" conv=notrunc status=none; truncate -s 300M disk; loop=$(attach disk); mkfs.ext4 -q -F $loop; mkdir d; mount $loop d; echo kept > d/file; sync
+            for words in '' --force; do fails 6 "$V" export "$M" v $loop $words; says "in use: mounted at $T/d; unmount it first"; done
+            umount d; e2fsck -fn $loop > out 2>&1 || fail "$(cat out)"; fails 5 "$V" export "$M" v $loop; says '--force to write over it'; mount $loop d; same "$(cat d/file)" kept; umount d
+            "$V" create --force $loop; "$V" new $loop inner 1M; for words in '' --force; do fails 5 "$V" export "$M" v $loop $words; says 'a pool, which an export never replaces'; done
+            "$V" $loop d; for words in '' --force; do fails 6 "$V" export "$M" v $loop $words; says "mounted at $T/d"; done; echo deep | dd of=d/inner conv=notrunc status=none; "$V" umount d; "$V" check $loop
+            dd if=/dev/zero of=$loop bs=1M status=none 2> out || true; "$V" new "$M" large 1G; fails 7 "$V" export "$M" large $loop; says 'choose a larger device'
+            "$V" export "$M" v $loop; cmp -n 8M "$M/v" $loop; echo other | dd of="$M/v" conv=notrunc status=none; fails 5 "$V" export "$M" v $loop; "$V" export "$M" v $loop --force; cmp -n 8M "$M/v" $loop
+            # Not into a mount: the part would be a volume.
+            fails 1 "$V" export "$M" v "$M/w"; says 'volfs clone'; [ ! -e "$M/w.volfs-export" ] || fail "a part of it is a volume"
+            """, tools: ["mkfs.ext4"])
+    }
+
     /// A file and a loop device on it are one pool, whichever is used first; parts of a file are others.
     @Test func poolIsUsedByOneName() throws {
         try scenario(
