@@ -44,7 +44,7 @@ enum ExportCommand {
         let device: FileDevice, isFree: Bool
         do throws(PoolError) {
             device = try FileDevice(opening: path, mode: .readWrite)
-            isFree = try PoolFile.isEmpty(device, atBothEnds: true)
+            isFree = try PoolFile.isEmpty(device)
         } catch {
             throw Failure(error, object: path, pool: path)
         }
