@@ -286,8 +286,8 @@ final class ControlledPool: PoolAccess {
 
     func finish() throws(Failure) {}
 
-    /// Who has what open, by what the files `users` say.
-    func users() throws(Failure) -> [VolumeUse] { try list().flatMap { users(of: $0.name) } }
+    /// Who has which volume open, by what the files `users` say. Snapshots, of which there may be a hundred thousand, have none.
+    func users() throws(Failure) -> [VolumeUse] { try list().flatMap { $0.isSnapshot ? [] : users(of: $0.name) } }
 
     func users(of object: String) -> [VolumeUse] {
         let lines = (readText("\(mountpoint)/.ctl/\(directory(object))/users") ?? "").split(separator: "\n")

@@ -42,6 +42,10 @@ extension VolumeFileSystem {
             let isMember = try limits(of: id).groups.contains(groupName(group))
             guard group == GroupTable.all || isMember else { throw .notFound }
             return .groupMember(id)
+        case .groupSnapshots(let group):
+            let volumes = members(group).sorted { $0.id < $1.id }
+            guard let id = common(name, of: volumes) else { throw .notFound }
+            return .groupSnapshot(group << 28 | id)
         default: return try member(name, of: try listOfGroup(parent))
         }
     }
@@ -67,9 +71,15 @@ extension VolumeFileSystem {
     private func commonSnapshots(_ group: UInt64) -> [DirectoryEntry] {
         let volumes = members(group).sorted { $0.id < $1.id }
         guard let first = volumes.first else { return [] }
-        return pool.snapshots(of: first.id).filter { snapshot in
-            snapshot.id < 1 << 28 && volumes.allSatisfy { (try? pool.find(snapshot: snapshot.name, of: $0.id)) != nil }
-        }.sorted { $0.name < $1.name }.map { DirectoryEntry(name: $0.name, inode: .groupSnapshot(group << 28 | $0.id)) }
+        return pool.snapshots(of: first.id).sorted { $0.name < $1.name }.compactMap { snapshot in
+            common(snapshot.name, of: volumes).map { DirectoryEntry(name: snapshot.name, inode: .groupSnapshot(group << 28 | $0)) }
+        }
+    }
+
+    /// The first volume's snapshot of a name that all volumes have one of; nil if there is none.
+    private func common(_ name: String, of volumes: [ObjectInfo]) -> UInt64? {
+        guard let first = volumes.first, let id = try? pool.find(snapshot: name, of: first.id), id < 1 << 28 else { return nil }
+        return volumes.dropFirst().allSatisfy { (try? pool.find(snapshot: name, of: $0.id)) != nil } ? id : nil
     }
 
     // MARK: Groups and members
