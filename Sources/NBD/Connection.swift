@@ -122,7 +122,7 @@ final class Connection: Sendable {
         flush()
         var done = Answers()
         while true {
-            switch next(after: done.takeSlowness(), mayReceive: done.isEmpty) {
+            switch next(after: done.takeSlowness(), done.takeFinished(), mayReceive: done.isEmpty) {
             case .request(let buffer, let transmission, let isSlow, let hasMore):
                 if isSlow { answer(&done) }
                 if hasMore && isSlow { host.wantHelp(self) }
@@ -153,8 +153,12 @@ final class Connection: Sendable {
         if done.isEmpty { return }
         // Nobody is there to be answered: what was not begun is not done.
         if isClosed { done.drop() } else { done.finish(host) }
-        state.withLock { state in state.output += done.buffers }
-        done.buffers.removeAll(keepingCapacity: true)
+        let finished = done.takeFinished()
+        state.withLock { state in
+            if let finished { state.output.append(finished) }
+            state.output += done.buffers
+        }
+        done.clear()
         flush()
     }
 
@@ -176,9 +180,10 @@ final class Connection: Sendable {
             || host.buffers.usedBytes >= host.configuration.totalBytes
     }
 
-    /// `wasSlow` tells what became of the request before. Who has requests to answer may not wait for more: others could not either.
-    private func next(after wasSlow: Bool?, mayReceive: Bool) -> Next {
+    /// `wasSlow` tells what became of the request before, of which `finished` is the answer. Who has requests to answer may not wait for more: others could not either.
+    private func next(after wasSlow: Bool?, _ finished: IOBuffer?, mayReceive: Bool) -> Next {
         state.withLock { state in
+            if let finished { state.output.append(finished) }
             if let wasSlow { state.slowOnes = wasSlow ? state.slowOnes + 1 : 0 }
             state.isPaused = false
             state.isDeferred = false

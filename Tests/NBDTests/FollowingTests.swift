@@ -47,6 +47,18 @@ extension NBDTests {
             #expect(try first.answer() == WireClient.Answer(cookie: 1))
         }
 
+        /// A read that is done is answered while the one behind it, which the same thread has taken, waits for storage.
+        @Test func finishedReadDoesNotWaitForTheNext() throws {
+            let fixture = try ServerFixture(size: 65_536), client = try fixture.client()
+            try client.begin()
+            fixture.exports.state.withLock { $0.heldRead = 4096 }
+            try client.send([(1, 0), (2, 4096)].flatMap { WireClient.bytes(Request(.read, cookie: $0, offset: $1, length: 512), .simple) })
+            #expect(try client.answer(512).cookie == 1)
+            #expect(fixture.exports.state.withLock { $0.readsWaiting } == 1)
+            fixture.exports.state.withLock { $0.heldRead = nil }
+            #expect(try client.answer(512).cookie == 2)
+        }
+
         /// Of writes that come together each is made, refused or failed by itself, and answered once.
         @Test func writesThatComeTogetherAreAnsweredEach() throws {
             let fixture = try ServerFixture(size: 65_536), client = try fixture.client()

@@ -23,6 +23,9 @@ final class MemoryExports: ExportProvider, Export {
         /// Writes wait as long as this is set.
         var isWriteHeld = false
         var writesWaiting = 0
+        /// Reads from here wait as long as this is set.
+        var heldRead: UInt64?
+        var readsWaiting = 0
         var isReadOnly = false
         var canTrim = true
     }
@@ -55,6 +58,11 @@ final class MemoryExports: ExportProvider, Export {
 
     func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError) {
         if let failure = state.withLock({ $0.readFailure }) { throw failure }
+        if state.withLock({ $0.heldRead }) == offset {
+            state.withLock { $0.readsWaiting += 1 }
+            while state.withLock({ $0.heldRead }) == offset { rest() }
+            state.withLock { $0.readsWaiting -= 1 }
+        }
         state.withLock { state in bytes.copyBytes(from: state.bytes[Int(offset)..<Int(offset) + bytes.count]) }
     }
 

@@ -42,7 +42,7 @@ final class ServerFixture: Sendable {
     }
 
     deinit {
-        exports.state.withLock { ($0.isFlushHeld, $0.isWriteHeld) = (false, false) }
+        exports.state.withLock { ($0.isFlushHeld, $0.isWriteHeld, $0.heldRead) = (false, false, nil) }
         server.stop()
     }
 }
