@@ -53,7 +53,7 @@ extension IntegrationTests {
         try scenario(
             """
             I=$1/scripts/install; mkdir bin; printf '#!/bin/sh\\necho >> "%s/built"\\n' "$T" > bin/swift; chmod +x bin/swift; export PATH=$T/bin:$PATH; chmod 755 "$T"
-            fails 2 "$I" --program none; says 'none: no such file'; fails 2 "$I" --prefix usr; says 'absolute path'; touch file; fails 1 "$I" --prefix "$T/file"; says "file: is not a directory"
+            fails 2 "$I" --program none; says 'none: no such file'; fails 2 "$I" --prefix "$T/usr" --program /bin/ls; says 'bin/ls: is no volfs that runs here; nothing was installed'; [ ! -e usr ]; fails 2 "$I" --prefix usr; says 'absolute path'; touch file; fails 1 "$I" --prefix "$T/file"; says "file: is not a directory"
             mkdir others; chmod 755 others; cp -r "$1/scripts" "$1/man" .; fails 1 setpriv --reuid=65534 --regid=65534 --clear-groups "$T/scripts/install" --prefix "$T/others"; says "no permission to write to $T/others; run it as root, or give another place"
             fails 1 "$I" --prefix "$T/usr" --uninstall; says "no volfs is installed under $T/usr"; [ ! -e built ]
             fails 0 "$I" --prefix "$T/usr" --program "$V"; says "program *$T/usr/bin/volfs"; says "$T/usr/bin is not in PATH.*export PATH=$T/usr/bin:"; says "systemctl link $T/usr/lib/systemd/system/volfs@.service"; says 'next: volfs create'
