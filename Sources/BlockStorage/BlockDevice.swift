@@ -59,6 +59,9 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Where the bytes can be copied from as long as this process lives, if nothing names them any more: they end with it. Nil as
     /// long as something does.
     var lastRefuge: String? { get }
+
+    /// Since when what has the bytes cannot be reached, so that calls wait: nanoseconds since 1970. Nil while it can, as far as is known.
+    var absentSince: UInt64? { get }
 }
 
 extension BlockDevice {
@@ -83,6 +86,7 @@ extension BlockDevice {
     public func allocate(at offset: UInt64, count: UInt64) throws(PoolError) {}
     public var storage: (free: UInt64, allocated: UInt64)? { nil }
     public var lastRefuge: String? { nil }
+    public var absentSince: UInt64? { nil }
 }
 
 /// Memory, and the place of a device that it is filled from.

@@ -36,6 +36,7 @@ final class CancellableDevice: BlockDevice {
     var room: UInt64 { get throws(PoolError) { try device.room } }
     var storage: (free: UInt64, allocated: UInt64)? { device.storage }
     var lastRefuge: String? { device.lastRefuge }
+    var absentSince: UInt64? { device.absentSince }
 
     func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(PoolError) {
         try check(writes: false)

@@ -62,6 +62,7 @@ package struct NBDSettings: Equatable, Sendable {
                 throw Self.failure(error, address)
             }
         }
+        files.tellServedAt(server.addresses.map { uri($0) })
         return server
     }
 

@@ -35,6 +35,12 @@ package enum Path {
         return stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
     }
 
+    /// A path as a shell takes it for one word: between quotes where it needs them.
+    package static func quoted(_ path: String) -> String {
+        let isPlain = !path.isEmpty && path.unicodeScalars.allSatisfy { $0.value > 127 || $0.properties.isAlphabetic || ("0"..."9").contains($0) || "/._-+:@%,=".unicodeScalars.contains($0) }
+        return isPlain ? path : "'" + path.replacing("'", with: #"'\''"#) + "'"
+    }
+
     /// The name without links and dots; nil for what is not there.
     static func resolved(_ path: String) -> String? {
         guard let resolved = realpath(path, nil) else { return nil }

@@ -12,11 +12,13 @@ enum RemotePool {
     private final class Device: WaitingDevice {
         private let client: NBDClient
         private let lock: LockFile
+        private let absence: Absence
 
-        init(_ client: NBDClient, _ lock: LockFile) {
-            self.client = client
-            self.lock = lock
+        init(_ client: NBDClient, _ lock: LockFile, _ absence: Absence) {
+            (self.client, self.lock, self.absence) = (client, lock, absence)
         }
+
+        var absentSince: UInt64? { absence.since.withLock { $0 } }
 
         var waits: WaitNotice { client.waits }
         var size: UInt64 { get throws(PoolError) { try client.size } }
@@ -37,13 +39,14 @@ enum RemotePool {
 
     static func open(_ uri: String, writing: Bool) throws(Failure) -> any BlockDevice {
         let location = try location(uri)
-        let said = Said()
+        let said = Said(), absence = Absence()
         do throws(PoolError) {
             let lock = try LockFile(path: lockPath(location), exclusive: writing)
             return Device(try NBDClient(connecting: location, mode: writing ? .readWrite : .readOnly) { notice in
                 if case .refused(let words) = notice { return said.words.withLock { $0 = words } }
+                absence.note(notice)
                 tell(notice, uri)
-            }, lock)
+            }, lock, absence)
         } catch .system(.open, let number) where location.isEncrypted {
             throw Failure(
                 .failed, uri, "the certificates or keys for TLS cannot be used: \(String(cString: strerror(number))); see volfs-nbd(7)", errno: number)
@@ -56,6 +59,20 @@ enum RemotePool {
             let words = said.words.withLock { $0 }
             if !words.isEmpty { failure.message += " (it says: \(words))" }
             throw failure
+        }
+    }
+
+    /// Since when the server is gone.
+    private final class Absence: Sendable {
+        let since = Mutex<UInt64?>(nil)
+
+        func note(_ notice: NBDClient.Notice) {
+            switch notice {
+            case .refused: return
+            case .lost: since.withLock { $0 = $0 ?? wallClock() }
+            // What is lost is said by the pool itself.
+            case .back, .ended: since.withLock { $0 = nil }
+            }
         }
     }
 

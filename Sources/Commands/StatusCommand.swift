@@ -3,7 +3,7 @@ internal import VolumeFS
 
 /// `volfs status`: whether a pool is well, who has it, and what is going on in it.
 enum StatusCommand {
-    /// Ends with 8 where the pool accepts nothing any more, so that a script can tell.
+    /// Ends with 8 where the pool accepts nothing any more, and 10 where its server is gone, so that a script can tell.
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0])
         let mount = MountTable().mount(serving: path)
@@ -16,7 +16,7 @@ enum StatusCommand {
             source: pool.source, mountpoint: mount?.mountpoint, process: Int32(statistics["pid"]) ?? 0, statistics: statistics, users: users, jobs: jobs,
             trash: try pool.trash())
         say(arguments.isJSON ? status.json : status.text)
-        return status.isWell ? 0 : Failure.Status.corrupt.rawValue
+        return status.isWell ? 0 : (status.isWaiting ? Failure.Status.unreachable : .corrupt).rawValue
     }
 }
 
@@ -39,10 +39,13 @@ private struct PoolStatus {
         return hidden > waiting ? hidden - waiting : 0
     }
 
-    var isWell: Bool { state != "degraded" }
+    var isWell: Bool { state != "degraded" && !isWaiting }
+    /// For its server.
+    var isWaiting: Bool { state == "waiting" }
 
-    /// Why it is degraded, or what has no room where it is full.
+    /// Why it is degraded or waits, or what has no room where it is full.
     private var reason: String? {
+        if isWaiting { return statistics.value("server") }
         if !isWell { return cause }
         return state == "full" ? statistics.value("full").map { CommandForm.translated($0, mountpoint: mountpoint ?? source) } : nil
     }
@@ -50,7 +53,7 @@ private struct PoolStatus {
     private var cause: String {
         if let warning = statistics.value("warning") { return warning }
         if statistics.number("suspended") > 0 || errors == 0 { return "an earlier write failed; unmount and mount again to recover" }
-        return "damaged data was met; what has it is named by: volfs scrub \(source)"
+        return "damaged data was met; what has it is named by: volfs scrub \(Path.quoted(source))"
     }
 
     var text: String {
@@ -66,13 +69,14 @@ private struct PoolStatus {
             ("freeing", freeing == 0 ? "nothing" : "\(freeing) deleted versions"), ("errors", errorText),
         ]
         fields.append(("open", users.isEmpty ? "nothing" : VolumeUse.sentences(users, mountpoint ?? "").joined(separator: ", ")))
+        if let places = statistics.value("nbd") { fields.append(("nbd", places)) }
         fields.append(("jobs", jobs.isEmpty ? "none" : jobs.map(\.status).joined(separator: ", ")))
         return TextTable.fields(fields)
     }
 
     private var errorText: String {
         if errors == 0 && fromCopy == 0 { return "none since it was opened" }
-        return "\(errors) checksum errors, \(fromCopy) nodes read from their copy; run: volfs scrub \(source)"
+        return "\(errors) checksum errors, \(fromCopy) nodes read from their copy; run: volfs scrub \(Path.quoted(source))"
     }
 
     var json: String {
@@ -84,6 +88,7 @@ private struct PoolStatus {
             ("allocated", .size(summary.allocated)), ("available", .size(summary.available)), ("volumes", .size(summary.volumes)),
             ("snapshots", .size(summary.snapshots)), ("freeing", .size(freeing)), ("trash", .size(statistics.number("trash"))), ("checksum_errors", .size(errors)),
             ("nodes_from_copy", .size(fromCopy)), ("open", .array(users.map(\.json))), ("jobs", .array(jobs.map(\.json))),
+            ("nbd", .array((statistics.value("nbd") ?? "").split(separator: " ").map { .text(String($0)) })),
         ])
     }
 }

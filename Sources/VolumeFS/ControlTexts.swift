@@ -62,8 +62,8 @@ extension VolumeFileSystem {
         """
 
     static let stopping = "stopping"
-    static let full = "full"
-    static let stateNames = ["starting", "ready", full, "read-only", "degraded", stopping]
+    static let full = "full", waiting = "waiting"
+    static let stateNames = ["starting", "ready", full, waiting, "read-only", "degraded", stopping]
 
     /// One of `stateNames`; while it is starting nobody can ask.
     var stateName: String {
@@ -71,6 +71,7 @@ extension VolumeFileSystem {
         if !options.isMounted { return "unmounted" }
         if open.withLock({ $0.isStopping }) { return Self.stopping }
         if statistics.isSuspended || statistics.checksumErrors > 0 || refugeText != nil { return "degraded" }
+        if serverText != nil { return Self.waiting }
         if statistics.isReadOnly || options.isReadOnly { return "read-only" }
         return isFull ? Self.full : "ready"
     }
@@ -87,6 +88,7 @@ extension VolumeFileSystem {
             ("cached nodes", "\(statistics.cachedNodes)"), ("dirty blocks", "\(statistics.dirtyBlocks)"), ("copies used", "\(statistics.nodesFromCopy)"),
             ("checksum errors", "\(statistics.checksumErrors)"),
         ] + (refugeText.map { [("warning", $0)] } ?? []) + (fullText.map { [("full", $0)] } ?? [])
+            + (serverText.map { [("server", $0)] } ?? []) + (servedAtText.map { [("nbd", $0)] } ?? [])
         return lines.map { name, value in name + String(repeating: " ", count: 18 - name.count) + value + "\n" }.joined()
     }
 
@@ -95,6 +97,7 @@ extension VolumeFileSystem {
             ("schema", .text("volfs.stats/1")), ("uuid", .text(pool.uuid.text)), ("source", .text(options.source)),
             ("pid", options.process == 0 ? .null : .number(Int64(options.process))), ("state", .text(stateName)),
             ("warning", refugeText.map { .text($0) } ?? .null), ("full", fullText.map { .text($0) } ?? .null),
+            ("server", serverText.map { .text($0) } ?? .null), ("nbd", servedAtText.map { .text($0) } ?? .null),
         ]
         return JSON.object(fields + statisticsNumbers.map { ($0.0, .size($0.1)) }) + "\n"
     }

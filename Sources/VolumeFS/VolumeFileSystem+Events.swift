@@ -44,7 +44,7 @@ extension VolumeFileSystem {
             return last != nil && last != state
         }
         // That it is stopping says who stops it.
-        if isNew && state != Self.stopping { events.publish("state", options.source, [("state", .text(state))] + (fullText.map { [("reason", .text($0))] } ?? [])) }
+        if isNew && state != Self.stopping { events.publish("state", options.source, [("state", .text(state))] + ((serverText ?? fullText).map { [("reason", .text($0))] } ?? [])) }
         jobs.observeFreeing()
     }
 }

@@ -9,7 +9,7 @@ extension VolumeFileSystem {
     public func refused(_ request: RefusedRequest, by caller: Caller, _ error: PoolError) -> (object: String, reason: String) {
         let time = Wording.time(options.now()), subject = Self.printable(self.subject(of: request))
         let reason = Self.printable(explanation(of: error, request))
-        noteShortage(error)
+        noteShortage(error, request)
         times.touch([.errors], options.now())
         events.publish(
             "refused", subject,

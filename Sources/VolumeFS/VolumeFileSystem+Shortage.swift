@@ -5,7 +5,8 @@ internal import Synchronization
 /// The state `full`: what the last writer wanted did not find room, in the pool or on the host, and would not now.
 extension VolumeFileSystem {
     /// Lone numbers, both: whoever refuses next stores others.
-    func noteShortage(_ error: PoolError) {
+    func noteShortage(_ error: PoolError, _ request: RefusedRequest) {
+        if Self.isPromise(request) { return }
         if case .outOfSpace(let needed, _) = error {
             shortage.store(needed, ordering: .relaxed)
             hostShortage.store(0, ordering: .relaxed)
@@ -13,6 +14,14 @@ extension VolumeFileSystem {
         if error.isHostFull {
             shortage.store(pool.usage().available + 1, ordering: .relaxed)
             hostShortage.store(hostRoom + 1, ordering: .relaxed)
+        }
+    }
+
+    /// Whether what was refused only asked that room be kept, or made: of that a pool with plenty may have too little.
+    private static func isPromise(_ request: RefusedRequest) -> Bool {
+        switch (request.operation, request.inode) {
+        case ("setxattr", _), ("setattr", _), ("fallocate", _), (_, .property?), (_, .poolProperty?), (_, .poolSize?): true
+        default: false
         }
     }
 

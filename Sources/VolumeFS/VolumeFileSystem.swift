@@ -17,6 +17,8 @@ public final class VolumeFileSystem: Sendable {
     let events: EventLog
     /// Counts and times of requests, which whoever serves them notes.
     public let requests: RequestMetrics
+    /// URIs of NBD servers of it.
+    let servedAt = Mutex<[String]>([])
     /// Whether the daemon can be started again without an end of the mount.
     let isRestartable = Mutex<@Sendable () -> Bool>({ false })
     /// What the state was when it was last looked at, for an event.

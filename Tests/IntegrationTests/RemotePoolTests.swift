@@ -116,6 +116,18 @@ extension IntegrationTests {
     }
 
     /// What is wrong is said, with what to do: addresses, exports, servers and options.
+    /// While the server is gone, the mount says so and since when; where it serves NBD itself is said too. What stood for its lock is gone after it.
+    @Test func goneServerIsSaid() throws {
+        try scenario(
+            Self.servers + #"""
+            begin qemu-raw; "$V" create "$U"; "$V" new "$U" disk 64M; "$V" "$U" "$M" -o nbd=unix:"$T/own"; daemon=$(daemon); same "$(cat "$M/.ctl/state")" ready
+            "$V" status "$M" > out; says "^nbd +nbd.unix:///.socket=$T/own$"; "$V" status --json "$M" | grep -qF '"nbd":["nbd+unix:///?socket='"$T/own"'"]' 
+            crash; state() { for _ in $(seq 400); do [ "$(cat "$M/.ctl/state")" = $1 ] && return; sleep 0.05; done; fail "state $(cat "$M/.ctl/state"), want $1"; }
+            state waiting; fails 10 "$V" status "$M"; says "^state +waiting: the pool's server has not been reached since 20.*Z; what needs it waits"; grep -q '^server  *the pool' "$M/.ctl/stats"; grep -q 'pool_state{state="waiting"} 1' "$M/.ctl/metrics"
+            begin qemu-raw; state ready; "$V" status "$M" > out; says '^state +ready$'; echo more > "$M/new"; lock=$(readlink /proc/$daemon/fd/* | grep /locks/nbd-); [ -e "$lock" ]; "$V" umount "$M"; [ ! -e "$lock" ] || fail "$lock stays"; "$V" check "$U" | grep -q '^clean'; [ ! -e "$lock" ] || fail "$lock stays"; crash
+            """#, tools: ["qemu-nbd", "qemu-img", "nbdinfo"])
+    }
+
     @Test func mistakesWithServers() throws {
         try scenario(
             Self.servers + #"""

@@ -87,6 +87,16 @@ extension IntegrationTests {
             """)
     }
 
+    /// What was refused because it asked for more than there is makes no pool full that has plenty; a write that found no room does, until there is some.
+    @Test func refusedPromiseMakesNoPoolFull() throws {
+        try scenario(
+            """
+            pool 256M; "$V" new "$M" v 1M; fails 7 "$V" set "$M" v reservation=1T; same "$(cat "$M/.ctl/state")" ready; fails 1 fallocate -l 1T "$M/w"; same "$(cat "$M/.ctl/state")" ready
+            fails 1 truncate -s 8P "$M/.ctl/size"; fails 1 bash -c 'echo 200T > "$0/.ctl/size"' "$M"; same "$(cat "$M/.ctl/state")" ready; grep -q 'pool_state{state="full"} 0' "$M/.ctl/metrics"
+            fails 1 dd if=/dev/urandom of="$M/v" bs=1M count=400; same "$(cat "$M/.ctl/state")" full; rm "$M/v"; freed; same "$(cat "$M/.ctl/state")" ready; unmount_pool; clean
+            """)
+    }
+
     /// A pool can grow until it has as many zones as its format can number; then it says so, and nothing has changed, mounted or not.
     @Test func growthEndsWithTheLastZone() throws {
         try scenario(
