@@ -29,7 +29,7 @@ enum ChangeCommands {
         let isRelative = text.hasPrefix("+") || text.hasPrefix("-"), isDryRun = arguments.has("dry-run")
         guard let amount = Size.parse(isRelative ? String(text.dropFirst()) : text) else { throw notASize(text, before: name) }
         if split(name).snapshot != nil {
-            throw Failure(.permission, name, "is a snapshot, which never changes; clone it and resize that: volfs clone \(arguments.operands[0]) \(name) NEW", errno: EROFS)
+            throw Failure(.permission, name, "is a snapshot, which never changes; clone it and resize that: volfs clone \(Path.quoted(arguments.operands[0])) \(name) NEW", errno: EROFS)
         }
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         let line = try ListCommand.select(try pool.list(), names: [name], of: pool, arguments)[0], old = line.size
@@ -75,7 +75,7 @@ enum ChangeCommands {
     static func rollback(_ arguments: Arguments) throws(Failure) -> Int32 {
         let name = arguments.operands[1], isDryRun = arguments.has("dry-run"), isDiscarding = arguments.has("discard")
         let (volume, snapshot) = split(name)
-        guard let snapshot else { throw .usage(name, "name the snapshot too, as \(name)@NAME; see: volfs list \(arguments.operands[0]) -r \(name)") }
+        guard let snapshot else { throw .usage(name, "name the snapshot too, as \(name)@NAME; see: volfs list \(Path.quoted(arguments.operands[0])) -r \(name)") }
         let pool = try access(toPool: arguments.operands[0], writing: !isDryRun)
         if isDryRun {
             let lines = try ListCommand.select(try pool.list(), names: [volume, name], of: pool, arguments)

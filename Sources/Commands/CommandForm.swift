@@ -7,7 +7,7 @@ package enum CommandForm {
         var words: [String] = []
         while let word = rest.first {
             // A line to be typed stands behind a colon.
-            if words.last?.hasSuffix(":") == true, let (count, text) = command(rest, behind: words.last ?? "", mountpoint) {
+            if words.last?.hasSuffix(":") == true, let (count, text) = command(rest, behind: words.last ?? "", Path.quoted(mountpoint)) {
                 words.append(text)
                 rest = rest.dropFirst(count)
             } else {

@@ -323,7 +323,7 @@ final class ControlledPool: PoolAccess {
     /// For what a mount answers that nobody serves.
     private func dead(_ number: Int32) -> Failure? {
         guard number == ENOTCONN || number == ECONNABORTED, MountTable.isDead(mountpoint) else { return nil }
-        return Failure(.unreachable, mountpoint, "its daemon is gone; clear the dead mount with: volfs umount \(mountpoint)", errno: number)
+        return Failure(.unreachable, mountpoint, "its daemon is gone; clear the dead mount with: volfs umount \(Path.quoted(mountpoint))", errno: number)
     }
 
     @discardableResult

@@ -17,7 +17,7 @@ enum CopyCommand {
         try volume.fill(from: input, source: source, progress)
         // What is shared is not read.
         if isSame, let counters = FlatJSON(try from.statistics(isJSON: true)), counters.number("checksum_errors") > 0 {
-            complain("volfs: \(name): shares blocks with \(source), and the pool has damaged data, which may be among them; see: volfs scrub \(operand)")
+            complain("volfs: \(name): shares blocks with \(source), and the pool has damaged data, which may be among them; see: volfs scrub \(Path.quoted(operand))")
         }
         return try ChangeReport.finish(to, arguments, changed: [name])
     }

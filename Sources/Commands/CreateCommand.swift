@@ -18,7 +18,7 @@ enum CreateCommand {
         if PoolDevice.isRemote(path) { return try onServer(arguments, path) }
         if let mount = MountTable().mounts.last(where: { path.hasPrefix($0.mountpoint + "/") }) {
             let name = arguments.operands[0].split(separator: "/").last ?? "NAME"
-            throw .usage(path, "would be a pool inside a volume; make a volume with: volfs new \(mount.mountpoint) \(name) SIZE, or a pool elsewhere")
+            throw .usage(path, "would be a pool inside a volume; make a volume with: volfs new \(Path.quoted(mount.mountpoint)) \(name) SIZE, or a pool elsewhere")
         }
         var status = stat()
         let exists = Glibc.access(path, F_OK) == 0, kind = stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0

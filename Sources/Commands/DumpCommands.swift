@@ -32,8 +32,17 @@ enum DumpCommands {
         throw .usage(path, "no pool begins there, and what does would be written over; if that is wanted, add --force")
     }
 
+    /// Whether a file begins as a dump does.
+    private static func isDump(_ path: String) -> Bool {
+        guard Path.isFile(path), let file = fopen(path, "re") else { return false }
+        defer { fclose(file) }
+        var start = [UInt8](repeating: 0, count: 11)
+        return fread(&start, 1, start.count, file) == start.count && start == Array("volfs-dump ".utf8)
+    }
+
     static func restore(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = Path.absolute(arguments.operands[0]), source = arguments.operands[1], isDryRun = arguments.has("dry-run")
+        if isDump(path) { throw .usage(path, "is a dump, and the pool comes first: volfs restore \(Path.quoted(source)) \(Path.quoted(arguments.operands[0]))") }
         try refuseIfMounted(path)
         guard let text = readText(source == "-" ? "/dev/stdin" : source) else {
             throw Failure(.notFound, source, "cannot be read: \(String(cString: strerror(errno)))", errno: errno)

@@ -69,14 +69,14 @@ package struct Failure: Error, Equatable, Sendable {
     /// For a refusal that the kernel made itself, so that the daemon logged no reason.
     private static func sentence(_ errno: Int32) -> String {
         switch errno {
-        case ENOENT: "no such volume or snapshot; see: volfs list"
+        case ENOENT: "no such volume or snapshot; see: volfs list POOL"
         case EEXIST: "exists already; choose another name or remove it first"
         // All that keeps root out is a mount for its owner alone.
         case EACCES where geteuid() == 0: "permission denied to root too: the pool is mounted for its owner alone; run as who mounted it, or have it mounted with allow_root"
         case EACCES, EPERM: "permission denied; run as its owner or as root"
         case EFBIG, EINVAL: "\(String(cString: strerror(errno))); see volfs-ctl(7)"
         case EROFS: "is read-only; a snapshot can be cloned, a pool mounted without ro"
-        case ENOTCONN: "its daemon is gone; clear the dead mount with: volfs umount"
+        case ENOTCONN: "its daemon is gone; clear the dead mount with: volfs umount DIRECTORY"
         default: String(cString: strerror(errno))
         }
     }
@@ -105,8 +105,10 @@ package struct Failure: Error, Equatable, Sendable {
         }
     }
 
-    private static func message(_ error: PoolError, object: String, pool: String) -> String {
-        switch error {
+    private static func message(_ error: PoolError, object: String, pool path: String) -> String {
+        // As a command takes it.
+        let pool = Path.quoted(path)
+        return switch error {
         case .outOfSpace(let needed, let free):
             "the pool is full: \(Wording.size(needed)) needed, \(Wording.size(free)) free; destroy snapshots or volumes, trim, or make it larger: volfs grow \(pool) +SIZE"
         case .outOfRange(let offset, let count, let size): "\(count) bytes at \(offset) reach beyond its \(size) bytes"
@@ -131,8 +133,7 @@ package struct Failure: Error, Equatable, Sendable {
         case .held: "it is held; first: volfs release \(pool) \(object)"
         case .refused: reason(for: error)
         case .cancelled: "was cancelled"
-        case .locked(let process):
-            "in use by \(holder(process)); unmount it first, end a volfs serve of it, or after umount --lazy close what is open"
+        case .locked(let process): "in use by \(PoolUser(process: process).text(of: path))"
         case .notAPool: "not a volfs pool; name a pool's file, or the directory it is mounted at"
         case .unsupportedFormat(let version, let features):
             "pool of format \(version), features \(features), which this volfs cannot use; use a newer volfs"
@@ -144,8 +145,8 @@ package struct Failure: Error, Equatable, Sendable {
             "no superblock is left, as if its beginning had been overwritten; see what a search finds: volfs repair -n \(pool)"
         case .corrupt(let structure, let position, let problem):
             "damaged \(structure) at byte \(position) (\(problem)); see what a repair would do: volfs repair -n \(pool)"
-        case .system(.open, errno: EBUSY): DeviceUse(path: pool).text
-        case .system(.open, errno: EROFS) where DeviceUse(path: pool).isDevice: "the device is read-only; mount the pool with -o ro, or make the device writable: blockdev --setrw \(pool)"
+        case .system(.open, errno: EBUSY): DeviceUse(path: path).text
+        case .system(.open, errno: EROFS) where DeviceUse(path: path).isDevice: "the device is read-only; mount the pool with -o ro, or make the device writable: blockdev --setrw \(pool)"
         case .system(let call, let number): systemMessage(call, number)
         case .remote(let problem): remoteMessage(problem)
         }

@@ -34,7 +34,7 @@ enum InfoCommand {
     static func trashText(_ trash: [ObjectLine], pool: String) -> String {
         if trash.isEmpty { return "empty" }
         let some = trash.prefix(5).map { "\($0.name) (\(Wording.size($0.referenced)))" }.joined(separator: ", ")
-        return trash.count > 5 ? "\(some) and \(trash.count - 5) more; see: volfs list \(pool) -t trash" : some
+        return trash.count > 5 ? "\(some) and \(trash.count - 5) more; see: volfs list \(Path.quoted(pool)) -t trash" : some
     }
 
     private static func text(_ line: ObjectLine) -> String {

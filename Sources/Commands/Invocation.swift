@@ -67,19 +67,11 @@ public struct CommandLineTool {
 
     /// VOLFS_POOL stands in for a pool that is left out.
     private static func supplyPool(_ arguments: inout Arguments, _ command: Command) throws(Failure) {
-        if command.takesPool, arguments.operands.count < command.count.upperBound, let path = Environment.value("VOLFS_POOL") {
-            let isComplete = command.count.contains(arguments.operands.count)
-            if !isComplete || !(arguments.operands.first.map(isPool) ?? false) { arguments.operands.insert(path, at: 0) }
-        }
+        try SuppliedPool.supply(&arguments.operands, command)
         guard command.count.contains(arguments.operands.count) else {
-            throw Misuse.miscounted(arguments.operands, command, isPool: isPool)
+            throw Misuse.miscounted(arguments.operands, command, isPool: SuppliedPool.isPath)
         }
         if let failure = Misuse.misordered(arguments.operands, command) { throw failure }
-    }
-
-    /// No name has a slash. Of what is there without one, a volume in the current directory is not a pool.
-    private static func isPool(_ word: String) -> Bool {
-        word.contains("/") || (access(word, F_OK) == 0 && !MountTable().isInside(Path.absolute(word)))
     }
 }
 
@@ -112,5 +104,5 @@ func mountedFailure(_ path: String, _ mount: MountTable.Mount) -> Failure {
     let served = (try? ControlledPool(mount).process()) ?? 0
     let holder = Failure.holder(served != 0 ? served : PoolDevice.holder(of: mount.source))
     return Failure(
-        .busy, path, "is mounted at \(mount.mountpoint) by \(holder); first: volfs umount \(mount.mountpoint)", errno: EBUSY)
+        .busy, path, "is mounted at \(mount.mountpoint) by \(holder); first: volfs umount \(Path.quoted(mount.mountpoint))", errno: EBUSY)
 }

@@ -35,7 +35,7 @@ package enum Misuse {
     /// For a property that cannot be set: what does it.
     static func property(_ name: String, pool: String, object: String) -> String? {
         if let absence = VolumeFileSystem.absence(of: name) { return absence }
-        return ["volsize", "size", "volumesize"].contains(name) ? "a volume's size is changed by: volfs resize \(pool) \(object) SIZE" : nil
+        return ["volsize", "size", "volumesize"].contains(name) ? "a volume's size is changed by: volfs resize \(Path.quoted(pool)) \(object) SIZE" : nil
     }
 
     /// For operands of which there are too few or too many.
@@ -44,7 +44,7 @@ package enum Misuse {
         if operands.count > command.count.upperBound {
             let extra = operands[command.count.upperBound]
             if command.name == "create" && Size.parse(extra) != nil {
-                return .usage(extra, "a pool's size is an option; write it as: volfs create \(operands[0]) --size \(extra)")
+                return .usage(extra, "a pool's size is an option; write it as: volfs create \(Path.quoted(operands[0])) --size \(extra)")
             }
             return .usage(extra, "is one word too many; \(usage)")
         }
@@ -63,7 +63,7 @@ package enum Misuse {
     }
 
     /// A file that is a pool, or where one is mounted.
-    private static func isPool(_ word: String) -> Bool {
+    static func isPool(_ word: String) -> Bool {
         let path = Path.absolute(word)
         if MountTable().mount(serving: path) != nil { return true }
         var status = stat()

@@ -24,7 +24,8 @@ struct MountHolders {
         Self.links(of: process).contains { $0.name.hasPrefix("fd/") && $0.target == "\(mountpoint)/\(name)" }
     }
 
-    private static var others: [Int32] { Directory.names(in: "/proc").compactMap { Int32($0) }.sorted().filter { $0 != getpid() } }
+    /// Every process but this one.
+    static var others: [Int32] { Directory.names(in: "/proc").compactMap { Int32($0) }.sorted().filter { $0 != getpid() } }
 
     /// False if what the process has open is not for this one to know. One that has ended has nothing.
     private static func canBeSeen(_ process: Int32) -> Bool {
@@ -63,7 +64,7 @@ struct MountHolders {
 
     private func isInside(_ path: String) -> Bool { path == mountpoint || path.hasPrefix(mountpoint + "/") }
 
-    private static func target(_ link: String) -> String? { read(link).target }
+    static func target(_ link: String) -> String? { read(link).target }
 
     /// Where a link leads, or why that is not known.
     private static func read(_ link: String) -> (target: String?, errno: Int32) {

@@ -126,7 +126,7 @@ struct MountRequest: Sendable {
         }
         // Without privileges it cannot be, unless they were not dropped.
         let isDetached = umount2(left, Int32(MNT_DETACH)) == 0 || Spawn.run(["fusermount3", "-uz", "-q", left]) == 0
-        return .usage("-o drop_privileges", isDetached ? wrong : "\(wrong); what mount.fuse3 has mounted is cleared by: volfs umount \(left)")
+        return .usage("-o drop_privileges", isDetached ? wrong : "\(wrong); what mount.fuse3 has mounted is cleared by: volfs umount \(Path.quoted(left))")
     }
 
     /// For a new mount, or for one that goes on.
@@ -161,7 +161,7 @@ struct MountRequest: Sendable {
     private func detachDead() throws(Failure) {
         guard MountTable.isDead(mountpoint), let dead = MountTable().mount(at: mountpoint) else { return }
         guard dead.source == source else {
-            throw Failure(.mount, mountpoint, "has the dead mount of \(dead.source) on it; clear it with: volfs umount \(mountpoint)", errno: ENOTCONN)
+            throw Failure(.mount, mountpoint, "has the dead mount of \(dead.source) on it; clear it with: volfs umount \(Path.quoted(mountpoint))", errno: ENOTCONN)
         }
         guard umount2(mountpoint, Int32(MNT_DETACH)) == 0 || Spawn.run(["fusermount3", "-uz", mountpoint]) == 0 else {
             throw Failure(.mount, mountpoint, "has a dead mount on it that cannot be detached; try: umount -l \(mountpoint)")

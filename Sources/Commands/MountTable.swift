@@ -22,7 +22,7 @@ package struct MountTable {
     package func mount(at path: String) -> Mount? { mounts.last { $0.mountpoint == path } }
 
     /// What `volfs umount` is to unmount, dead or alive: the mount at a directory, or that of a pool.
-    package func mount(atOrOf path: String) -> Mount? { mount(at: path) ?? mounts.last { PoolDevice.isSame($0.source, path) } }
+    package func mount(atOrOf path: String) -> Mount? { mount(at: path) ?? mount(ofPool: path) ?? mounts.last { PoolDevice.isSame($0.source, path) } }
 
     /// True for a file of a mount: a volume, not a pool.
     package func isInside(_ path: String) -> Bool { mounts.contains { path.hasPrefix($0.mountpoint + "/") } }

@@ -26,7 +26,7 @@ struct MountedJob {
         // Both kinds of check keep a checkpoint, of which there can be one.
         for other in ["check", "check-data"] where kind.hasPrefix("check") && other != kind {
             if MountedJob(other, mountpoint: mountpoint).state == "running" {
-                throw Failure(.busy, kind, "a check is running already; wait for it: volfs wait \(mountpoint) \(other)", errno: EBUSY)
+                throw Failure(.busy, kind, "a check is running already; wait for it: volfs wait \(Path.quoted(mountpoint)) \(other)", errno: EBUSY)
             }
         }
         let start = Wording.time(wallClock())
@@ -37,7 +37,7 @@ struct MountedJob {
             if mkdir(directory, 0o755) == 0 { return }
         }
         if errno == EEXIST {
-            throw Failure(.busy, kind, "is running already; wait for it: volfs wait \(mountpoint) \(kind), or stop it: rmdir \(directory)", errno: EBUSY)
+            throw Failure(.busy, kind, "is running already; wait for it: volfs wait \(Path.quoted(mountpoint)) \(kind), or stop it: rmdir \(directory)", errno: EBUSY)
         }
         let number = errno
         throw ControlledPool(MountTable.Mount(mountpoint: mountpoint, source: mountpoint)).failure(number, kind, since: start)

@@ -34,7 +34,7 @@ package enum NameRule {
             try ObjectName.checkVolume(volume)
             if let snapshot { try ObjectName.checkSnapshot(snapshot) }
         } catch {
-            throw Failure(.notFound, object, "no such volume or snapshot; see: volfs list \(pool)", errno: PoolError.notFound.errno)
+            throw Failure(.notFound, object, "no such volume or snapshot; see: volfs list \(Path.quoted(pool))", errno: PoolError.notFound.errno)
         }
     }
 

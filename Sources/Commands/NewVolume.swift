@@ -42,7 +42,7 @@ struct NewVolume {
         if let file = output as? FileStream, !file.claim() {
             throw Failure(.busy, name, "another \(way) is filling it; wait for that one", errno: EBUSY)
         }
-        let hint = "what is there is kept as \(partial): the same command goes on with it, `volfs destroy \(poolOperand) \(partial)` drops it"
+        let hint = "what is there is kept as \(partial): the same command goes on with it, `volfs destroy \(Path.quoted(poolOperand)) \(partial)` drops it"
         var transfer = Transfer(from: input, to: output, progress, object: name, hint: hint)
         try transfer.run()
     }

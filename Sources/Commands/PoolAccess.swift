@@ -102,9 +102,9 @@ extension PoolAccess {
             if there.contains(volume) { continue }
             guard let entry = trash.first(where: { $0 == volume }) ?? trash.last(where: { $0.hasPrefix(volume + "~") }) else { continue }
             return Failure(
-                .notFound, name, "no such volume, but it is in the trash; take it back: volfs undelete \(operand) \(entry)", errno: PoolError.notFound.errno)
+                .notFound, name, "no such volume, but it is in the trash; take it back: volfs undelete \(Path.quoted(operand)) \(entry)", errno: PoolError.notFound.errno)
         }
-        return Failure(.notFound, name, "no such volume or snapshot; see: volfs list \(operand)", errno: PoolError.notFound.errno)
+        return Failure(.notFound, name, "no such volume or snapshot; see: volfs list \(Path.quoted(operand))", errno: PoolError.notFound.errno)
     }
 }
 

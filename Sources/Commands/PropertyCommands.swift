@@ -13,7 +13,7 @@ enum PropertyCommands {
         var found = name == Self.poolItself ? try pool.poolProperties() : try pool.properties(name)
         for property in wanted where !found.contains(where: { $0.name == property }) {
             if let absence = VolumeFileSystem.absence(of: property) { throw Failure(.notFound, name, absence, errno: PoolError.noProperty.errno).of(property: property) }
-            throw Failure(.notFound, name, "no such property is set; see: volfs get \(arguments.operands[0]) \(name)").of(property: property)
+            throw Failure(.notFound, name, "no such property is set; see: volfs get \(Path.quoted(arguments.operands[0])) \(name)").of(property: property)
         }
         if !wanted.isEmpty { found = found.filter { wanted.contains($0.name) } }
         if arguments.isJSON {
@@ -40,7 +40,7 @@ enum PropertyCommands {
         let name = arguments.operands[1]
         if name == Self.poolItself { throw .usage(name, "the pool's own properties are computed; it is made larger by volfs grow, and by -o autogrow=SIZE") }
         if let cut = name.firstIndex(of: "=") {
-            throw .usage(name, "the name comes before it: volfs set \(arguments.operands[0]) NAME \(name[..<cut])=VALUE")
+            throw .usage(name, "the name comes before it: volfs set \(Path.quoted(arguments.operands[0])) NAME \(name[..<cut])=VALUE")
         }
         try NameRule.checkReference(name, in: arguments.operands[0])
         var changes = arguments.operands.dropFirst(2).map { $0.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init) }
@@ -51,7 +51,7 @@ enum PropertyCommands {
         }
         for change in changes where split(name).snapshot != nil && VolumeFileSystem.isOfVolumes(change[0]) {
             throw Failure(
-                .permission, name, "is a snapshot, which never changes, and \(change[0]) a property of volumes; clone it and set it of that: volfs clone \(arguments.operands[0]) \(name) NEW",
+                .permission, name, "is a snapshot, which never changes, and \(change[0]) a property of volumes; clone it and set it of that: volfs clone \(Path.quoted(arguments.operands[0])) \(name) NEW",
                 errno: PoolError.readOnly.errno).of(property: change[0])
         }
         for index in changes.indices {

@@ -27,7 +27,7 @@ enum RepairCommand {
                 throw Failure(
                     .corrupt, path,
                     "whole volumes would be lost, and nothing was written; keep a copy of the file, see volfs restore, then give them up with: "
-                        + "volfs repair --force \(path)")
+                        + "volfs repair --force \(Path.quoted(path))")
             }
             return isDryRun ? CheckCommand.Status.uncorrected : CheckCommand.Status.corrected
         }

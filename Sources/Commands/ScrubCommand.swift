@@ -20,7 +20,7 @@ enum ScrubCommand {
                 try pool.close()
             } catch .cancelled where Interruption.isEnding {
                 try? pool.close()
-                throw Interruption.failure(path, "what was mended is stored; a scrub begins at the beginning: volfs scrub \(path)")
+                throw Interruption.failure(path, "what was mended is stored; a scrub begins at the beginning: volfs scrub \(Path.quoted(path))")
             } catch {
                 throw Failure(error, object: path, pool: path)
             }

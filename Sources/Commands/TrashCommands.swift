@@ -47,6 +47,6 @@ enum TrashCommands {
     }
 
     private static func notThere(_ name: String, _ arguments: Arguments) -> Failure {
-        Failure(.notFound, name, "is not in the trash; see: volfs list \(arguments.operands[0]) -t trash", errno: ENOENT)
+        Failure(.notFound, name, "is not in the trash; see: volfs list \(Path.quoted(arguments.operands[0])) -t trash", errno: ENOENT)
     }
 }

@@ -7,21 +7,21 @@ internal import VolumeFS
 enum UnmountCommand {
     static func run(_ arguments: Arguments) throws(Failure) -> Int32 {
         let path = try path(arguments), seconds = try seconds(arguments)
-        guard let mount = MountTable().mount(atOrOf: path) else { return try awaitDetached(path, seconds, arguments) }
+        guard let mount = mount(path) else { return try awaitDetached(path, seconds, arguments) }
         let isLazy = arguments.has("lazy")
         if let unit = arguments["service"], isRestarting(unit), try handOver(mount, seconds) { return 0 }
-        if !isLazy, let users = stillOpen(mount), !users.isEmpty {
+        if !isLazy, !isOfOthers(mount.mountpoint), let users = stillOpen(mount), !users.isEmpty {
             throw Failure(.busy, mount.mountpoint, "is in use: \(users.joined(separator: ", ")); close them, or use --lazy", errno: EBUSY)
         }
         let counters = try? ControlledPool(mount).counters()
         if !isLazy, !arguments.has("force"), let warning = counters?.value("warning") {
-            throw Failure(.failed, mount.mountpoint, "\(warning); to give it up: volfs umount --force \(mount.mountpoint)")
+            throw Failure(.failed, mount.mountpoint, "\(warning); to give it up: volfs umount --force \(Path.quoted(mount.mountpoint))")
         }
-        // Who holds the pool until everything is stored.
-        let served = counters.flatMap { Int32($0["pid"]) } ?? 0
-        let daemon = served != 0 ? served : PoolDevice.holder(of: mount.source)
+        // By what it has open, for its file may be called otherwise by now. Who has the pool of a dead mount has nothing to do with it.
+        let connection = MountInfo.top(at: mount.mountpoint).map { FuseConnection(device: $0.device) }
+        let locks = MountTable.isDead(mount.mountpoint) ? nil : HeldLocks(of: daemon(of: mount, counters, connection))
         try unmount(mount.mountpoint, isLazy)
-        if !isLazy { try wait(for: daemon, of: mount.source, seconds) }
+        if !isLazy, let locks { try wait(for: locks, of: mount.source, connection, seconds) }
         if arguments.isJSON { tell(mount.source, mount.mountpoint, isLazy) }
         guard counters?.number("suspended") ?? 0 > 0 else { return 0 }
         let failure = Failure(
@@ -29,6 +29,26 @@ enum UnmountCommand {
             errno: EIO)
         complain(arguments.isJSON ? failure.json : failure.text)
         return failure.status.rawValue
+    }
+
+    /// The mount at a directory or of a pool. A file that has a new name is known by the mount of who has it open.
+    private static func mount(_ path: String) -> MountTable.Mount? {
+        let table = MountTable()
+        if let mount = table.mount(atOrOf: path) { return mount }
+        let places = PoolDevice.holders(of: path).flatMap { FuseConnection.served(by: $0) }.compactMap(\.place).filter { $0.process == nil }
+        return places.lazy.compactMap { table.mount(at: $0.mountpoint) }.first
+    }
+
+    /// Who serves a mount, and holds its pool until everything is stored; 0 if that is not known.
+    private static func daemon(of mount: MountTable.Mount, _ counters: FlatJSON?, _ connection: FuseConnection?) -> Int32 {
+        if let served = counters.flatMap({ Int32($0["pid"]) }), served != 0 { return served }
+        let server = connection?.server ?? 0
+        return server != 0 ? server : PoolDevice.holder(of: mount.source)
+    }
+
+    /// Whether it is somebody else's, so that this user may not unmount it.
+    private static func isOfOthers(_ mountpoint: String) -> Bool {
+        geteuid() != 0 && MountInfo.top(at: mountpoint)?.number("user_id") != getuid()
     }
 
     private static func tell(_ pool: String, _ mountpoint: String?, _ isLazy: Bool) {
@@ -41,24 +61,22 @@ enum UnmountCommand {
         guard let daemon = PoolDevice.holders(of: path).first else {
             throw Failure(.notFound, path, "is not mounted, and nothing of volfs is mounted there", errno: EINVAL)
         }
+        let connections = FuseConnection.served(by: daemon)
         guard let seconds else {
-            if servesWithoutMount(daemon) {
+            if PoolUser(process: daemon).isServing {
                 throw Failure(.busy, path, "is not mounted, but volfs serve (process \(daemon)) has it; to end that: kill \(daemon)", errno: EBUSY)
+            }
+            if connections.contains(where: { $0.place != nil }) {
+                throw Failure(.busy, path, "is not mounted here, but in use by \(PoolUser(process: daemon).text(of: path))", errno: EBUSY)
             }
             throw Failure(
                 .busy, path,
-                "is not mounted, but \(Failure.holder(daemon)) has it: after umount --lazy, until all that is open is closed; wait for that: volfs umount --wait SECONDS \(path)",
+                "is not mounted, but \(Failure.holder(daemon)) has it: after umount --lazy, until all that is open is closed; wait for that: volfs umount --wait SECONDS \(Path.quoted(path))",
                 errno: EBUSY)
         }
-        try wait(for: daemon, of: path, seconds)
+        try wait(for: HeldLocks(of: daemon), of: path, connections.first, seconds)
         if arguments.isJSON { tell(path, nil, false) }
         return 0
-    }
-
-    /// Whether a process that has a pool is `volfs serve`, by its command line.
-    private static func servesWithoutMount(_ process: Int32) -> Bool {
-        let words = readText("/proc/\(process)/cmdline")?.split(separator: "\0").dropFirst()
-        return words?.first { !$0.hasPrefix("-") } == "serve"
     }
 
     /// Whether systemd stops a unit only to start it again.
@@ -75,8 +93,9 @@ enum UnmountCommand {
     private static func handOver(_ mount: MountTable.Mount, _ seconds: Int?) throws(Failure) -> Bool {
         let pool = ControlledPool(mount)
         guard let counters = try? pool.counters(), counters["restartable"] == "1", let process = try? pool.process(), process > 0 else { return false }
+        let locks = HeldLocks(of: process)
         guard kill(process, SIGURG) == 0 else { return false }
-        try wait(for: process, of: mount.source, seconds)
+        try wait(for: locks, of: mount.source, nil, seconds)
         return true
     }
 
@@ -90,15 +109,23 @@ enum UnmountCommand {
         return Path.absolute(path)
     }
 
-    /// Returns when the daemon has released the pool.
-    private static func wait(for daemon: Int32, of pool: String, _ seconds: Int?) throws(Failure) {
-        var attempt = 0
-        while daemon != 0 && PoolDevice.holders(of: pool).contains(daemon) {
-            if let seconds, attempt >= seconds * 20 {
-                throw Failure(
-                    .busy, pool, "unmounted, but \(Failure.holder(daemon)) still has it, to store changes or to serve what is open; wait for it", errno: EBUSY)
+    /// Seconds for which a copy of the mount that another mount namespace has is waited for, where nothing is said.
+    private static let patience = 5
+
+    /// Returns when the daemon has released the pool. Storing takes what it takes; but what another copy of the mount keeps alive may
+    /// never end.
+    private static func wait(for locks: HeldLocks, of pool: String, _ connection: FuseConnection?, _ seconds: Int?) throws(Failure) {
+        var attempt = 0, isTold = false
+        while locks.isHeld {
+            let isOver = seconds.map { attempt >= $0 * 20 } ?? false, holder = Failure.holder(locks.process)
+            if isOver || attempt % 20 == 19, let place = connection?.place {
+                let text = "unmounted, but there is a copy of the mount at \(place.text), which keeps the pool in use by \(holder)"
+                guard !isOver, seconds != nil || attempt < patience * 20 else { throw Failure(.busy, pool, "\(text); unmount that too: \(place.remedy)", errno: EBUSY) }
+                if !isTold { complain("volfs: \(pool): \(text); waiting until that ends") }
+                isTold = true
             }
-            if attempt == 100 { complain("volfs: \(pool): unmounted; waiting for \(Failure.holder(daemon)) to store what was changed") }
+            if isOver { throw Failure(.busy, pool, "unmounted, but \(holder) still has it, to store changes or to serve what is open; wait for it", errno: EBUSY) }
+            if attempt == 100 && !isTold { complain("volfs: \(pool): unmounted; waiting for \(holder) to store what was changed") }
             attempt += 1
             pause(milliseconds: 50)
         }
@@ -130,7 +157,7 @@ enum UnmountCommand {
         let holders = MountHolders(mountpoint: mountpoint)
         // Detached, the daemon tells those that only wait for events that there are no more, and ends when they have let go.
         if !isLazy && (number == EBUSY || number == EPERM) && holders.onlyFollowEvents { return try unmount(mountpoint, true) }
-        try refuse(mountpoint, number, holders.all())
+        try refuse(mountpoint, number, isLazy || isOfOthers(mountpoint) && number == EPERM ? [] : holders.all())
     }
 
     private static func refuse(_ mountpoint: String, _ number: Int32, _ holders: [String]) throws(Failure) {
@@ -138,6 +165,6 @@ enum UnmountCommand {
             let who = holders.isEmpty ? "a shell's directory, an open file, or a mount below it" : holders.joined(separator: "; ")
             throw Failure(errno: EBUSY, object: mountpoint, reason: "is in use: \(who); close it, or use --lazy")
         }
-        throw Failure(errno: number, object: mountpoint, reason: number == EPERM ? "cannot be unmounted; run as who mounted it, or as root" : String(cString: strerror(number)))
+        throw Failure(errno: number, object: mountpoint, reason: number == EPERM ? "cannot be unmounted: it is not yours; run as who mounted it, or as root" : String(cString: strerror(number)))
     }
 }

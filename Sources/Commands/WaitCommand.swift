@@ -24,9 +24,9 @@ enum WaitCommand {
         while let state = try state(of: what, pool) {
             hasRun = true
             if state != "running" { return tell(what, state, arguments) }
-            try Interruption.check(what, "it goes on; wait again: volfs wait \(arguments.operands[0]) \(what)")
+            try Interruption.check(what, "it goes on; wait again: volfs wait \(Path.quoted(arguments.operands[0])) \(what)")
             if let timeout, wallClock() > began, (wallClock() - began) / 1_000_000_000 >= UInt64(timeout) {
-                throw Failure(.busy, what, "is not done after \(timeout) s; wait again, or see: volfs status \(arguments.operands[0])", errno: ETIMEDOUT)
+                throw Failure(.busy, what, "is not done after \(timeout) s; wait again, or see: volfs status \(Path.quoted(arguments.operands[0]))", errno: ETIMEDOUT)
             }
             pause(milliseconds: 50)
         }
@@ -34,10 +34,10 @@ enum WaitCommand {
         if hasRun && what == Jobs.Kind.shrink.rawValue { return tell(what, "ended", arguments) }
         if hasRun {
             throw Failure(
-                .failed, what, "runs no more, and its report is gone, as somebody else fetched it or cancelled it, or its daemon ended; see: volfs status \(arguments.operands[0])",
+                .failed, what, "runs no more, and its report is gone, as somebody else fetched it or cancelled it, or its daemon ended; see: volfs status \(Path.quoted(arguments.operands[0]))",
                 errno: ENOENT)
         }
-        let start = [Jobs.Kind.scrub.rawValue: "volfs scrub \(arguments.operands[0]) --start"][what] ?? "volfs status \(arguments.operands[0])"
+        let start = [Jobs.Kind.scrub.rawValue: "volfs scrub \(Path.quoted(arguments.operands[0])) --start"][what] ?? "volfs status \(Path.quoted(arguments.operands[0]))"
         throw Failure(.notFound, what, "does not run, and has left no report; see: \(start)", errno: ENOENT)
     }
 

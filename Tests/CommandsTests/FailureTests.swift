@@ -17,7 +17,7 @@ import Testing
         (.hasSnapshots(count: 3), .busy, "has 3 snapshots; destroy them first"), (.inUse, .busy, "is open; close"),
         (.readOnly, .permission, "read-only; clone it"), (.notPermitted, .permission, "volfs-ctl(7)"),
         (.notSupported, .failed, "not supported"), (.outOfMemory(limit: 32 << 20), .failed, "32.0 MiB"), (.suspended, .corrupt, "mount it again"),
-        (.locked(process: 812), .busy, "in use by process 812; unmount"), (.locked(process: 0), .busy, "another process"),
+        (.locked(process: 5_000_000), .busy, "in use by process 5000000; end that first"), (.locked(process: 0), .busy, "another process"),
         (.notAPool, .corrupt, "not a volfs pool; name a pool's file"),
         (.unsupportedFormat(version: 2, features: 1), .corrupt, "pool of format 2"),
         (.truncated(size: 5, expected: 9), .corrupt, "has 5 bytes, the pool needs 9; restore"),
@@ -41,10 +41,10 @@ import Testing
     }
 
     @Test func jsonNamesErrnoAndHint() {
-        let failure = Failure(.locked(process: 812), object: "/p", pool: "/p")
+        let failure = Failure(.locked(process: 5_000_000), object: "/p", pool: "/p")
         let expected =
-            #"{"schema":"volfs.error/1","errno":"EBUSY","code":6,"object":"/p","property":null,"message":"in use by process 812","#
-            + #""hint":"unmount it first, end a volfs serve of it, or after umount --lazy close what is open"}"#
+            #"{"schema":"volfs.error/1","errno":"EBUSY","code":6,"object":"/p","property":null,"message":"in use by process 5000000","#
+            + #""hint":"end that first"}"#
         #expect(failure.json == expected)
         #expect(failure.of(property: "quota").json.contains(#""object":"/p","property":"quota","#))
         #expect(Failure.usage("-x", "no such option").json.contains(#""errno":null,"code":2"#))
