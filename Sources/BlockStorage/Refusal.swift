@@ -5,6 +5,8 @@ internal import Glibc
 public enum Refusal: Equatable, Sendable {
     /// The volume has mapped what its property `quota` allows.
     case quota(limit: UInt64)
+    /// It would be a quota of less than the volume has mapped.
+    case quotaIsUsed(used: UInt64)
     /// Beyond the end of a volume whose property `fixed` is on.
     case fixed(size: UInt64)
     /// The pool has made as many versions in its life as its format has numbers for.
@@ -73,7 +75,7 @@ public enum Refusal: Equatable, Sendable {
 
     var errno: Int32 {
         switch self {
-        case .quota, .fixed, .noNumbersLeft, .noZonesLeft, .deviceHasNoMore: ENOSPC
+        case .quota, .quotaIsUsed, .fixed, .noNumbersLeft, .noZonesLeft, .deviceHasNoMore: ENOSPC
         case .poolTooLarge: EFBIG
         case .shrinkIsOff, .isStopping, .computedProperty, .groupOfAll, .isInTrash, .freesByItself, .shrinksBySize: EPERM
         case .isHandedOver: EINTR

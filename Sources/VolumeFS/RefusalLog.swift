@@ -67,6 +67,7 @@ package func reason(for error: PoolError) -> String {
 
 private func reason(for refusal: Refusal) -> String {
     switch refusal {
+    case .quotaIsUsed(let used): "less than it has mapped already, \(used) bytes; give a quota of that or more, or first punch holes"
     case .quota(let limit): "its quota, \(limit) bytes, is used up; raise the property quota, or punch holes"
     case .fixed(let size): "it is fixed at \(size) bytes; make it larger with truncate, or set fixed=off"
     case .noNumbersLeft: "the pool has made as many volumes, snapshots and clones in its life as its format can number; copy what it has into a new pool: volfs copy"

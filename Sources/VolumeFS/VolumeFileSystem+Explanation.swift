@@ -109,6 +109,7 @@ extension VolumeFileSystem {
         func called(_ volume: UInt64) -> String { self.called(volume) ?? "a volume" }
         let properties = object.map { propertyPath($0) } ?? ".ctl/vol/VOL/prop"
         switch refusal {
+        case .quotaIsUsed(let used): return "\(name) has mapped \(used) bytes already, more than that quota; give it that or more, or first punch holes"
         case .quota(let limit): return "the quota of \(name), \(limit) bytes, is used up; raise it: echo BYTES > \(properties)/quota, or punch holes"
         case .fixed(let size):
             return "\(name) is fixed at \(size) bytes; make it larger: truncate -s SIZE \(name), or: echo off > \(properties)/fixed"
@@ -192,6 +193,8 @@ extension VolumeFileSystem {
         case ("unlink", .root): return "\(name) is a snapshot; remove it with: rmdir .ctl/snap/\(name.replacing("@", with: "/"))"
         case ("create", .root): return "\(name) would be a snapshot, and those are made with: mkdir .ctl/snap/\(name.replacing("@", with: "/"))"
         case ("mkdir", .root):
+            // As a snapshot is written everywhere else.
+            if name.contains("@") { return "directories are not made here; that snapshot is made with: mkdir .ctl/snap/\(name.replacing("@", with: "/"))" }
             return "directories are not made here; a volume is made with: truncate -s SIZE \(name), a snapshot with: mkdir .ctl/snap/VOL/\(name)"
         case ("symlink", .root): return "links are not made here; a clone is made with: ln -s \(request.other ?? "VOL@SNAP") .ctl/clone/\(name)"
         case ("rename", .clones): return "a clone is called as its volume, which is renamed with: mv \(name) \(request.other ?? "NEW")"

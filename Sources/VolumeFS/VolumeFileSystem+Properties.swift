@@ -67,6 +67,9 @@ extension VolumeFileSystem {
     /// Of the mount's top, with a size in bytes behind it: the size that making the pool as small as that would give it.
     private static let smaller = "user.volfs.smaller."
 
+    /// Of the mount's top: the least size in bytes that the pool can have with what is in it now.
+    package static let smallest = "user.volfs.smallest"
+
     /// For which the object's map is walked.
     private static let counted = ["used", "unique", "written"]
     private static let computed = ["size", "referenced"] + counted + ["created", "guid", "origin", "generation", "snapshots", "open", "reserved"]
@@ -81,6 +84,7 @@ extension VolumeFileSystem {
         if inode == .root, name.hasPrefix(Self.smaller), let size = UInt64(name.dropFirst(Self.smaller.count)) {
             return Array("\(try pool.smallerSize(size))".utf8)
         }
+        if inode == .root, name == Self.smallest { return Array("\(try smallestSize())".utf8) }
         guard case .file(let id) = inode else { throw .noProperty }
         if name.hasPrefix(Settable.prefix), let text = try computedValue(String(name.dropFirst(Settable.prefix.count)), id) {
             return Array(text.utf8)
@@ -95,7 +99,7 @@ extension VolumeFileSystem {
         return try pool.properties(id).keys.filter { !$0.hasPrefix("volfs.") }.sorted()
     }
 
-    /// With `mustBeNew` or `mustExist` as setxattr(2) has them. Nil removes.
+    /// With `mustBeNew` or `mustExist` as setxattr(2) has them. Nil removes; so does an empty value of ours, also what is not set.
     public func setAttribute(
         _ inode: Inode, _ name: String, _ value: [UInt8]?, mustBeNew: Bool = false, mustExist: Bool = false
     ) throws(PoolError) {
@@ -109,7 +113,7 @@ extension VolumeFileSystem {
             if Self.computed.contains(short) { throw .refused(.computedProperty) }
             guard let property = Settable(rawValue: short) else { throw .refused(.unknownProperty) }
             if isSnapshot && Self.isOfVolumes(short) { throw .readOnly }
-            if let value {
+            if let value, !value.isEmpty {
                 guard let text = String(validating: value, as: UTF8.self), property.accepts(text, isSnapshot: isSnapshot) else { throw .invalid(.value) }
             }
         } else {
@@ -120,14 +124,17 @@ extension VolumeFileSystem {
         let isThere = try pool.properties(id)[name] != nil
         if mustBeNew && isThere { throw .exists }
         if (mustExist || value == nil) && !isThere { throw .noProperty }
+        let isRemoval = value.map { $0.isEmpty && name.hasPrefix(Settable.prefix) } ?? true, kept = isRemoval ? nil : value
+        if isRemoval && !isThere { return }
+        if name == Settable.prefix + Settable.quota.rawValue, let kept { try refuseQuota(kept, below: info.referenced) }
         let before = try limits(of: id).groups
         do throws(PoolError) {
-            try pool.setProperty(id, name, value)
+            try pool.setProperty(id, name, kept)
         } catch .tooLarge(_, let limit) {
             throw .refused(.valueTooLarge(limit: limit))
         }
         limits.withLock { $0.forget(id) }
-        let text = value.flatMap { String(validating: $0, as: UTF8.self) }
+        let text = kept.flatMap { String(validating: $0, as: UTF8.self) }
         events.publish("property-changed", info.fullName, [("property", .text(name.hasPrefix(Settable.prefix) ? String(name.dropFirst(Settable.prefix.count)) : name)), ("value", text.map { .text($0) } ?? .null)])
         if name == Self.groupProperty {
             let changed = Set(before).symmetricDifference(try limits(of: id).groups)
@@ -135,11 +142,34 @@ extension VolumeFileSystem {
         }
     }
 
+    /// Bytes: the least that a shrink would take, before what is deleted and not yet freed is. Throws what `smallerSize` would of any size.
+    package func smallestSize() throws(PoolError) -> UInt64 {
+        var least: UInt64 = 0, most = pool.deviceSize
+        while most - least > 1 << 20 {
+            let middle = least + (most - least) / 2
+            do throws(PoolError) {
+                let size = try pool.smallerSize(middle)
+                (least, most) = (min(least, size), min(middle, size))
+            } catch {
+                switch error {
+                case .outOfSpace, .refused(.poolTooSmall): least = middle
+                case .invalid(.size): most = middle
+                default: throw error
+                }
+            }
+        }
+        return most
+    }
+
     /// Those of the pool are all computed.
     private func refusePoolProperty(_ name: String) throws(PoolError) {
         guard name.hasPrefix(Settable.prefix) else { return }
-        let isThere = Self.poolProperties.contains(String(name.dropFirst(Settable.prefix.count))) || name.hasPrefix(Self.smaller)
+        let isThere = Self.poolProperties.contains(String(name.dropFirst(Settable.prefix.count))) || name.hasPrefix(Self.smaller) || name == Self.smallest
         throw .refused(isThere ? .computedProperty : .unknownProperty)
+    }
+
+    private func refuseQuota(_ value: [UInt8], below used: UInt64) throws(PoolError) {
+        if let limit = UInt64(String(decoding: value, as: UTF8.self)), limit < used { throw .refused(.quotaIsUsed(used: used)) }
     }
 
     /// The reservation is what the engine has: nothing else is kept of it.
@@ -198,8 +228,7 @@ extension VolumeFileSystem {
     func setProperty(_ id: UInt64, _ index: UInt64, _ text: String) throws(PoolError) {
         let name = Settable.prefix + Self.propertyName(index)
         let value = text.hasSuffix("\n") ? String(text.dropLast()) : text
-        if value.isEmpty, try pool.properties(id)[name] == nil { return }
-        try setAttribute(.file(id), name, value.isEmpty ? nil : Array(value.utf8))
+        try setAttribute(.file(id), name, Array(value.utf8))
     }
 
     /// Those of ours that are set.

@@ -13,6 +13,15 @@ package enum Wording {
         return "\(tenths / 10).\(tenths % 10) \(units[unit])"
     }
 
+    /// The same, and the bytes behind it where the decimal is not all of it: for what a change has made, or would.
+    package static func exactSize(_ bytes: UInt64) -> String {
+        let text = size(bytes)
+        var unit: UInt64 = 1
+        while bytes / unit >= 1024 { unit *= 1024 }
+        let isExact = bytes.multipliedReportingOverflow(by: 10).overflow ? bytes % unit == 0 : bytes * 10 % unit == 0
+        return isExact ? text : "\(text) (\(bytes) bytes)"
+    }
+
     /// `1 snapshot`, `2 snapshots`.
     package static func count(_ number: some BinaryInteger, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 

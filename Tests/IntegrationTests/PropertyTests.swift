@@ -96,6 +96,36 @@ extension IntegrationTests {
             """)
     }
 
+    /// An empty value removes each property that can be set, through every door; and a quota is never less than what is used.
+    @Test func emptyValuesRemove() throws {
+        try scenario(
+            """
+            cat > "$T/x.py" <<'END'
+            import os, sys
+            os.setxattr(sys.argv[1], sys.argv[2], sys.argv[3].encode())
+            END
+            pool 256M; head -c 2M /dev/urandom > "$M/v"; echo 1M > more; mkdir "$M/.ctl/snap/v/s"; "$V" snapshot "$P" v@s2; cd "$M"
+            value() { case $1 in comment | hold) echo text ;; group) echo db ;; quota) echo 8000000 ;; reservation) echo 1048576 ;; snapshot_limit) echo 9 ;; *) echo on ;; esac; }
+            gone() { if [ $2 = reservation ]; then same "$("$V" get "$form" $1 reservation)" 0 "$3"; else fails 4 "$V" get "$form" $1 $2; fi; }
+            each() {
+                for object in v v@s; do
+                    place=.ctl/vol/v/prop; properties='comment fixed shrink snapshot_limit quota readonly group reservation unreserve-on-discard discard nbd'; [ $object = v ] || { place=.ctl/snap/v/s/prop; properties='comment hold'; }
+                    for property in $properties; do
+                        "$V" set "$form" $object $property="$(value $property)"; same "$("$V" get "$form" $object $property)" "$(value $property)"; "$V" set "$form" $object $property=; gone $object $property set; "$V" set "$form" $object $property=
+                        [ $form = "$M" ] || continue
+                        value $property > $place/$property; echo > $place/$property; gone $object $property file; echo > $place/$property
+                        python3 "$T/x.py" $object user.volfs.$property "$(value $property)"; python3 "$T/x.py" $object user.volfs.$property ''; gone $object $property xattr; python3 "$T/x.py" $object user.volfs.$property ''
+                        python3 "$T/x.py" $object user.volfs.$property "$(value $property)"; setfattr -x user.volfs.$property $object; gone $object $property removexattr
+                    done
+                done
+            }
+            form=$M; each; "$V" set "$M" v reservation=1M; "$V" set "$M" v reservation=; same "$(cat .ctl/vol/v/prop/reserved)" 0
+            fails 7 "$V" set "$M" v quota=1M; says 'v quota: has mapped 2097152 bytes already, more than that quota'; fails 1 bash -c 'echo 1000000 > .ctl/vol/v/prop/quota'; says 'No space left'; grep 'v has mapped 2097152 bytes already' .ctl/errors > /dev/null
+            "$V" set "$M" v quota=2M; fails 1 bash -c 'cat "$1" >> v' bash "$T/more"; says 'No space left'; "$V" set "$M" v quota=; cat "$T/more" >> v; cd "$T"; unmount_pool
+            form=$P; each; fails 7 "$V" set "$P" v quota=1M; says 'v quota: less than it has mapped already, 2101248 bytes'; fails 4 "$V" get "$P" v quota; clean
+            """, tools: ["setfattr"])
+    }
+
     /// The same from the command line, mounted or not; and what a collector of metrics reads.
     @Test func propertyCommandsAndMetrics() throws {
         try scenario(

@@ -66,6 +66,7 @@ extension IntegrationTests {
             echo on > $P1/fixed; row 'No space left' 28 'root is fixed at 8388608 bytes; make it larger: truncate -s SIZE root, or: echo off > .ctl/vol/root/prop/fixed' bash -c 'echo more >> root'
             row 'No space left' 28 'root is fixed at 8388608 bytes' fallocate -z -o 8M -l 1M root; echo off > $P1/fixed
             echo 1000000 > $P1/quota; row 'No space left' 28 'the quota of root, 1000000 bytes, is used up; raise it: echo BYTES > .ctl/vol/root/prop/quota, or punch holes' dd if=/dev/urandom of=root bs=1M count=2 conv=notrunc; echo > $P1/quota
+            dd if=/dev/urandom of=root bs=1M count=1 conv=notrunc status=none; row 'No space left' 28 'root has mapped 1048576 bytes already, more than that quota; give it that or more, or first punch holes' write 1000000 $P1/quota; fallocate -p -o 0 -l 1M root
             echo off > $P1/shrink; row 'Operation not permitted' 1 'the property shrink of root is off; first: echo on > .ctl/vol/root/prop/shrink' truncate -s 1M root
             row 'Operation not permitted' 1 'the property shrink of root is off' write x root; echo on > $P1/shrink
             # Open elsewhere.
@@ -84,6 +85,7 @@ extension IntegrationTests {
             row 'Operation not permitted' 1 'what a snapshot shows is not removed one by one; remove the snapshot: rmdir .ctl/snap/root/v1' rm -rf .ctl/snap/root/v1; [ -e root@v1 ] || fail "rm -rf removed a snapshot"
             # Making what does not belong there.
             row 'Operation not permitted' 1 'new@snap would be a snapshot, and those are made with: mkdir .ctl/snap/new/snap' touch new@snap; row 'Operation not permitted' 1 'are made with: mkdir .ctl/snap/root/x' truncate -s 1M root@x
+            row 'Operation not permitted' 1 'that snapshot is made with: mkdir .ctl/snap/root/z$' mkdir root@z
             row 'Operation not permitted' 1 'a volume is made with: truncate -s SIZE directory, a snapshot with: mkdir .ctl/snap/VOL/directory' mkdir directory
             row 'Operation not permitted' 1 'a clone is made with: ln -s root .ctl/clone/link' ln -s root link; row 'Operation not permitted' 1 'ln -s VOL .ctl/clone/hard' x link root hard
             row 'Operation not permitted' 1 'truncate -s SIZE node' x mknod node; row 'Operation not permitted' 1 'nothing is made in .ctl like that' mkdir .ctl/thing
