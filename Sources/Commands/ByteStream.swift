@@ -6,6 +6,8 @@ protocol ByteStream: AnyObject {
     var size: UInt64? { get throws(Failure) }
     /// False where bytes can only be taken or put one behind the other.
     var isSeekable: Bool { get }
+    /// Who may read and write it, for a copy that is to be no less private; nil where that says nothing.
+    var mode: UInt32? { get throws(Failure) }
     /// Fills `bytes` as far as there are any, and returns how many there were.
     func read(at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(Failure) -> Int
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Failure)
@@ -20,5 +22,8 @@ protocol ByteStream: AnyObject {
 }
 
 extension ByteStream {
+    /// What open(2) is given for a copy of it: its owner may write that in any case, and nobody executes it.
+    var modeOfCopies: UInt32 { get throws(Failure) { (try mode ?? 0o666) & 0o666 | 0o600 } }
+
     func take(from other: any ByteStream, at offset: UInt64, count: UInt64) throws(Failure) -> UInt64? { nil }
 }

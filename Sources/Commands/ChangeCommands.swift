@@ -8,7 +8,7 @@ enum ChangeCommands {
         guard let size = Size.parse(arguments.operands[2]) else { throw notASize(arguments.operands[2], before: name) }
         try NameRule.checkVolume(name)
         return try change(arguments, [name]) { pool throws(Failure) in
-            try pool.makeVolume(name, size: size)
+            try pool.makeVolume(name, size: size, mode: 0o666)
             if arguments.has("reserve") && size > 0 { try reserve(name, size, pool) }
         }
     }
@@ -36,17 +36,17 @@ enum ChangeCommands {
         var size = amount
         if text.hasPrefix("+") { size = old.addingReportingOverflow(amount).overflow ? .max : old + amount }
         if text.hasPrefix("-") {
-            guard amount <= old else { throw .usage(name, "has \(Wording.size(old)) only, which cannot become \(Wording.size(amount)) less; to empty it: resize it to 0") }
+            guard amount <= old else { throw .usage(name, "has \(Wording.exactSize(old)) only, which cannot become \(Wording.exactSize(amount)) less; to empty it: resize it to 0") }
             size = old - amount
         }
         if size < old && !arguments.has("shrink") {
-            throw .usage(name, "would shrink from \(Wording.size(old)) to \(Wording.size(size)) and lose what is cut off; add --shrink")
+            throw .usage(name, "would shrink from \(Wording.exactSize(old)) to \(Wording.exactSize(size)) and lose what is cut off; add --shrink")
         }
         if isDryRun {
             if size != old { try ChangeReport.refuse(size < old ? .shrink : .grow, of: [line], in: pool, arguments) }
-            let change = "from \(Wording.size(old)) to \(Wording.size(size))"
+            let change = "from \(Wording.exactSize(old)) to \(Wording.exactSize(size))"
             return ChangeReport.plan(arguments, [
-                size < old ? "cut \(name) \(change): what it has in its last \(Wording.size(old - size)) goes" : "make \(name) larger, \(change)",
+                size < old ? "cut \(name) \(change): what it has in its last \(Wording.exactSize(old - size)) goes" : "make \(name) larger, \(change)",
             ])
         }
         try pool.resize(name, to: size)
@@ -56,10 +56,10 @@ enum ChangeCommands {
     static func clone(_ arguments: Arguments) throws(Failure) -> Int32 {
         let source = arguments.operands[1]
         try NameRule.checkReference(source, in: arguments.operands[0])
-        return try forEach(arguments, Array(arguments.operands.dropFirst(2))) { pool, name throws(Failure) in
-            try NameRule.checkVolume(name)
-            try pool.makeClone(source, name)
-        }
+        let names = Array(arguments.operands.dropFirst(2))
+        // All are looked at before the first is made.
+        for name in names { try NameRule.checkVolume(name) }
+        return try forEach(arguments, names) { pool, name throws(Failure) in try pool.makeClone(source, name) }
     }
 
     static func detach(_ arguments: Arguments) throws(Failure) -> Int32 {
@@ -132,8 +132,10 @@ enum ChangeCommands {
     }
 
     private static func noPlace(_ pool: any PoolAccess, _ used: UInt64, _ size: UInt64) -> Failure {
-        Failure(
-            .noSpace, pool.source, "\(Wording.size(used)) are in use, which have no place in \(Wording.size(size)), with what the pool needs for itself; destroy something, or choose a larger size",
+        // Of one that is open for reading only it is not known.
+        let least = (try? pool.smallestSize()).map { ", as \(Wording.exactSize($0))" } ?? ""
+        return Failure(
+            .noSpace, pool.source, "\(Wording.size(used)) are in use, which have no place in \(Wording.exactSize(size)), with what the pool needs for itself; destroy something, or choose a larger size\(least)",
             errno: ENOSPC)
     }
 
@@ -143,7 +145,10 @@ enum ChangeCommands {
     ) throws(Failure) -> Int32 {
         let summary = try pool.summary()
         guard summary.allocated <= size else { throw noPlace(pool, summary.allocated, size) }
-        let new = try pool.smallerSize(size)
+        let new: UInt64
+        do throws(Failure) { new = try pool.smallerSize(size) } catch {
+            throw error.errno == ENOSPC ? noPlace(pool, summary.allocated, size) : error
+        }
         return ChangeReport.plan(arguments, [
             "make the pool smaller, from \(Wording.size(old)) to \(Wording.size(new)) (\(new) bytes), and before that move what of its \(Wording.size(summary.allocated)) lies behind",
         ])

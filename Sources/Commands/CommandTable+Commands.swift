@@ -115,7 +115,10 @@ extension CommandTable {
     static let transferCommands: [Command] = [
         Command(
             name: "import", operands: "FILE NAME", help: "make a volume from a raw image; - is standard input",
-            options: [.taking("raw", "format", "take FILE as it is, whatever it looks like", choices: ["raw"]), progress, json], count: 3...3,
+            options: [
+                .taking("SIZE", "size", "what FILE has to have: no volume of less or more is made"),
+                .taking("raw", "format", "take FILE as it is, whatever it looks like", choices: ["raw"]), progress, json,
+            ], count: 3...3,
             kinds: [.file, .none], run: ImportCommand.run),
         Command(
             name: "export", operands: "NAME FILE", help: "write a volume or snapshot to a sparse raw image; - is standard output",

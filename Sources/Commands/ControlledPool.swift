@@ -43,9 +43,9 @@ final class ControlledPool: PoolAccess {
         return fields
     }
 
-    func makeVolume(_ name: String, size: UInt64) throws(Failure) {
+    func makeVolume(_ name: String, size: UInt64, mode: UInt32) throws(Failure) {
         let path = "\(mountpoint)/\(name)"
-        let descriptor = try call(name) { volfs_open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }
+        let descriptor = try call(name) { volfs_open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode) }
         do throws(Failure) {
             try call(name) { ftruncate(descriptor, off_t(clamping: size)) }
             close(descriptor)
@@ -275,6 +275,13 @@ final class ControlledPool: PoolAccess {
             throw failure
         }
         return text.flatMap { UInt64($0) } ?? size
+    }
+
+    func smallestSize() throws(Failure) -> UInt64 {
+        guard let text = try attribute("", VolumeFileSystem.smallest), let size = UInt64(text) else {
+            throw Failure(.unreachable, mountpoint, "its daemon does not know how small the pool can be")
+        }
+        return size
     }
 
     func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure) {

@@ -75,8 +75,8 @@ final class DirectPool: PoolAccess {
         try run(path) { () throws(PoolError) in try files.contents(of: isJSON ? .statisticsJSON : .statistics) }
     }
 
-    func makeVolume(_ name: String, size: UInt64) throws(Failure) {
-        try run(name) { () throws(PoolError) in try pool.createVolume(name, size: size, attributes: attributes()) }
+    func makeVolume(_ name: String, size: UInt64, mode: UInt32) throws(Failure) {
+        try run(name) { () throws(PoolError) in try pool.createVolume(name, size: size, attributes: attributes(mode)) }
     }
 
     func resize(_ name: String, to size: UInt64) throws(Failure) {
@@ -118,8 +118,9 @@ final class DirectPool: PoolAccess {
     }
 
     func makeClone(_ source: String, _ name: String) throws(Failure) {
-        let id = try run(source) { () throws(PoolError) in try find(source) }
-        try run(name) { () throws(PoolError) in try pool.createClone(name, of: id, attributes: attributes()) }
+        let info = try run(source) { () throws(PoolError) in try pool.info(find(source)) }
+        // As private as what it is made from.
+        try run(name) { () throws(PoolError) in try pool.createClone(name, of: info.id, attributes: attributes(info.volumeAttributes.mode & 0o777 | 0o600)) }
     }
 
     func destroy(_ object: ObjectLine) throws(Failure) {
@@ -247,6 +248,8 @@ final class DirectPool: PoolAccess {
         do throws(PoolError) { return try pool.smallerSize(size) } catch { throw shrinkFailure(error) }
     }
 
+    func smallestSize() throws(Failure) -> UInt64 { try run(path) { () throws(PoolError) in try files.smallestSize() } }
+
     private func shrinkFailure(_ error: PoolError) -> Failure {
         guard error == .invalid(.size) else { return Failure(error, object: path, pool: path) }
         return Failure(.usage, path, "a pool shrinks by a segment of 2 MiB or more; choose a smaller size", errno: EINVAL)
@@ -274,10 +277,10 @@ final class DirectPool: PoolAccess {
     }
 
     /// New files as this process would make them.
-    private func attributes() -> Attributes {
+    private func attributes(_ mode: UInt32 = 0o666) -> Attributes {
         let mask = umask(0)
         umask(mask)
-        return Attributes(mode: 0o666 & ~mask, uid: getuid(), gid: getgid())
+        return Attributes(mode: mode & ~mask, uid: getuid(), gid: getgid())
     }
 
     @discardableResult

@@ -10,6 +10,9 @@ enum ExportCommand {
         if let format = arguments["format"], format != "raw" {
             throw .usage("--format \(format)", "only raw images can be written; convert it after: qemu-img convert -f raw -O \(format) \(target) FILE")
         }
+        if arguments["format"] == nil, target != "-", let format = ImageFormat.named(target) {
+            throw .usage(target, "would be called \(format) and is raw; choose another name and convert that after, or say --format raw")
+        }
         let progress = Progress("export", try Progress.mode(arguments))
         if target == "-" && isatty(1) == 1 { throw .usage("-", "the terminal is no place for an image; redirect it") }
         let isFile = target == "-" ? false : try isReplaceable(target, force: arguments.has("force"))
@@ -70,7 +73,7 @@ enum ExportCommand {
         if Glibc.access(directory, F_OK) != 0 && errno == ENOENT {
             throw Failure(.notFound, directory, "no such directory; make it first: mkdir \(directory)", errno: ENOENT)
         }
-        let output = try FileStream(partial, flags: O_RDWR | O_CREAT | O_NOFOLLOW)
+        let output = try FileStream(partial, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: try input.modeOfCopies)
         guard output.claim() else { throw Failure(.busy, target, "another export is writing it; wait for that one", errno: EBUSY) }
         if wasThere { complain("volfs: \(name): going on with \(partial); what differs is written again") }
         let hint = "what is there is kept as \(partial): the same command goes on with it"

@@ -9,19 +9,27 @@ final class FileStream: ByteStream {
     /// What an errno means for this file.
     private let failure: (Int32) -> Failure
 
-    /// `flags` as open(2) has them. `failure` says what an errno means; without it, that of a file on the host.
-    init(_ path: String, flags: Int32, failure: ((Int32) -> Failure)? = nil) throws(Failure) {
+    /// `flags` as open(2) has them. `mode` is what a new file has of the bits that the process allows. `failure` says what an errno means; without it, that of a file on the host.
+    init(_ path: String, flags: Int32, mode: UInt32 = 0o666, failure: ((Int32) -> Failure)? = nil) throws(Failure) {
         let failure = failure ?? { number in
             Failure(errno: number, object: path, reason: number == ENOENT ? "no such file" : String(cString: strerror(number)))
         }
         self.failure = failure
-        descriptor = volfs_open(path, flags | O_CLOEXEC, 0o666)
+        descriptor = volfs_open(path, flags | O_CLOEXEC, mode)
         guard descriptor >= 0 else { throw failure(errno) }
     }
 
     deinit { close(descriptor) }
 
     var isSeekable: Bool { true }
+
+    var mode: UInt32? {
+        get throws(Failure) {
+            var status = stat()
+            guard fstat(descriptor, &status) == 0 else { throw failure(errno) }
+            return status.st_mode & 0o777
+        }
+    }
 
     /// False if another process has claimed it. The claim ends with this object.
     func claim() -> Bool { flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK }

@@ -8,13 +8,18 @@ enum ImportCommand {
         if let format = arguments["format"], format != "raw" {
             throw .usage("--format \(format)", "only raw images can be read; convert it: qemu-img convert -O raw \(source) FILE")
         }
+        var expected: UInt64?
+        if let text = arguments["size"] {
+            expected = Size.parse(text)
+            if expected == nil { throw .usage("--size \(text)", Size.complaint(text)) }
+        }
         let progress = Progress("import", try Progress.mode(arguments))
         let input = try open(source, name)
-        if arguments["format"] == nil, try head(of: input) == [0x51, 0x46, 0x49, 0xfb] {
-            throw Failure(.corrupt, source, "is a qcow2 image; convert it: qemu-img convert -O raw, or take it as it is with --format raw")
+        if arguments["format"] == nil, let format = try ImageFormat(of: input) {
+            throw Failure(.corrupt, source, "is \(format.text), not raw; \(format.remedy(source, pool: arguments.operands[0], name: name)), or take it as it is with --format raw")
         }
         let pool = try access(toPool: arguments.operands[0], writing: true)
-        let volume = NewVolume(pool: pool, poolOperand: arguments.operands[0], name: name, way: "import")
+        let volume = NewVolume(pool: pool, poolOperand: arguments.operands[0], name: name, way: "import", expected: expected)
         try volume.fill(from: input, source: source, progress)
         return try ChangeReport.finish(pool, arguments, changed: [name])
     }
@@ -40,17 +45,5 @@ enum ImportCommand {
             guard descriptor >= 0 else { throw Failure(errno: errno, object: source, reason: String(cString: strerror(errno))) }
             return PipeStream(descriptor, name: source)
         }
-    }
-
-    /// Its first bytes, which stay to be read.
-    private static func head(of input: any ByteStream) throws(Failure) -> [UInt8] {
-        if let pipe = input as? PipeStream { return try pipe.peek(4) }
-        var bytes: [UInt8] = [0, 0, 0, 0]
-        var failure: Failure?
-        bytes.withUnsafeMutableBytes { buffer in
-            do throws(Failure) { _ = try input.read(at: 0, into: buffer) } catch { failure = error }
-        }
-        if let failure { throw failure }
-        return bytes
     }
 }

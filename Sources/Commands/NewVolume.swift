@@ -12,6 +12,8 @@ struct NewVolume {
     let name: String
     /// What is done: `import` or `copy`, also the suffix of the passing name.
     let way: String
+    /// Bytes that the source has to have; nil for as many as come.
+    var expected: UInt64?
     private var partial: String { "\(name).\(way)" }
 
     /// Fills it from `input`, called `source`.
@@ -24,9 +26,10 @@ struct NewVolume {
         if lines.contains(where: { $0.name == name }) {
             throw Failure(.exists, name, "exists already; choose another name or remove it first", errno: EEXIST)
         }
-        try prepare(lines.first { $0.name == partial }, source)
+        if let expected, let size = try input.size, size != expected { throw wrong(source, size, expected, "nothing was made") }
+        try prepare(lines.first { $0.name == partial }, source, mode: try input.modeOfCopies)
         do throws(Failure) {
-            try copy(input, progress)
+            try copy(input, source, progress)
             try finish()
         } catch {
             // Without room it would only be in the way of everybody.
@@ -37,19 +40,27 @@ struct NewVolume {
     }
 
     /// The volume is not open any more on return.
-    private func copy(_ input: any ByteStream, _ progress: Progress) throws(Failure) {
+    private func copy(_ input: any ByteStream, _ source: String, _ progress: Progress) throws(Failure) {
         let output = try pool.stream(partial, writing: true)
         if let file = output as? FileStream, !file.claim() {
             throw Failure(.busy, name, "another \(way) is filling it; wait for that one", errno: EBUSY)
         }
         let hint = "what is there is kept as \(partial): the same command goes on with it, `volfs destroy \(Path.quoted(poolOperand)) \(partial)` drops it"
         var transfer = Transfer(from: input, to: output, progress, object: name, hint: hint)
-        try transfer.run()
+        transfer.limit = expected
+        let count = try transfer.run()
+        guard let expected, count != expected else { return }
+        throw wrong(source, count, expected, hint)
     }
 
-    private func prepare(_ old: ObjectLine?, _ source: String) throws(Failure) {
+    private func wrong(_ source: String, _ count: UInt64, _ expected: UInt64, _ hint: String) -> Failure {
+        let problem = count < expected ? "ended after \(Wording.exactSize(count)) of \(Wording.exactSize(expected))" : "has more than \(Wording.exactSize(expected))"
+        return Failure(.failed, source == "-" ? "standard input" : source, "\(problem); \(hint)", errno: count < expected ? EIO : EFBIG)
+    }
+
+    private func prepare(_ old: ObjectLine?, _ source: String, mode: UInt32) throws(Failure) {
         guard let old else {
-            try pool.makeVolume(partial, size: 0)
+            try pool.makeVolume(partial, size: 0, mode: mode)
             return try pool.setAttribute(partial, Self.mark, source)
         }
         guard try pool.attribute(partial, Self.mark) != nil else {

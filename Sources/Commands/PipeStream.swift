@@ -16,6 +16,7 @@ final class PipeStream: ByteStream {
 
     var size: UInt64? { nil }
     var isSeekable: Bool { false }
+    var mode: UInt32? { nil }
 
     /// The next bytes, which stay to be read.
     func peek(_ count: Int) throws(Failure) -> [UInt8] {

@@ -13,7 +13,8 @@ protocol PoolAccess: AnyObject {
     /// Seconds for which a removed volume is kept; 0 for not at all.
     func trashSeconds() throws(Failure) -> UInt64
     func summary() throws(Failure) -> PoolSummary
-    func makeVolume(_ name: String, size: UInt64) throws(Failure)
+    /// `mode` is what open(2) would be given: what the process or the mount takes from modes is taken from it.
+    func makeVolume(_ name: String, size: UInt64, mode: UInt32) throws(Failure)
     func resize(_ name: String, to size: UInt64) throws(Failure)
     /// Snapshots of several volumes, all called `name`, at one moment: all or none.
     func makeSnapshots(_ volumes: [String], _ name: String) throws(Failure)
@@ -63,6 +64,8 @@ protocol PoolAccess: AnyObject {
     func grow(to size: UInt64) throws(Failure)
     /// The size in bytes that `shrink` to `size` would make it. Throws what it would throw before it moves anything.
     func smallerSize(_ size: UInt64) throws(Failure) -> UInt64
+    /// The least of those sizes for which it throws nothing.
+    func smallestSize() throws(Failure) -> UInt64
     /// Makes the pool that many bytes large, or a little less, where what is in use has a place in that. A signal that asks for
     /// the end cancels it, and the pool is as large as before.
     func shrink(to size: UInt64, _ mode: Progress.Mode) throws(Failure)

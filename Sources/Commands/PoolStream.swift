@@ -19,6 +19,9 @@ final class PoolStream: ByteStream {
     var size: UInt64? { get throws(Failure) { try run { () throws(PoolError) in try pool.size(id).bytes } } }
     var isSeekable: Bool { true }
 
+    /// A snapshot is as private as its volume.
+    var mode: UInt32? { get throws(Failure) { try run { () throws(PoolError) in try pool.info(id).volumeAttributes.mode } } }
+
     func read(at offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(Failure) -> Int {
         try run { () throws(PoolError) in
             let size = try pool.size(id).bytes

@@ -14,6 +14,8 @@ struct Transfer: ~Copyable {
     private let other = AlignedBuffer(count: chunk)
     private var progress: Progress
     private var canTake = true
+    /// Bytes behind which nothing more is taken but to see that there is more.
+    var limit: UInt64?
     /// What a signal leaves, and how to go on.
     private let object: String, hint: String
 
@@ -25,8 +27,9 @@ struct Transfer: ~Copyable {
         self.hint = hint
     }
 
-    /// The target is as the source, and durable, on return.
-    mutating func run() throws(Failure) {
+    /// The target is as the source, and durable, on return. Returns how many bytes that are, or were when the source had more than `limit`.
+    @discardableResult
+    mutating func run() throws(Failure) -> UInt64 {
         let total = try input.size, there = try output.size ?? 0
         var at: UInt64 = 0
         while let extent = try input.extent(at: at) {
@@ -44,10 +47,12 @@ struct Transfer: ~Copyable {
                 at = try putHole(from: at, to: extent.end, there: there)
             }
             progress.show(at, of: total)
+            if let limit, at > limit { break }
         }
         try output.resize(to: at)
         try output.finish()
         progress.end(at, of: at)
+        return at
     }
 
     /// Takes over a part of the source's data that the target has nothing of yet. Nil where the bytes have to be copied.

@@ -47,7 +47,7 @@ extension IntegrationTests {
                 fails 2 "$V" grow "$form" +1M; says 'grows by two segments'; fails 2 "$V" grow "$form" 1.3G; says 'no whole number of bytes'
             done
             fails 1 "$V" grow "$M" +8000P; says 'takes no file of that size'
-            head -c 100M /dev/urandom > "$M/big"; fails 7 "$V" shrink "$M" 64M; says 'are in use, which have no place in 64.0 MiB'; fails 7 "$V" shrink -n "$M" 64M; says 'are in use, which have no place in 64.0 MiB'
+            head -c 100M /dev/urandom > "$M/big"; fails 7 "$V" shrink "$M" 64M; says 'are in use, which have no place in 64.0 MiB'; least=$(python3 -c 'import os,sys; print(os.getxattr(sys.argv[1], "user.volfs.smallest").decode())' "$M"); says "choose a larger size, as $((least >> 20)).0 MiB$"; fails 7 "$V" shrink -n "$M" $((least - (4 << 20))); says 'a larger size, as'; "$V" shrink -n "$M" $least; fails 7 "$V" shrink -n "$M" 64M; says 'are in use, which have no place in 64.0 MiB'
             truncate -s 300M "$P"; "$V" grow "$M" +20M 2> "$T/out"; says 'has 300.0 MiB now, not 276.0 MiB'
             for form in "$M" "$P"; do
                 "$V" swap "$form" a a 2> "$T/out"; says 'a: is both of them; nothing was done'; "$V" rename "$form" a a 2> "$T/out"; says 'nothing was done'; fails 4 "$V" rename "$form" none none; says "volfs list $form"
@@ -73,6 +73,8 @@ extension IntegrationTests {
             fails 32 "$V" nothing.pool "$T"; says 'no such file'; fails 2 "$V" list --jsno "$P"; says 'did you mean --json'; fails 8 "$V" check "$T"
             fails 4 "$V" snapshot "$M" a@x b@x nosuch@x; says '^volfs: nosuch@x: no such volume'; fails 2 "$V" snapshot "$M" @x; says '@x: the volume is missing'
             fails 5 "$V" snapshot "$M" -g x n1; says '^volfs: x@n1: '; fails 4 "$V" snapshot "$M" -g nosuch n2; says 'nosuch: no such group'
+            fails 2 "$V" clone "$M" a@n1 vm2 vm3 x@y; says "^volfs: x@y: '@' is for snapshots"; [ ! -e "$M/vm2" ] || fail 'a clone is there'
+            truncate -s 1536M "$M/b"; fails 2 "$V" resize "$M" b -500M; says 'from 1.5 GiB to 1.0 GiB .1086324736 bytes. and lose'; "$V" resize "$M" b 1M --shrink
             fails 4 "$V" clone "$M" a@none x1 x2 x3; same "$(wc -l < "$T/out")" 1 "lines"
             for command in 'get 0a@' 'destroy -y none' 'swap none a' 'resize none 1G' 'rollback none@x'; do fails 4 "$V" ${command%% *} "$M" ${command#* }; says "volfs (list|new) $M"; done
             "$V" hold "$M" a@n1 --reason why; fails 6 "$V" destroy -y "$M" a@n1; says '^volfs: a@n1: is held \\(why\\); release it first: volfs release .* a@n1$'; "$V" release "$M" a@n1

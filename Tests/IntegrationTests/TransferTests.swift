@@ -42,6 +42,41 @@ extension IntegrationTests {
             """, tools: ["getfattr"])
     }
 
+    /// With the size that it has to have a stream that ends before or goes on is no volume under its name; the same command goes on
+    /// with what was there.
+    @Test func importOfAnExpectedSize() throws {
+        try scenario(
+            """
+            pool 256M; head -c 5000001 /dev/urandom > image; size=$(stat -c %s image)
+            both() {
+                fails 1 bash -c "head -c 3000000 image | '$V' import '$P' - $1 --size $size"; says '^volfs: standard input: ended after 2.9 MiB .3000000 bytes. of 4.8 MiB .5000001 bytes.; what is there is kept as'
+                same "$("$V" list "$P" -H -o name | grep "^$1")" $1.import; fails 1 bash -c "cat image image | '$V' import '$P' - $1 --size $size"; says 'has more than 4.8 MiB'
+                same "$("$V" list "$P" -H -o name | grep "^$1")" $1.import; "$V" import "$P" - $1 --size $size < image; "$V" export "$P" $1 - | cmp - image
+                fails 1 "$V" import "$P" image x$1 --size $((size + 1)); says 'nothing was made'; fails 1 "$V" import "$P" image x$1 --size 4M; says 'nothing was made'; fails 2 "$V" import "$P" image x$1 --size much
+                "$V" list "$P" -H -o name | grep "^x$1" && fail 'it is there'; "$V" import "$P" image x$1 --size $size
+            }
+            both mounted; unmount_pool; both direct; clean
+            """)
+    }
+
+    /// A copy is no less private than what it was made from: a volume of an image, an image of a volume, a copy, a clone.
+    @Test func copiesAreAsPrivate() throws {
+        try scenario(
+            """
+            pool 256M; head -c 1M /dev/urandom > image; chmod 600 image; cp image open; chmod 644 open; cp image read; chmod 440 read; "$V" create other.pool --size 64M; umask 022
+            mode() { local was; if mountpoint -q "$M"; then was=yes; else was=; mount_pool; fi; stat -c %a "$M/$1"; [ $was ] || unmount_pool; }
+            both() {
+                "$V" import "$P" image $1; same "$(mode $1)" 600; "$V" import "$P" open o$1; same "$(mode o$1)" 644; "$V" import "$P" read r$1; same "$(mode r$1)" 640; "$V" import "$P" - p$1 < image; same "$(mode p$1)" 644
+                "$V" snapshot "$P" $1@s; "$V" export "$P" $1@s $1.image; same "$(stat -c %a $1.image)" 600; "$V" export "$P" o$1 o$1.image; same "$(stat -c %a o$1.image)" 644
+                "$V" copy "$P" $1 c$1; same "$(mode c$1)" 600; "$V" copy "$P" $1@s cs$1; same "$(mode cs$1)" 600; "$V" clone "$P" $1@s k$1; same "$(mode k$1)" 600; "$V" clone "$P" o$1 ko$1; same "$(mode ko$1)" 644
+                "$V" copy "$P" $1 t$1 --to other.pool
+            }
+            both mounted; (umask 077; "$V" import "$P" open private; same "$(mode private)" 600; "$V" new "$P" made 1M; same "$(mode made)" 600); unmount_pool; both direct; clean
+            mkdir other; "$V" other.pool other; same "$(stat -c %a other/tmounted other/tdirect | xargs)" '600 600'; "$V" umount other
+            mount_pool -o umask=077; cp open "$M/by-umask"; same "$(stat -c %a "$M/by-umask")" 600; "$V" import "$P" open by-import; same "$(stat -c %a "$M/by-import")" 600; unmount_pool; clean
+            """)
+    }
+
     /// Two imports under one name at once do not mix; a block device is an image too.
     @Test func importFromDevice() throws {
         try scenario(

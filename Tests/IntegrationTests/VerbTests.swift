@@ -112,12 +112,16 @@ extension IntegrationTests {
             fails 5 "$V" import "$P" odd piped; fails 4 "$V" import "$P" none x
             qemu-img create -q -f qcow2 q.qcow2 10M; fails 8 "$V" import "$P" q.qcow2 q; says 'qemu-img convert'
             fails 2 "$V" import "$P" q.qcow2 q --format qcow2; "$V" import "$P" q.qcow2 asis --format raw; cmp q.qcow2 "$M/asis"
+            for kind in vmdk vdi vpc vhdx qed; do qemu-img create -q -f $kind q.$kind 10M; fails 8 "$V" import "$P" q.$kind q; says 'image, not raw; convert it: qemu-img'; fails 8 "$V" import "$P" - q < q.$kind; done
+            qemu-img create -q -f vpc -o subformat=fixed q.fixed 10M; fails 8 "$V" import "$P" q.fixed q; says 'a VHD image'
+            for program in gzip xz bzip2; do $program -c odd > odd.c; fails 8 "$V" import "$P" odd.c q; says "decompress it: $program -dc odd.c . volfs import $P - q"; fails 8 "$V" import "$P" - q < odd.c; says "put before it: $program -dc"; done
+            $program -dc odd.c | "$V" import "$P" - unpacked; cmp odd "$M/unpacked"; for suffix in qcow2 VMDK xz; do fails 2 "$V" export "$P" disk out.$suffix; says "is raw"; [ ! -e out.$suffix ] || fail "it is there"; done; "$V" export "$P" disk out.qcow2 --format raw; cmp image out.qcow2
             truncate -s 2G big; head -c 560M /dev/urandom > big; fails 7 "$V" import "$P" big big
             ls "$M" | grep import && fail "a half volume stayed"
             unmount_pool
             "$V" import "$P" odd direct; "$V" export "$P" direct out2; cmp odd out2; fails 8 "$V" import "$P" q.qcow2 q
             clean
-            """, tools: ["qemu-img"])
+            """, tools: ["qemu-img", "gzip", "xz", "bzip2"])
     }
 }
 
