@@ -1,3 +1,4 @@
+internal import Foundation
 internal import TestSupport
 import Testing
 
@@ -115,14 +116,22 @@ extension IntegrationTests {
             """, tools: ["tar", "rsync", "cmp"])
     }
 
-    /// The loop that keeps the newest snapshots by their names removes the others, and only those.
+    /// The lines of the pages that keep the newest snapshots by their names remove the others, and only those: none that was named otherwise.
     @Test func retentionLoopKeepsTheNewest() throws {
         try scenario(
             """
-            pool 256M; echo 0 > "$M/root"; cd "$M"
-            for n in $(seq 40); do echo $n > root; mkdir .ctl/snap/root/$(date -u -d "2026-01-01 + $n hours" +%Y%m%dT%H%M%SZ); ls -1 .ctl/snap/root | head -n -24 | xargs -r -I{} rmdir .ctl/snap/root/{}; done
+            ROOT=$1; pool 256M; echo 0 > "$M/root"; cd "$M"
+            # The lines of a page's example, at the time that `when` says.
+            lines() { awk '/^mkdir .*date -u/ { print; for (;;) { getline; print; if (!/[|]$/) exit } }' "$ROOT/man/$1"; }
+            date() { command date -d "$when" "$@"; }
+            for n in $(seq 40); do echo $n > root; when="2026-01-01 + $n hours"; source <(lines volfs-howto.7); done
             same "$(ls .ctl/snap/root | wc -l)" 24; same "$(cat root@* | tr '\\n' ' ')" "$(seq 17 40 | tr '\\n' ' ')"; same "$(ls -f .ctl/snap/root | grep Z | head -1)" "$(ls .ctl/snap/root | head -1)" "oldest first in the directory's own order"
+            for name in before-upgrade golden v1 0-golden 2024-release 20240101 20260103T000000Z-kept; do mkdir .ctl/snap/root/$name; done
+            when='2027-01-01'; source <(lines volfs-howto.7); same "$(ls .ctl/snap/root | wc -l)" 31; [ -d .ctl/snap/root/20270101T000000Z ] || fail 'the new one'
+            truncate -s 1M other; for name in v1 golden 20240101T000000Z; do mkdir .ctl/snap/other/$name; done
+            for n in $(seq 40); do when="2026-01-01 + $n days"; source <(lines volfs-ctl.7 | sed 's,snap/root,snap/other,g'); done
+            same "$(ls .ctl/snap/other | wc -l)" 33; same "$(ls .ctl/snap/other | head -2 | tr '\\n' ' ')" '20240101T000000Z 20260112 '
             freed; cd /; unmount_pool; clean
-            """)
+            """, [Scenario.root.path])
     }
 }
