@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -28,8 +27,6 @@ int volfs_poll_wait(int poll, uint64_t *key, int *kind, int milliseconds) {
     }
     return count;
 }
-
-const int volfs_poll_input_end = POLLRDHUP;
 
 int volfs_event_create(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 

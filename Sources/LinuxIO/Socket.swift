@@ -62,20 +62,10 @@ public struct Socket: ~Copyable, Sendable {
         if flags >= 0 { _ = fcntl(descriptor.raw, F_SETFL, flags & ~O_NONBLOCK) }
     }
 
-    /// Which of the two directions have ended.
-    public enum Ending: Sendable {
-        case none
-        /// The peer sends no more.
-        case input
-        /// The connection is broken, or closed on both sides.
-        case both
-    }
-
-    public var ending: Ending {
-        var request = pollfd(fd: descriptor.raw, events: Int16(POLLIN) | Int16(volfs_poll_input_end), revents: 0)
-        guard poll(&request, 1, 0) == 1 else { return .none }
-        if request.revents & Int16(POLLHUP | POLLERR) != 0 { return .both }
-        return request.revents & Int16(volfs_poll_input_end) != 0 ? .input : .none
+    /// The connection is broken, or closed on both sides.
+    public var isGone: Bool {
+        var request = pollfd(fd: descriptor.raw, events: 0, revents: 0)
+        return poll(&request, 1, 0) == 1
     }
 
     /// Ends the connection in both directions; the descriptor stays until its owner goes away.

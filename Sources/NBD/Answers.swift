@@ -26,7 +26,7 @@ struct Answers {
 
     mutating func execute(_ buffer: IOBuffer, of transmission: Transmission, _ host: ServerState) {
         self.transmission = transmission
-        wasSlow = isSlow(buffer.request.length, host) { transmission.execute(buffer) }
+        wasSlow = isSlow(1, buffer.request.length, host) { transmission.execute(buffer) }
         if buffer.isUnsettled { return buffers.append(buffer) }
         precondition(finished == nil, "an answer is taken before there is another")
         finished = buffer
@@ -61,18 +61,18 @@ struct Answers {
     mutating func finish(_ host: ServerState) {
         guard let transmission else { return }
         if !writes.isEmpty {
-            wasSlow = isSlow(writes.reduce(0) { $0 + $1.request.length }, host) { transmission.write(writes) }
+            wasSlow = isSlow(writes.count, writes.reduce(0) { $0 + $1.request.length }, host) { transmission.write(writes) }
             buffers += writes
             writes.removeAll(keepingCapacity: true)
         }
         if !buffers.isEmpty { transmission.settle(buffers) }
     }
 
-    /// Does something with so many bytes. True if it waited for storage.
-    private func isSlow(_ length: UInt64, _ host: ServerState, _ body: () -> Void) -> Bool {
+    /// Executes so many requests of so many bytes. True if it waited for storage.
+    private func isSlow(_ count: Int, _ length: UInt64, _ host: ServerState, _ body: () -> Void) -> Bool {
         let start = host.now()
         body()
-        return host.now() - start > Self.quickTime + length / 2
+        return host.now() - start > UInt64(count) * Self.quickTime + length / 2
     }
 
     /// Nanoseconds that a small request takes which waits for no storage, with half a nanosecond for each byte.

@@ -9,7 +9,11 @@ extension Connection {
     /// Goes on with the handshake, if no other thread does. True once requests may come.
     func haggle() -> Bool {
         let mayGoOn = state.withLock { state in
-            guard state.phase == .handshake, !state.isReceiving else { return false }
+            guard state.phase == .handshake, !state.isReceiving else {
+                // Whoever is at it looks once more.
+                state.edges += 1
+                return false
+            }
             state.isReceiving = true
             return true
         }

@@ -6,8 +6,8 @@ internal import Synchronization
 /// Who comes after a client that has left.
 ///
 /// A client whose connection broke sends what was not answered again on another one, and goes on from there. A write of the first
-/// connection that is executed only now would put old data over new, so a connection begins when those to its export that have ended
-/// have no request under way.
+/// connection that is executed only now would put old data over new, so a connection begins when those to its export that are gone
+/// have no request under way. Who only says that he sends no more is not gone: he is served to his end.
 extension ServerState {
     /// Whether a connection may begin to use an export. If not, it is called again.
     func mayBegin(_ connection: Connection, with export: String) -> Bool {
@@ -16,12 +16,11 @@ extension ServerState {
             if !table.followers.contains(where: { $0 === connection }) { table.followers.append(connection) }
             return Array(table.connections.values) + Array(table.leaving.values)
         }
-        var isFirst = true
-        for other in others where other !== connection && other.hasLeft(export) {
-            isFirst = false
+        for other in others where other !== connection && other.uses(export) {
             // It may not have noticed yet.
-            wantHelp(other)
+            if other.endIfGone() { wantHelp(other) }
         }
+        let isFirst = !others.contains { $0 !== connection && $0.isLeaving(export) }
         if isFirst { table.withLock { table in table.followers.removeAll { $0 === connection } } }
         return isFirst
     }
@@ -43,16 +42,19 @@ extension Connection {
     /// No thread is at it.
     var isDeserted: Bool { state.withLock { $0.threads == 0 } }
 
-    /// Whether it has ended, or its client has ended it, and requests to the export may be under way.
-    func hasLeft(_ export: String) -> Bool {
-        let isUsed = state.withLock { state in
-            guard state.transmission?.session.export.name == export else { return false }
-            // Who takes no replies stays as he is, whether he has said that he sends no more or not.
-            return state.threads > 0 || (state.phase != .closed && !state.isPaused && !state.isBlocked)
+    func uses(_ export: String) -> Bool { state.withLock { $0.transmission?.session.export.name == export } }
+
+    /// It has ended, and requests of it to the export may be under way.
+    func isLeaving(_ export: String) -> Bool {
+        state.withLock { $0.phase == .closed && $0.threads > 0 && $0.transmission?.session.export.name == export }
+    }
+
+    /// Ends it if its client is gone: what was not begun is not done. False if it had ended, or goes on.
+    func endIfGone() -> Bool {
+        guard haggling.plain.socket.isGone else { return false }
+        return state.withLock { state in
+            defer { state.phase = .closed }
+            return state.phase != .closed
         }
-        if !isUsed { return false }
-        let ending = haggling.plain.socket.ending
-        if ending == .both { state.withLock { $0.phase = .closed } }
-        return ending != .none || isClosed
     }
 }

@@ -115,7 +115,8 @@ struct UnflushedLog: Sendable {
         var covered = CoveredRanges(), all: [(UnflushedChange, [Range<UInt64>])] = []
         for change in changes.reversed() {
             all.append((change, covered.rest(of: change.range)))
-            if change.answered != 0 { covered.insert(change.range) }
+            // A server may leave out a trim, and have lost what came before it.
+            if change.answered != 0 && change.command != .trim { covered.insert(change.range) }
         }
         return all.reversed()
     }

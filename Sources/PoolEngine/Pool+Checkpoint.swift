@@ -46,14 +46,18 @@ extension Pool {
     /// Stores the pool's state as of now, so that the journal before it is not needed any more. Durable on return.
     public func checkpoint() throws(PoolError) { try checkpoint(.routine) }
 
-    func checkpoint(_ reason: CheckpointReason) throws(PoolError) {
+    /// With `.forJournal` none is made if there is room for so many `frames` by now.
+    func checkpoint(_ reason: CheckpointReason, frames: Int = 0) throws(PoolError) {
         try checkpointLock.withLock { buffers throws(PoolError) in
             let frozen = try state.withLock { state throws(PoolError) -> Frozen? in
                 if state.isReadOnly { throw .readOnly }
                 if state.isSuspended { throw .suspended }
                 if reason == .forSpace, state.freeWithoutCheckpoint() { return nil }
                 // Whoever waited for the lock may find that the checkpoint before made the room.
-                if reason == .forJournal, state.dirtyBlocks <= dirtyLimit, state.space.deltaCount <= 2 * Self.deltaLimit, 2 * state.journal.usedFrames < state.journal.frames {
+                let used = state.journal.usedFrames, total = state.journal.frames
+                if reason == .forJournal, state.dirtyBlocks <= dirtyLimit, state.space.deltaCount <= 2 * Self.deltaLimit, 2 * used < total,
+                    used + frames + Self.spareFrames <= total
+                {
                     return nil
                 }
                 let isForced = reason == .settling || reason == .closing || reason == .recovery || reason == .growing

@@ -243,6 +243,9 @@ extension Pool {
         }
     }
 
+    /// Frames of the journal that writers leave free.
+    static let spareFrames = 4
+
     /// Changed nodes beyond which writers wait for a checkpoint, in blocks.
     var dirtyLimit: Int { 2 * configuration.dirtySize / geometry.blockSize }
 
@@ -250,22 +253,23 @@ extension Pool {
     static let deltaLimit = 1 << 20
 
     /// Promises journal frames for records of `bytes`, after a checkpoint if the ring is full or if changed nodes take
-    /// twice the memory they should: then writers wait for the checkpoint under way. Returns the frames' number.
-    func reserveJournal(bytes: Int) throws(PoolError) -> Int {
+    /// twice the memory they should: then writers wait for the checkpoint under way. Returns the frames' number. Records that are appended
+    /// in several critical sections, as `groups`, may begin a frame each: others can flush between them.
+    func reserveJournal(bytes: Int, groups: Int = 1) throws(PoolError) -> Int {
+        let frames = state.withLock { $0.journal.framesNeeded(bytes: bytes) } + groups - 1
         while true {
             let reserved = try state.withLock { state throws(PoolError) -> Int? in
                 if state.isSuspended { throw .suspended }
                 if state.dirtyBlocks > dirtyLimit || state.space.deltaCount > 2 * Self.deltaLimit { return nil }
-                let frames = state.journal.framesNeeded(bytes: bytes)
-                guard frames + 5 <= state.journal.frames else {
+                guard frames + Self.spareFrames < state.journal.frames else {
                     throw .tooLarge(size: UInt64(bytes), limit: UInt64(state.journal.frames * state.geometry.blockSize))
                 }
-                guard state.journal.hasRoom(for: frames, spare: 4) else { return nil }
+                guard state.journal.hasRoom(for: frames, spare: Self.spareFrames) else { return nil }
                 state.journal.reserve(frames)
                 return frames
             }
             if let reserved { return reserved }
-            try checkpoint(.forJournal)
+            try checkpoint(.forJournal, frames: frames)
             // Others may have promises on all of the ring, and need the processor to use them.
             if state.withLock({ $0.journal.reserved > 0 }) { environment.pause() }
         }
@@ -274,7 +278,7 @@ extension Pool {
 
 extension PoolState {
     /// With the pool's usual geometry, 64 KiB at once are bulk data.
-    fileprivate func purpose(ofBlocks count: Int) -> Allocator.Purpose {
+    func purpose(ofBlocks count: Int) -> Allocator.Purpose {
         count >= max(2, geometry.fanout / 16) ? .bulkData : .data
     }
 

@@ -7,8 +7,8 @@ extension Pool {
     /// another and written to the device together: that costs one call of it for all.
     public func write(_ object: UInt64, _ pieces: [WritePiece]) -> [PoolError?] {
         var joint: [WritePiece] = []
-        joint.reserveCapacity(pieces.count)
-        for piece in pieces where isShort(piece) { joint.append(piece) }
+        joint.reserveCapacity(Self.mostTogether)
+        for piece in pieces where joint.count < Self.mostTogether && isShort(piece) { joint.append(piece) }
         var made = joint.count > 1 ? try? writeTogether(object, joint)[...] : nil
         return pieces.map { piece in
             if isShort(piece), let outcome = made?.popFirst() { return outcome }
@@ -21,12 +21,15 @@ extension Pool {
         }
     }
 
+    /// Of the short ones the first so many are made together.
+    private static let mostTogether = 16
+
     /// Whole blocks of one leaf, so many that to write them alone would cost much for each.
     private func isShort(_ piece: WritePiece) -> Bool {
         let unit = UInt64(geometry.blockSize), count = UInt64(piece.bytes.count)
         guard count > 0, count <= 16 * unit, count % unit == 0, piece.offset % unit == 0 else { return false }
-        let span = unit * UInt64(geometry.fanout)
-        return piece.offset / span == (piece.offset + count - 1) / span
+        let span = unit * UInt64(geometry.fanout), (end, overflow) = piece.offset.addingReportingOverflow(count)
+        return !overflow && piece.offset / span == (end - 1) / span
     }
 
     /// Throws, having changed nothing, if they cannot be made together: alone each of them perhaps can.
@@ -37,8 +40,8 @@ extension Pool {
         for piece in pieces {
             requests.append(try WriteRequest(object: object, offset: piece.offset, bytes: piece.bytes, isGrowing: false, geometry: geometry))
         }
-        var promise = try promise(requests)
-        defer { state.withLock { $0.reservedBlocks -= promise } }
+        var promised = try promise(requests)
+        defer { state.withLock { $0.reservedBlocks -= promised } }
         var contents = spareContents.withLock { spare in
             let taken = Array(spare.suffix(requests.count))
             spare.removeLast(taken.count)
@@ -46,20 +49,20 @@ extension Pool {
         }
         defer { spareContents.withLock { $0 += contents } }
         for index in requests.indices { try contents[index].take(requests[index].firstBlock..<requests[index].endBlock, of: requests[index], pool: self) }
-        let frames = try reserveJournal(bytes: contents.reduce(0) { $0 + $1.recordBytesBound })
+        let frames = try reserveJournal(bytes: contents.reduce(0) { $0 + $1.recordBytesBound }, groups: contents.count)
         defer { state.withLock { $0.journal.endReservation(frames) } }
         state.withLock { state in
             for index in contents.indices {
-                let needed = contents[index].dataCount, taken = min(needed, promise)
-                promise -= taken
+                let needed = contents[index].dataCount, taken = min(needed, promised)
+                promised -= taken
                 state.reservedBlocks -= taken
-                if needed > 0 { state.space.allocate(needed, for: .data, into: &contents[index].runs) }
+                if needed > 0 { state.space.allocate(needed, for: state.purpose(ofBlocks: needed), into: &contents[index].runs) }
             }
         }
         do throws(PoolError) {
             try writeData(of: requests, contents)
         } catch {
-            for content in contents { giveUp(content.runs, frames: 0, promise: &promise) }
+            for content in contents { giveUp(content.runs, frames: 0, promise: &promised) }
             throw error
         }
         // Each is a group of its own, so that one which is refused now takes none with it.
@@ -69,7 +72,7 @@ extension Pool {
                 precondition(lsn != nil, "whole blocks are not completed from what was there")
                 return nil
             } catch {
-                giveUp(contents[index].runs, frames: 0, promise: &promise)
+                giveUp(contents[index].runs, frames: 0, promise: &promised)
                 return error
             }
         }

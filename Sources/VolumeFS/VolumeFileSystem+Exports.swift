@@ -53,15 +53,18 @@ extension VolumeFileSystem {
 
     /// As `writeWithin`, of several writes, each by itself. Returns what became of each, nil if it was made.
     package func writeWithin(_ id: UInt64, _ pieces: [WritePiece]) -> [PoolError?] {
-        defer { requests.noteActivity() }
+        // Below a quota each counts for the next.
+        let isAlone = (try? limits(of: id).quota) != .max
         var outcomes: [PoolError?] = pieces.map { piece in
             do throws(PoolError) {
-                try refuseByLimits(id, at: piece.offset, count: piece.bytes.count)
+                if isAlone { try writeWithin(id, at: piece.offset, piece.bytes) } else { try refuseByLimits(id, at: piece.offset, count: piece.bytes.count) }
                 return nil
             } catch {
                 return error
             }
         }
+        if isAlone { return outcomes }
+        defer { requests.noteActivity() }
         let allowed = pieces.indices.filter { outcomes[$0] == nil }
         for (index, outcome) in zip(allowed, pool.write(id, allowed.map { pieces[$0] })) { outcomes[index] = outcome }
         guard options.isSynchronous else { return outcomes }

@@ -33,6 +33,22 @@ extension NBDTests {
             fixture.expectNoClients()
         }
 
+        /// Whoever waits is called, at whatever moment those before it leave.
+        @Test func whoWaitsIsCalled() throws {
+            let fixture = try ServerFixture { $0.threads = 6 }
+            for round in 0..<400 {
+                var old: WireClient? = try fixture.client()
+                try old?.begin()
+                try old?.send(.write, at: 0, 512, payload: [UInt8](repeating: 1, count: 512))
+                let next = try fixture.client()
+                try next.begin()
+                old = nil
+                #expect(try next.ask(.write, at: 0, 512, payload: [UInt8](repeating: 2, count: 512)) == 0, "round \(round)")
+                #expect(fixture.exports.state.withLock { $0.bytes[0] } == 2)
+            }
+            fixture.expectNoClients()
+        }
+
         /// A client that is there, and has a request under way, keeps nobody waiting.
         @Test func othersBeginWhileRequestsAreUnderWay() throws {
             let fixture = try ServerFixture(), first = try fixture.client()
@@ -81,7 +97,7 @@ extension NBDTests {
                 let expected = isRefused ? 0 : UInt8(number) + 1
                 #expect(fixture.exports.state.withLock { $0.bytes[Int(number) * 512..<Int(number + 1) * 512].allSatisfy { $0 == expected } })
             }
-            #expect(fixture.exports.state.withLock { $0.unsettled } == 0)
+            #expect(fixture.exports.state.withLock { $0.unsettled } == 0 && fixture.exports.state.withLock { $0.mostTogether } > 1)
             fixture.exports.state.withLock { $0.writeFailure = .system(.pwrite, errno: 5) }
             try client.send(all)
             for _ in 0..<50 {

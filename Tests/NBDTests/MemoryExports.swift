@@ -26,6 +26,8 @@ final class MemoryExports: ExportProvider, Export {
         /// Reads from here wait as long as this is set.
         var heldRead: UInt64?
         var readsWaiting = 0
+        /// The most writes that came in one call.
+        var mostTogether = 0
         var isReadOnly = false
         var canTrim = true
     }
@@ -74,6 +76,18 @@ final class MemoryExports: ExportProvider, Export {
             state.writesWaiting -= 1
             state.unsettled += 1
             state.bytes.withUnsafeMutableBytes { $0.part(Int(offset)..<Int(offset) + bytes.count).copyMemory(from: bytes) }
+        }
+    }
+
+    func write(_ pieces: [WritePiece]) -> [PoolError?] {
+        state.withLock { $0.mostTogether = max($0.mostTogether, pieces.count) }
+        return pieces.map { piece in
+            do throws(PoolError) {
+                try write(piece.bytes, at: piece.offset)
+                return nil
+            } catch {
+                return error
+            }
         }
     }
 

@@ -126,4 +126,48 @@ import Testing
         let contents = data(size, 1), places = (0..<10).map { $0 * 8192..<$0 * 8192 + 1024 }
         #expect(try write(pool, volume, places, of: contents).allSatisfy { $0 == nil })
     }
+
+    /// The room in the journal is enough also where somebody else flushes between any two of them, each of which then begins a frame:
+    /// the ring is as full as a writer leaves it, and each write first reads a leaf.
+    @Test func roomIsEnoughForFlushesBetweenThem() throws {
+        var geometry = Geometry.tiny
+        geometry.journalFrames = 40
+        let disk = SimulatedDisk(size: 2 << 20), leaf = geometry.fanout * geometry.blockSize, size = 18 * leaf
+        try Pool.format(disk, geometry: geometry, environment: .simulated(seed: 1))
+        var configuration = Pool.Configuration.tiny
+        configuration.dirtySize = 1 << 20
+        let first = try Pool(opening: disk, configuration: configuration, environment: .simulated(seed: 2))
+        let volume = try first.createVolume("v", size: UInt64(size), attributes: .plain)
+        try first.write(volume, at: 0, data(size, 1))
+        try first.close()
+        for used in 10..<36 {
+            let copy = SimulatedDisk(image: disk.image)
+            let pool = try Pool(opening: copy, configuration: configuration, environment: .simulated(seed: 3))
+            while pool.statistics().journalUsedFrames < used {
+                try pool.write(volume, at: UInt64(17 * leaf), data(1024, UInt64(used)))
+                try pool.flush()
+            }
+            // What is read and written of the volume is behind the journal.
+            let start = geometry.dataOffset
+            copy.setHook { offset in if offset >= start { try? pool.flush() } }
+            let contents = data(size, 4), places = (0..<16).map { $0 * leaf..<$0 * leaf + 1024 }
+            #expect(try write(pool, volume, places, of: contents).allSatisfy { $0 == nil }, "\(used) frames")
+            copy.setHook(nil)
+            for place in places { #expect(try pool.read(volume, at: UInt64(place.lowerBound), count: 1024) == Array(contents[place])) }
+        }
+    }
+
+    /// More of them than the journal holds beside what is in it are made all the same.
+    @Test(arguments: 0..<20) func journalIsNeverTooFull(used: Int) throws {
+        let disk = SimulatedDisk(size: 1 << 20)
+        let pool = try Pool.makeTiny(on: disk)
+        let volume = try pool.createVolume("v", size: 200 * 1024, attributes: .plain)
+        try pool.checkpoint()
+        while pool.statistics().journalUsedFrames < used {
+            try pool.write(volume, at: 0, data(1024, 9))
+            try pool.flush()
+        }
+        let contents = data(200 * 1024, 3)
+        #expect(try write(pool, volume, (0..<40).map { $0 * 2048..<$0 * 2048 + 1024 }, of: contents).allSatisfy { $0 == nil })
+    }
 }

@@ -226,4 +226,20 @@ import Testing
         files.refused(RefusedRequest("unlink", .root, "v"), by: root, .refused(.isOpen(object: made.inode.number >> 8)))
         #expect(try text(files, .errors).contains("unlink v errno=16: v is open: process 1 (-) to write since 1970-01-01T00:00:05Z; close"))
     }
+
+    /// Writes that are asked for together: each is refused by itself, and below a quota each counts for the next.
+    @Test func writesTogetherKeepToTheLimits() throws {
+        let files = try files(), pool = files.pool, id = try pool.createVolume("v", size: 40 * 1024, attributes: .plain)
+        let bytes = [UInt8](repeating: 7, count: 1024)
+        func write(_ blocks: [Int]) -> [PoolError?] {
+            bytes.withUnsafeBytes { bytes in files.writeWithin(id, blocks.map { WritePiece(of: bytes, at: UInt64($0 * 2048)) }) }
+        }
+        #expect(write([0, 1, 20, 2]) == [nil, nil, .outOfRange(offset: 40_960, count: 1024, size: 40_960), nil])
+        try files.setAttribute(.file(id), "user.volfs.quota", Array("10240".utf8))
+        #expect(write(Array(3..<15)).count { $0 == .refused(.quota(limit: 10_240)) } == 5)
+        #expect(try pool.info(id).referenced == 10_240)
+        #expect(write([0, 1, 2]) == [nil, nil, nil])
+        try files.setAttribute(.file(id), "user.volfs.readonly", Array("on".utf8))
+        #expect(write([0, 1]) == [.refused(.volumeIsReadOnly), .refused(.volumeIsReadOnly)])
+    }
 }

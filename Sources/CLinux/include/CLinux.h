@@ -68,9 +68,6 @@ int volfs_poll_once(int poll, int descriptor, uint64_t key, int input, int outpu
 /// The kind of an event: 1 broken or closed on both sides, 2 input or its end, 4 output.
 int volfs_poll_wait(int poll, uint64_t *key, int *kind, int milliseconds);
 
-/// POLLRDHUP of poll(2).
-extern const int volfs_poll_input_end;
-
 /// eventfd(2), non-blocking.
 int volfs_event_create(void);
 int volfs_event_signal(int descriptor);
