@@ -68,7 +68,7 @@ struct Journal: ~Copyable {
     var lastLSN: UInt64 { nextLSN - 1 }
 
     /// Frames that any `bytes` of records can take: of two neighbours, one's first record did not fit into the other.
-    func framesNeeded(bytes: Int) -> Int { 2 * bytes / payloadSize + 1 }
+    static func framesNeeded(bytes: Int, blockSize: Int) -> Int { 2 * bytes / (blockSize - JournalFrame.headerSize) + 1 }
 
     /// True if `count` frames fit beside those promised, with `spare` left over.
     func hasRoom(for count: Int, spare: Int) -> Bool { usedFrames + reserved + count + spare <= frames }

@@ -256,7 +256,7 @@ extension Pool {
     /// twice the memory they should: then writers wait for the checkpoint under way. Returns the frames' number. Records that are appended
     /// in several critical sections, as `groups`, may begin a frame each: others can flush between them.
     func reserveJournal(bytes: Int, groups: Int = 1) throws(PoolError) -> Int {
-        let frames = state.withLock { $0.journal.framesNeeded(bytes: bytes) } + groups - 1
+        let frames = Journal.framesNeeded(bytes: bytes, blockSize: geometry.blockSize) + groups - 1
         while true {
             let reserved = try state.withLock { state throws(PoolError) -> Int? in
                 if state.isSuspended { throw .suspended }
