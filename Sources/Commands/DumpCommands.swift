@@ -20,16 +20,23 @@ enum DumpCommands {
         return 0
     }
 
-    /// Throws unless there is nothing at the beginning: neither a pool's metadata nor anything of somebody else's. Returns whether there is
-    /// something at the end, which may be what the pool's volumes hold.
-    private static func refuseToReplace(_ path: String, _ device: any BlockDevice, _ source: String) throws(Failure) -> Bool {
+    /// Throws unless there is nothing at the beginning: neither a pool's metadata nor anything of somebody else's.
+    private static func refuseToReplace(_ path: String, _ device: any BlockDevice, _ source: String) throws(Failure) {
         if try PoolFile.isPool(path) { throw .usage(path, "its metadata would be replaced by what \(source) says; if that is wanted, add --force") }
         do throws(PoolError) {
-            if try PoolFile.isEmpty(device, at: [.first]) { return try !PoolFile.isEmpty(device, at: [.last]) }
+            if try PoolFile.isEmpty(device, at: [.first]) { return }
         } catch {
             throw Failure(error, object: path, pool: path)
         }
         throw .usage(path, "no pool begins there, and what does would be written over; if that is wanted, add --force")
+    }
+
+    /// Whether it is a file without any data, of which nothing can be lost. Of a device nobody can say that without reading all of it.
+    private static func isBlank(_ path: String) throws(Failure) -> Bool {
+        guard Path.isFile(path) else { return false }
+        let file = try FileStream(path, flags: O_RDONLY), size = try file.size
+        guard let start = try file.extent(at: 0) else { return true }
+        return !start.isData && start.end == size
     }
 
     /// Whether a file begins as a dump does.
@@ -48,7 +55,9 @@ enum DumpCommands {
             throw Failure(.notFound, source, "cannot be read: \(String(cString: strerror(errno)))", errno: errno)
         }
         let device = try PoolDevice.open(path, writing: !isDryRun, isPlan: isDryRun)
-        let needsData = arguments.has("force") || isDryRun ? false : try refuseToReplace(path, device, source)
+        let isAsked = !arguments.has("force") && !isDryRun
+        if isAsked { try refuseToReplace(path, device, source) }
+        let needsData = isAsked ? try !isBlank(path) : false
         do throws(PoolError) {
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
             try Pool.restore(device, from: lines, environment: DirectPool.environment, needsData: needsData, isDryRun: isDryRun)

@@ -62,5 +62,12 @@ final class PipeStream: ByteStream {
     func extent(at offset: UInt64) throws(Failure) -> Extent? { Extent(isData: true, end: .max) }
 
     func resize(to size: UInt64) throws(Failure) {}
-    func finish() throws(Failure) { _ = fsync(descriptor) }
+
+    func finish() throws(Failure) {
+        var number = EINTR
+        while number == EINTR { number = fsync(descriptor) == 0 ? 0 : errno }
+        // What keeps nothing, as a pipe, says that of itself.
+        if [0, EINVAL, EROFS, EOPNOTSUPP].contains(number) { return }
+        throw Failure(errno: number, object: name, reason: String(cString: strerror(number)))
+    }
 }

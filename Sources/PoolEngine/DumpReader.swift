@@ -164,15 +164,24 @@ struct DumpReader {
         sampleStep *= 2
     }
 
-    /// Whether at least one of the samples is on the device as the dump says. Data that was written since the dump may be elsewhere.
+    /// Whether at least one of the samples is on the device as the dump says. Data that was written since the dump may be elsewhere, and
+    /// some of a device that needs this may be unreadable; throws if none of it could be read.
     func findsData() throws(PoolError) -> Bool {
         guard let map, let superblock else { return false }
         let block = AlignedBuffer(count: superblock.geometry.blockSize)
+        var problem: PoolError?, hasRead = false
         for sample in samples {
-            try device.read(into: block.bytes, at: map.offset(of: sample.address))
+            do throws(PoolError) {
+                try device.read(into: block.bytes, at: map.offset(of: sample.address))
+                hasRead = true
+            } catch {
+                problem = error
+                continue
+            }
             let bytes = UnsafeRawBufferPointer(block.bytes)
             if crc32c(bytes) == sample.checksum, !isZero(bytes) { return true }
         }
+        if let problem, !hasRead { throw problem }
         return false
     }
 

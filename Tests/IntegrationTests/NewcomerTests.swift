@@ -91,7 +91,7 @@ extension IntegrationTests {
             head -c 4M /dev/urandom > junk; for command in check scrub; do fails 8 "$V" $command junk; says 'not a volfs pool'; done
             "$V" dump "$P" > dump; fails 4 "$V" restore "$P" none; says 'none: cannot be read: No such file'; fails 2 "$V" restore "$P" dump; says 'add --force'; fails 2 "$V" restore junk dump; says 'no pool begins there'; fails 4 "$V" restore none.pool dump; says 'no such file'
             : > small; fails 1 "$V" restore small dump; says "^volfs: $T/small: has 0 bytes, and dump is the dump of a pool of $(stat -c %s "$P"); make it as large: truncate -s $(stat -c %s "$P") $T/small"; $(sed 's/.*as large: //' "$T/out"); "$V" restore small dump
-            dd if=/dev/zero of="$P" bs=1M count=2 conv=notrunc status=none; "$V" restore "$P" dump; clean
+            dd if=/dev/zero of="$P" bs=1M count=2 conv=notrunc status=none; fails 2 "$V" restore "$P" dump; says 'is not the data of the pool that dump tells of'; "$V" restore "$P" dump --force; clean
             """, tools: ["pgrep"])
     }
 

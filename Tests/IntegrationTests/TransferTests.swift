@@ -112,6 +112,17 @@ extension IntegrationTests {
             """)
     }
 
+    /// A device takes bytes before it has them, and says only when it is asked for all of them that it could not.
+    @Test func exportsToDevicesThatLoseBytesFail() throws {
+        try scenario(
+            """
+            mkdir small; mount -t tmpfs -o size=4M none small; truncate -s 64M small/disk; loop=$(attach small/disk); "$V" create "$P" --size 256M; head -c 16M /dev/urandom > image; "$V" import "$P" image a
+            fails 8 "$V" export "$P" a $loop; says "^volfs: $loop: Input/output error"; losetup -d $loop; umount small
+            # What is no file cannot be asked.
+            "$V" export "$P" a /dev/null; "$V" export "$P" a - | cmp - image
+            """)
+    }
+
     /// The bytes of a volume or a snapshot in a volume of their own, in the same pool or another, each mounted or not; blocks of
     /// one pool are shared.
     @Test func copiesWithinAndBetweenPools() throws {

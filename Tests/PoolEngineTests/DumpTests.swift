@@ -58,6 +58,19 @@ import Testing
         #expect(try again.check(readingData: true).isClean)
     }
 
+    /// A block that cannot be read does not keep the others from telling whose data it is; on another pool's they do not tell it.
+    @Test func unreadableBlocksArePassed() throws {
+        let disk = try makePool()
+        let text = try lines(try Pool.openTiny(SimulatedDisk(image: disk.image), mode: .readOnly)).map { $0[...] }
+        let target = SimulatedDisk(image: disk.image), other = SimulatedDisk(size: disk.image.count)
+        for device in [target, other] { device.misread(after: 1, .error(5)) }
+        try Pool.restore(target, from: text, configuration: .tiny, environment: .simulated(seed: 9), needsData: true)
+        #expect(try Pool.openTiny(target).check(readingData: true).isClean)
+        #expect(throws: PoolError.refused(.dataIsElsewhere)) {
+            try Pool.restore(other, from: text, configuration: .tiny, environment: .simulated(seed: 9), needsData: true)
+        }
+    }
+
     /// Each line in turn left out, or with one word changed: refused with its line or restored to something sound, never a
     /// trap; what is refused has written nothing.
     @Test func wrongLinesAreNamed() throws {
