@@ -23,7 +23,7 @@ final class ControlledPool: PoolAccess {
             func property(_ name: String) -> String { ((try? attribute(file, "user.volfs.\(name)")) ?? nil) ?? "-" }
             return ObjectLine(
                 inTrash: name, id: UInt64(status.st_ino) >> 8, size: UInt64(status.st_size), referenced: UInt64(status.st_blocks) * 512,
-                created: Wording.nanoseconds(property("created")) ?? 0, removed: UInt64(status.st_ctim.tv_sec) * 1_000_000_000, uuid: property("guid"))
+                created: Wording.nanoseconds(property("created")) ?? 0, removed: UInt64(status.st_ctim.tv_sec) * 1_000_000_000 + UInt64(status.st_ctim.tv_nsec), uuid: property("guid"))
         }
     }
 
@@ -103,9 +103,18 @@ final class ControlledPool: PoolAccess {
 
     func destroy(_ object: ObjectLine) throws(Failure) {
         let (volume, snapshot) = split(object.name)
-        try call(object.name) {
-            snapshot.map { rmdir("\(mountpoint)/.ctl/snap/\(volume)/\($0)") } ?? unlink("\(mountpoint)/\(volume)")
-        }
+        let path = snapshot.map { "\(mountpoint)/.ctl/snap/\(volume)/\($0)" } ?? "\(mountpoint)/\(volume)"
+        try refuseIfAnother(object, at: path)
+        try call(object.name) { snapshot == nil ? unlink(path) : rmdir(path) }
+    }
+
+    /// Throws if what has the name by now is not the object that was looked at: between that and this somebody may have been asked.
+    private func refuseIfAnother(_ object: ObjectLine, at path: String) throws(Failure) {
+        var status = stat()
+        // One that is not there is refused by who is to delete it.
+        guard lstat(path, &status) == 0, UInt64(status.st_ino) >> 8 != object.id else { return }
+        let list = "volfs list \(Path.quoted(mountpoint))\(object.isInTrash ? " -t trash" : "")"
+        throw Failure(.notFound, object.name, "is not what it was when this began: another has that name now, and stays; see: \(list)", errno: ESTALE)
     }
 
     func rename(_ object: ObjectLine, to name: String) throws(Failure) {
@@ -118,7 +127,11 @@ final class ControlledPool: PoolAccess {
         try call(name) { Glibc.rename("\(mountpoint)/.ctl/trash/\(entry.name)", "\(mountpoint)/\(name)") }
     }
 
-    func purge(_ entry: ObjectLine) throws(Failure) { try call(entry.name) { unlink("\(mountpoint)/.ctl/trash/\(entry.name)") } }
+    func purge(_ entry: ObjectLine) throws(Failure) {
+        let path = "\(mountpoint)/.ctl/trash/\(entry.name)"
+        try refuseIfAnother(entry, at: path)
+        try call(entry.name) { unlink(path) }
+    }
 
     func rollback(_ volume: String, to snapshot: String, discarding: Bool) throws(Failure) {
         do throws(Failure) {
@@ -185,7 +198,7 @@ final class ControlledPool: PoolAccess {
     func propertyDirectory(_ name: String) -> String { directory(name) + "/prop" }
 
     func usage(_ object: ObjectLine) throws(Failure) -> ObjectUsage? {
-        guard let info = FlatJSON(try read(directory(object.name) + "/info.json")),
+        guard let text = try readIfThere(directory(object.name) + "/info.json"), let info = FlatJSON(text),
             let used = UInt64(info["used"]), let unique = UInt64(info["unique"]), let written = UInt64(info["written"])
         else { return nil }
         return ObjectUsage(used: used, unique: unique, written: written)
@@ -234,16 +247,24 @@ final class ControlledPool: PoolAccess {
         }
         var found: [(name: String, value: String)] = []
         for property in Directory.names(in: "\(mountpoint)/.ctl/\(directory)") {
-            let text = try read("\(directory)/\(property)")
-            if !text.isEmpty { found.append((property, String(text.dropLast()))) }
+            if let value = try value(property, in: directory, of: name) { found.append((property, value)) }
         }
         return found
     }
 
+    /// Nil for a property that is not set.
+    private func value(_ property: String, in directory: String, of name: String) throws(Failure) -> String? {
+        guard let text = try readIfThere("\(directory)/\(property)") else {
+            // The daemon may be of another version, and not know the property.
+            if Glibc.access("\(mountpoint)/.ctl/\(directory)", F_OK) == 0 { return nil }
+            throw missing(name, in: mountpoint)
+        }
+        return text.isEmpty ? nil : String(text.dropLast())
+    }
+
     /// By its file, as asking for an attribute that is not set would be a refusal.
     func setting(_ name: String, _ property: String) throws(Failure) -> String? {
-        let text = try read("\(propertyDirectory(name))/\(property)")
-        return text.isEmpty ? nil : String(text.dropLast())
+        try value(property, in: propertyDirectory(name), of: name)
     }
 
     func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure) {
@@ -318,6 +339,16 @@ final class ControlledPool: PoolAccess {
             throw Failure(.unreachable, mountpoint, "its control directory does not answer: \(String(cString: strerror(number)))", errno: number)
         }
         return text
+    }
+
+    /// Nil if there is no such file: of an object that was there a moment ago, as others make and delete meanwhile.
+    private func readIfThere(_ name: String) throws(Failure) -> String? {
+        do throws(Failure) {
+            return try read(name)
+        } catch {
+            guard error.errno == ENOENT, Self.withoutControl(mountpoint) == nil else { throw error }
+            return nil
+        }
     }
 
     private static let without = "mounted without .ctl; mount it again without -o ctl=off"

@@ -10,9 +10,12 @@ enum InfoCommand {
             say(arguments.isJSON ? summary.json.description : text(summary, try pool.trash(), arguments.operands[0]))
             return 0
         }
-        let (found, failures) = ListCommand.found(try pool.list(), names: names, of: pool, arguments)
-        if failures.count == names.count { return try ChangeReport.conclude(failures, of: names.count, arguments) }
+        var (found, failures) = ListCommand.found(try pool.list(), names: names, of: pool, arguments)
         let lines = try pool.described(try pool.counted(found))
+        // What was there a moment ago.
+        found.removeAll { object in lines.contains { $0.name == object.name } }
+        failures += found.map { pool.missing($0.name, in: arguments.operands[0]) }
+        if failures.count == names.count { return try ChangeReport.conclude(failures, of: names.count, arguments) }
         if arguments.isJSON {
             say(names.count == 1 ? lines[0].json.description : ListCommand.json(lines))
         } else {

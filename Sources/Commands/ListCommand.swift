@@ -17,8 +17,11 @@ enum ListCommand {
         }
         let pool = try access(toPool: arguments.operands[0], writing: false)
         let names = Array(arguments.operands.dropFirst())
-        let all = try pool.list() + (wanted.contains("trash") ? pool.trash() : [])
-        let (chosen, failures) = found(all, names: names, of: pool, isRecursive: arguments.has("recursive"), arguments)
+        // A volume may have the name of one in the trash.
+        let isOfTrash = wanted == ["trash"]
+        let all = try (isOfTrash ? [] : pool.list()) + (wanted.contains("trash") ? pool.trash() : [])
+        var (chosen, failures) = found(all, names: names, of: pool, isRecursive: arguments.has("recursive"), arguments)
+        if isOfTrash { failures = failures.map { TrashCommands.notThere($0.object, arguments) } }
         if !failures.isEmpty && failures.count == names.count { return try ChangeReport.conclude(failures, of: names.count, arguments) }
         var lines = chosen.filter { line in
             if line.isInTrash { return true }
@@ -27,7 +30,7 @@ enum ListCommand {
         // A walk for each object, so only if that was asked for.
         let shown = columns + [sort ?? ""], settings = ObjectLine.settable.filter { shown.contains($0) }
         if !settings.isEmpty { lines = try pool.described(lines, settings) }
-        if shown.contains(where: { ObjectLine.counted.contains($0) }) { lines = try lines.filter(\.isInTrash) + pool.counted(lines.filter { !$0.isInTrash }) }
+        if shown.contains(where: { ObjectLine.counted.contains($0) }) { lines = try pool.counted(lines) }
         if let sort { lines = sorted(lines, by: sort, isReverse: isReverse) }
         if arguments.isJSON {
             say(json(lines))
@@ -71,9 +74,11 @@ enum ListCommand {
         if names.isEmpty { return lines }
         var found: [ObjectLine] = []
         for name in names {
-            guard let line = lines.first(where: { $0.name == name }) else { throw pool.missing(name, in: arguments.operands[0]) }
-            found.append(line)
-            if isRecursive && !line.isSnapshot { found += lines.filter { $0.isSnapshot && split($0.name).volume == name } }
+            // Two, where one is in the trash.
+            let named = lines.filter { $0.name == name }
+            if named.isEmpty { throw pool.missing(name, in: arguments.operands[0]) }
+            found += named
+            if isRecursive && named.contains(where: { !$0.isSnapshot && !$0.isInTrash }) { found += lines.filter { $0.isSnapshot && split($0.name).volume == name } }
         }
         return found
     }

@@ -40,7 +40,7 @@ protocol PoolAccess: AnyObject {
     func differences(
         _ volume: String, from: String, to: String?, _ body: (_ offset: UInt64, _ count: UInt64, _ isHole: Bool) throws(Failure) -> Void
     ) throws(Failure)
-    /// What the object takes, counted now. Nil where that cannot be: its map is damaged, or is changing too fast.
+    /// What the object takes, counted now. Nil where that cannot be: its map is damaged, or is changing too fast, or it is gone.
     func usage(_ object: ObjectLine) throws(Failure) -> ObjectUsage?
     /// Bytes that destroying all of them gives back. Nil as for `usage`.
     func freed(byDestroying objects: [ObjectLine]) throws(Failure) -> UInt64?
@@ -48,7 +48,7 @@ protocol PoolAccess: AnyObject {
     func poolProperties() throws(Failure) -> [(name: String, value: String)]
     /// What is set or computed of a volume or a snapshot.
     func properties(_ name: String) throws(Failure) -> [(name: String, value: String)]
-    /// The value of one that can be set; nil if it is not.
+    /// The value of one that can be set; nil if it is not. Throws `.notFound` if there is no such volume or snapshot.
     func setting(_ name: String, _ property: String) throws(Failure) -> String?
     /// An empty value removes it.
     func setProperty(_ name: String, _ property: String, _ value: String) throws(Failure)
@@ -74,36 +74,46 @@ protocol PoolAccess: AnyObject {
 }
 
 extension PoolAccess {
-    /// The objects with what they take.
+    /// The objects with what they take. What is in the trash is left as it is.
     func counted(_ lines: [ObjectLine]) throws(Failure) -> [ObjectLine] {
         var lines = lines
-        for index in lines.indices { lines[index].usage = try usage(lines[index]) }
+        for index in lines.indices where !lines[index].isInTrash { lines[index].usage = try usage(lines[index]) }
         return lines
     }
 
-    /// The objects with what is set of them, of the properties called `names`. What is in the trash is left as it is.
+    /// The objects with what is set of them, of the properties called `names`, without those that are gone by now. What is in the trash
+    /// is left as it is.
     func described(_ lines: [ObjectLine], _ names: [String] = ObjectLine.settable) throws(Failure) -> [ObjectLine] {
-        var lines = lines
-        for index in lines.indices where !lines[index].isInTrash {
-            var settings: [String: String] = [:]
-            for name in names where VolumeFileSystem.settableNames(isSnapshot: lines[index].isSnapshot).contains(name) {
-                let value = try setting(lines[index].name, name)
-                // Of which every volume has one, mostly of nothing.
-                settings[name] = name == "reservation" && value == "0" ? nil : value
+        var described: [ObjectLine] = []
+        for var line in lines {
+            do throws(Failure) {
+                if !line.isInTrash { line.settings = try settings(of: line, names) }
+                described.append(line)
+            } catch {
+                if error.status != .notFound { throw error }
             }
-            lines[index].settings = settings
         }
-        return lines
+        return described
+    }
+
+    private func settings(of line: ObjectLine, _ names: [String]) throws(Failure) -> [String: String] {
+        var settings: [String: String] = [:]
+        for name in names where VolumeFileSystem.settableNames(isSnapshot: line.isSnapshot).contains(name) {
+            let value = try setting(line.name, name)
+            // Of which every volume has one, mostly of nothing.
+            settings[name] = name == "reservation" && value == "0" ? nil : value
+        }
+        return settings
     }
 
     /// For `VOL` or `VOL@SNAP` that there is not; `operand` is how the command line names the pool. Says so if the volume was removed and
     /// can be had back.
     func missing(_ name: String, in operand: String) -> Failure {
-        let trash = ((try? self.trash()) ?? []).map(\.name), there = trash.isEmpty ? [] : ((try? list()) ?? []).map(\.name)
+        let trash = ((try? self.trash()) ?? []).map { ($0.name, removed: $0.removed ?? 0) }, there = trash.isEmpty ? [] : ((try? list()) ?? []).map(\.name)
         for name in name.split(separator: ", ").map(String.init) {
             let volume = split(name).volume
             if there.contains(volume) { continue }
-            guard let entry = trash.first(where: { $0 == volume }) ?? trash.last(where: { $0.hasPrefix(volume + "~") }) else { continue }
+            guard let entry = TrashName.newest(of: volume, in: trash) else { continue }
             return Failure(
                 .notFound, name, "no such volume, but it is in the trash; take it back: volfs undelete \(Path.quoted(operand)) \(entry)", errno: PoolError.notFound.errno)
         }

@@ -46,7 +46,7 @@ enum TrashCommands {
         return try ChangeReport.conclude(failures, of: doomed.count, arguments)
     }
 
-    private static func notThere(_ name: String, _ arguments: Arguments) -> Failure {
+    static func notThere(_ name: String, _ arguments: Arguments) -> Failure {
         Failure(.notFound, name, "is not in the trash; see: volfs list \(Path.quoted(arguments.operands[0])) -t trash", errno: ENOENT)
     }
 }

@@ -240,8 +240,7 @@ extension VolumeFileSystem {
 
     /// What to do if a volume of that name was removed and can be had back.
     private func trashHint(_ volume: String) -> String? {
-        let names = trash.map(\.name)
-        guard (try? pool.find(volume)) == nil, let entry = names.first(where: { $0 == volume }) ?? names.last(where: { $0.hasPrefix(volume + "~") }) else {
+        guard (try? pool.find(volume)) == nil, let entry = TrashName.newest(of: volume, in: trash.map { ($0.name, removed: $0.info.changed) }) else {
             return nil
         }
         return "it is in the trash; take it back: mv .ctl/trash/\(entry) \(volume)"

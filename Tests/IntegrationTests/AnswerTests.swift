@@ -32,8 +32,21 @@ extension IntegrationTests {
                 why='volfs does not compress: each block of 4 KiB has a place of its own'; fails 2 "$V" set "$form" root compression=zstd; says "$why"; fails 4 "$V" get "$form" root compression; says "$why"; fails 4 "$V" get "$form" . compression; says "$why"; fails 2 "$V" new "$form" c 1M --compress; says "$why"
             done
             fails 2 "$V" create other.pool --compression=zstd; says "--compression: no such option of create; $why"; fails 2 "$V" "$P" "$M" -o compress=zstd; says 'compress=zstd: is nothing volfs has'; fails 2 "$V" "$P" "$M" -o compression; says 'compression: is nothing volfs has'; clean
-            # A report that somebody else has taken is not told as a success.
+            # A report that somebody else has taken is not told as a success: not when it is asked for, nor while it is waited for. What the
+            # second one is told is held up by a FIFO in the place of the state, which ends with the report.
             mount_pool; head -c 60M /dev/urandom > "$M/root"; "$V" scrub "$M" --start; "$V" wait "$M" scrub; rmdir "$M/.ctl/job/scrub"; fails 4 "$V" wait "$M" scrub; says 'has left no report; see: volfs scrub .* --start'
+            "$V" scrub "$M" --start; "$V" wait "$M" scrub; state=$M/.ctl/job/scrub/state; mkfifo held; mount --bind held "$state"; fails 1 "$V" wait "$M" scrub & waiting=$!
+            echo running > held; exec 7> held; umount -l "$state"; rmdir "$M/.ctl/job/scrub"; exec 7>&-; wait $waiting || fail "$(cat out)"; says 'scrub: runs no more, and its report is gone'
+            """)
+    }
+
+    /// What is deleted while others look is left out, or is not there: told by a list of before.
+    @Test func whatGoesMeanwhileIsLeftOut() throws {
+        try scenario(
+            """
+            pool 256M; "$V" new "$M" v 1M; for s in a b; do "$V" snapshot "$M" v@$s; done; "$V" hold "$M" v@b --reason kept; cp "$M/.ctl/list" before; mount --bind before "$M/.ctl/list"; rmdir "$M/.ctl/snap/v/a"
+            same "$("$V" list "$M" -H -o name,hold | xargs)" "v - v@b kept"; same "$("$V" list "$M" -H -p -o name,used | cut -f1 | xargs)" "v v@a v@b"
+            fails 4 "$V" info "$M" v@a; says '^volfs: v@a: no such volume or snapshot'; fails 3 "$V" info "$M" v@a v@b; says '^volfs: v@a: no such'; says '^hold +kept'; fails 4 "$V" info --json "$M" v@a; umount "$M/.ctl/list"
             """)
     }
 }

@@ -59,6 +59,7 @@ extension IntegrationTests {
             fails 0 "$I" --prefix "$T/usr" --program "$V"; says "program *$T/usr/bin/volfs"; says "$T/usr/bin is not in PATH.*export PATH=$T/usr/bin:"; says "systemctl link $T/usr/lib/systemd/system/volfs@.service"; says 'next: volfs create'
             (export PATH=$T/usr/bin:$PATH; fails 0 "$I" --prefix "$T/usr" --program "$V"; ! grep 'not in PATH' out) || fail "$(cat out)"
             fails 0 "$I" --prefix "$T/usr" --uninstall; says "^removed volfs from $T/usr"; [ ! -e usr ]
+            fails 0 "$I" --prefix "$T/usr" --program "$V"; rm usr/bin/volfs; fails 0 "$I" --prefix "$T/usr" --uninstall; [ ! -e usr ] || fail "left: $(find usr)"
             fails 0 "$I" --prefix /usr --destdir "$T/stage" --program "$V"; says "configuration *$T/stage/etc/volfs/NAME.conf"; (! grep next: out) || fail "$(cat out)"; touch stage/etc/volfs/mine.conf; fails 0 "$I" --prefix /usr --destdir "$T/stage" --uninstall; says "left: $T/stage/etc/volfs"
             cd "$1/scripts/examples"; ln -s "$V" "$T/bin/volfs"; for script in golden-image nbd-copy retention; do fails 2 ./$script; says "$script: takes .* words, not 0"; says "Usage: $script"; fails 2 ./$script a; fails 2 ./$script a b c d e; done
             fails 2 ./golden-image "$T" "$V" g many; says 'many: give the count'; fails 1 ./golden-image "$T" "$V" g 3; says 'no pool is mounted there'; fails 2 ./retention "$T" v x; says 'x: give the number'; fails 1 ./retention "$T" v 3; says 'no pool is mounted'; fails 2 ./nbd-copy p v "$T/i"; says 'v: name a snapshot'
