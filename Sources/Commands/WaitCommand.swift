@@ -20,6 +20,8 @@ enum WaitCommand {
             return tell(what, "done", arguments)
         }
         let pool = ControlledPool(mount), began = wallClock()
+        // From before it is looked at: of its end nothing else is left to see.
+        let endings = what == Jobs.Kind.shrink.rawValue ? JobEndings(of: what, mountpoint: mount.mountpoint) : nil
         var hasRun = false
         while let state = try state(of: what, pool) {
             hasRun = true
@@ -30,8 +32,10 @@ enum WaitCommand {
             }
             pause(milliseconds: 50)
         }
-        // One that leaves no report: how it ended knows who asked for it.
-        if hasRun && what == Jobs.Kind.shrink.rawValue { return tell(what, "ended", arguments) }
+        if hasRun, let state = endings?.last() {
+            if state == "clean" { return tell(what, "ended", arguments) }
+            throw Failure(.failed, what, "\(state == "cancelled" ? "was cancelled" : "failed"), and the pool is as large as it was", errno: state == "cancelled" ? EINTR : EIO)
+        }
         if hasRun {
             throw Failure(
                 .failed, what, "runs no more, and its report is gone, as somebody else fetched it or cancelled it, or its daemon ended; see: volfs status \(Path.quoted(arguments.operands[0]))",

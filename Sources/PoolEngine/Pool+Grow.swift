@@ -65,7 +65,9 @@ extension Pool {
         }
         if headers.isEmpty, size >= last.end(geometry) + 2 * UInt64(geometry.segmentSize) { throw .refused(.poolTooLarge(most: geometry.largestPool)) }
         guard !headers.isEmpty else { throw .invalid(.size) }
-        guard map.zones.count + headers.count <= ZoneMap.maximumZones else { throw .refused(.noZonesLeft(count: map.zones.count)) }
+        let left = ZoneMap.maximumZones - map.zones.count
+        if left <= 0 { throw .refused(.noZonesLeft(count: map.zones.count)) }
+        if headers.count > left { throw .refused(.poolTooLarge(most: headers[left - 1].end(geometry))) }
         return headers
     }
 }

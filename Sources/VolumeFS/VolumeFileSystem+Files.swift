@@ -18,8 +18,7 @@ extension VolumeFileSystem {
             if request.truncates && info.size > 0 {
                 try refuse(.shrink, of: id)
                 try waitUntilClosed(id, others: 1)
-                try pool.resize(id, to: 0)
-                noteResized(id, info.name, 0)
+                try resize(info, to: 0)
             }
             let user = open.withLock { $0.files[id]?[handle] }
             return OpenFile(
@@ -260,8 +259,7 @@ extension VolumeFileSystem {
                 try refuse(.shrink, of: id)
                 try waitUntilClosed(id, others: hasHandle ? 1 : 0)
             }
-            try pool.resize(id, to: size)
-            noteResized(id, info.name, size)
+            try resize(info, to: size)
         }
         if changes.mode != nil || changes.uid != nil || changes.gid != nil || changes.modified != nil {
             let old = info.attributes

@@ -55,8 +55,11 @@ extension VolumeFileSystem {
 
     /// `mv .ctl/trash/NAME NEW`.
     func restore(_ name: String, as newName: String) throws(PoolError) {
-        let id = try findInTrash(name)
-        try pool.rename(id, to: newName)
+        let id = try trashExit.withLock { _ throws(PoolError) in
+            let id = try findInTrash(name)
+            try pool.rename(id, to: newName)
+            return id
+        }
         times.touch([.trash], options.now())
         touchVolumes(try pool.info(id))
         events.publish("volume-restored", newName, [("from", .text(name))])
@@ -66,9 +69,11 @@ extension VolumeFileSystem {
     func deleteFromTrash(_ id: UInt64) throws(PoolError) {
         let entry = trash.first { $0.info.id == id }
         try whileClosed([id]) { () throws(PoolError) in
-            // It may have been restored meanwhile.
-            guard trash.contains(where: { $0.info.id == id }) else { throw .notFound }
-            try pool.delete(id)
+            try trashExit.withLock { _ throws(PoolError) in
+                // It may have been restored meanwhile.
+                guard trash.contains(where: { $0.info.id == id }) else { throw .notFound }
+                try pool.delete(id)
+            }
         }
         forget(id)
         times.touch([.trash], options.now())

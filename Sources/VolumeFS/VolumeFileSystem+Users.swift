@@ -28,7 +28,7 @@ extension VolumeFileSystem {
             let info = try pool.info(object)
             if writes {
                 try refuseChange(of: info)
-                open.withLock { table in if table.toldSizes[object] == nil { table.toldSizes[object] = info.size } }
+                open.withLock { table in if table.toldSizes[object] == nil { table.toldSizes[object] = try? pool.size(object).bytes } }
             }
             return handle
         } catch {
@@ -51,19 +51,35 @@ extension VolumeFileSystem {
 
     /// A volume becomes larger with each write beyond its end; told is what it has when one of its writers closes it.
     private func tellSize(_ object: UInt64) {
-        let info = try? pool.info(object)
-        let isNew = open.withLock { table in
-            let told = table.toldSizes[object], isOpen = table.files[object]?.values.contains { $0.writes } == true
-            table.toldSizes[object] = isOpen ? info?.size : nil
-            return told != nil && told != info?.size
+        let new: UInt64? = open.withLock { table in
+            // Who resizes it tells what it has then.
+            if table.resizing[object] != nil { return nil }
+            let told = table.toldSizes[object], size = try? pool.size(object).bytes
+            table.toldSizes[object] = table.isWritten(object) ? size : nil
+            return told == nil || told == size ? nil : size
         }
-        if isNew, let info { events.publish("volume-resized", info.name, [("size", .size(info.size))]) }
+        if let new, let info = try? pool.info(object) { events.publish("volume-resized", info.name, [("size", .size(new))]) }
     }
 
-    /// Another size, by a request for that.
-    func noteResized(_ id: UInt64, _ name: String, _ size: UInt64) {
-        open.withLock { table in if table.toldSizes[id] != nil { table.toldSizes[id] = size } }
-        events.publish("volume-resized", name, [("size", .size(size))])
+    /// Makes a volume `size` bytes large by a request for that, and tells it, once.
+    func resize(_ info: ObjectInfo, to size: UInt64) throws(PoolError) {
+        let id = info.id
+        open.withLock { $0.resizing[id, default: 0] += 1 }
+        do throws(PoolError) {
+            try pool.resize(id, to: size)
+        } catch {
+            open.withLock { $0.endResizing(id) }
+            tellSize(id)
+            throw error
+        }
+        let new = open.withLock { table in
+            table.endResizing(id)
+            // A write behind its end may have come since.
+            let new = (try? pool.size(id).bytes) ?? size
+            if table.toldSizes[id] != nil { table.toldSizes[id] = table.isWritten(id) ? new : nil }
+            return new
+        }
+        events.publish("volume-resized", info.name, [("size", .size(new))])
     }
 
     /// Throws why the bytes, size or attributes of an object cannot be changed.

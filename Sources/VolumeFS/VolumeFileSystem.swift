@@ -33,6 +33,8 @@ public final class VolumeFileSystem: Sendable {
     let groups = Mutex(GroupTable())
     /// Names in the trash that somebody is about to take.
     let trashNames = Mutex<Set<String>>([])
+    /// Held by who takes something out of the trash, to have it back or for good.
+    let trashExit = Mutex<Void>(())
     let trashChecked = Mutex<UInt64>(0)
     /// Since when those in the trash are taken to be there whose time of change was still to come when they were first seen, by id.
     let trashSeen = Mutex<[UInt64: (changed: UInt64, since: UInt64)]>([:])
@@ -118,9 +120,19 @@ public final class VolumeFileSystem: Sendable {
         var synchronous: Set<UInt64> = []
         /// Sizes of volumes that are open to be written to, as events have told them last.
         var toldSizes: [UInt64: UInt64] = [:]
+        /// Requests for another size that are under way, for each volume that has some.
+        var resizing: [UInt64: Int] = [:]
         /// Objects being deleted: nobody may open them any more.
         var ending: Set<UInt64> = []
         var isStopping = false
+
+        /// Whether somebody has a volume open to write to it.
+        func isWritten(_ object: UInt64) -> Bool { files[object]?.values.contains { $0.writes } == true }
+
+        mutating func endResizing(_ object: UInt64) {
+            let left = resizing[object, default: 1] - 1
+            resizing[object] = left > 0 ? left : nil
+        }
     }
 
     public init(pool: Pool, options: Options) {

@@ -196,4 +196,28 @@ extension IntegrationTests {
             "$V" shrink "$P" 512M; clean; [ $(stat -c %s "$P") -le $((512 << 20)) ] || fail "unmounted: $(stat -c %s "$P")"
             """, tools: ["mkfs.ext4", "e2fsck"], seconds: 240)
     }
+
+    /// Who waits for a shrink that somebody cancels is told that it was, as the one who asked for it is. One that ends first is done again.
+    @Test func waitTellsHowAShrinkEnded() throws {
+        try scenario(
+            """
+            pool 1500M; cancelled=no; gone() { ! kill -0 $1 2>/dev/null; }
+            for try in {1..8}; do
+                head -c 600M /dev/urandom > "$M/front"; head -c 400M /dev/urandom > "$M/back"; rm "$M/front"; freed
+                "$V" shrink "$P" 500M > shrunk 2>&1 & shrinking=$!
+                until [ -e "$M/.ctl/job/shrink" ] || gone $shrinking; do :; done
+                "$V" wait "$M" shrink > waited 2>&1 & waiting=$!
+                until gone $waiting || ls -l /proc/$waiting/fd | grep -q events; do :; done
+                rmdir "$M/.ctl/job/shrink" || true
+                asked=0; wait $shrinking || asked=$?; told=0; wait $waiting || told=$?
+                case "$asked $told" in
+                    "0 0" | "0 4" | *" 4") "$V" grow "$P" 1500M || true; rm "$M/back"; freed ;;
+                    "0 "* | *" 0") fail "shrink: $asked, wait: $told: $(cat shrunk waited)" ;;
+                    *) grep -q 'shrink: was cancelled' waited || fail "$(cat waited)"; same "$(stat -c %s "$P")" $((1500 << 20)); cancelled=yes; break ;;
+                esac
+            done
+            same $cancelled yes; (until [ -e "$M/.ctl/job/shrink" ]; do :; done; "$V" wait "$M" shrink || [ $? = 4 ]) & waiting=$!
+            "$V" shrink "$P" 500M; wait $waiting; unmount_pool; clean
+            """, seconds: 240)
+    }
 }

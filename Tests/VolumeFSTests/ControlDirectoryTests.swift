@@ -256,6 +256,32 @@ import Testing
         #expect(json.components(separatedBy: "offset").count - 1 == lines.split(separator: "\n").count)
     }
 
+    /// Had back, and deleted for good, by two at once: one of them has done it, and the other is told that it is not there.
+    @Test func whatLeavesTheTrashLeavesItOnce() throws {
+        let files = try files(trashSeconds: 3600), root = root
+        for _ in 0..<200 {
+            _ = try make(["v"], files)
+            try files.unlink(.root, "v", by: root)
+            let outcome = Mutex<[PoolError?]>([nil, nil])
+            inParallel(2) { index in
+                var failure: PoolError?
+                do throws(PoolError) {
+                    if index == 0 { try files.rename(.trash, "v", to: .root, "v", by: root) } else { try files.unlink(.trash, "v", by: root) }
+                } catch {
+                    failure = error
+                }
+                outcome.withLock { [failure] in $0[index] = failure }
+            }
+            let (restored, deleted) = outcome.withLock { ($0[0], $0[1]) }
+            #expect([restored, deleted] == [nil, .notFound] || [restored, deleted] == [.notFound, nil])
+            #expect(try files.list(.root).map(\.name).contains("v") == (restored == nil))
+            if restored == nil {
+                try files.unlink(.root, "v", by: root)
+                try files.unlink(.trash, "v", by: root)
+            }
+        }
+    }
+
     /// A smaller size is a job as long as that takes, and whoever removes the job gets the old size back.
     @Test func shrinkingIsAJobThatCanBeCancelled() throws {
         let files = try files()

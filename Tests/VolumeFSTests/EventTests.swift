@@ -74,6 +74,34 @@ import Testing
         files.release(.events, handle: handle)
     }
 
+    /// Also where somebody opens and closes it all the while.
+    @Test func eachRequestForASizeIsToldOnce() throws {
+        let files = try files(), answers = Answers(), failures = Failures(), isOver = Atomic(false), root = root
+        let handle = try files.open(.events, read, by: root).handle, write = OpenRequest(writes: true, truncates: false)
+        let (inode, file) = try files.create(.root, "v", mode: 0o644, read, by: root)
+        inParallel(2) { index in
+            do throws(PoolError) {
+                while index == 1 && !isOver.load(ordering: .acquiring) { files.release(inode, handle: try files.open(inode, write, by: root).handle) }
+                guard index == 0 else { return }
+                defer { isOver.store(true, ordering: .releasing) }
+                for size in 1...400 {
+                    var change = AttributeChanges()
+                    change.size = UInt64(size)
+                    _ = try files.setAttributes(inode, change, hasHandle: false)
+                    if size % 100 == 0 { _ = self.ask(files, handle, answers, count: 65_536, waits: false) }
+                }
+            } catch {
+                failures.add("\(error)")
+            }
+        }
+        files.release(inode, handle: file.handle)
+        _ = ask(files, handle, answers, count: 65_536, waits: false)
+        #expect(failures.all == [])
+        let told = answers.text.split(separator: "\n").filter { $0.contains("volume-resized") }.compactMap { $0.split(separator: ":").last }
+        #expect(told == (1...400).map { "\($0)}" })
+        files.release(.events, handle: handle)
+    }
+
     /// Interrupted before it waits, while it waits, and when it has its answer; each is answered once.
     @Test func interruptionsAreAnsweredOnce() throws {
         let files = try files(), answers = Answers()
