@@ -19,10 +19,12 @@ struct MountRequest: Sendable {
         debugs = arguments.has("debug")
         var path = arguments["config"]
         if let word = commandLine.last(where: { $0.name == "config" }) { path = try word.text() }
-        configuration = path.map { Path.absolute($0) }
+        // Nobody serves it yet: whoever followed a name into it would wait for ever.
+        let places = kept.map { MountTable.places(of: $0.record.mountpoint) } ?? []
+        configuration = path.map { Path.rest(of: $0, below: places) == nil ? Path.absolute($0) : $0 }
         let file: ConfigurationFile?
         do throws(Failure) {
-            file = try configuration.map { path throws(Failure) in try ConfigurationFile(path: path, isTolerant: kept != nil) }
+            file = try configuration.map { path throws(Failure) in try Self.read(path, outside: places, isTolerant: kept != nil) }
         } catch {
             guard kept != nil else { throw error }
             file = nil
@@ -31,7 +33,7 @@ struct MountRequest: Sendable {
         if operands.count < 2, let pool = Environment.value("VOLFS_POOL") ?? file?.pool { operands.insert(pool, at: 0) }
         if operands.count < 2, let mountpoint = file?.mountpoint { operands.append(mountpoint) }
         if operands.count > 2 { throw .usage(operands[2], "is one word too many; give a pool and a mountpoint: volfs POOL DIRECTORY") }
-        if let record = kept?.record, arguments.operands.count < 2, !Self.isThat(record, operands) {
+        if let record = kept?.record, arguments.operands.count < 2, !Self.isThat(record, operands, places) {
             remark = .usage(configuration ?? "VOLFS_POOL", "names another pool or directory; the mount goes on as it was, of \(record.source) at \(record.mountpoint)")
             operands = [record.source, record.mountpoint]
         } else {
@@ -55,8 +57,16 @@ struct MountRequest: Sendable {
         return directory.hasPrefix("/dev/fd/") ? directory : Path.absolute(directory)
     }
 
-    private static func isThat(_ record: MountRecord, _ operands: [String]) -> Bool {
-        operands.count == 2 && PoolDevice.isSame(record.source, Path.absolute(operands[0])) && record.mountpoint == directory(operands[1])
+    private static func isThat(_ record: MountRecord, _ operands: [String], _ places: [String]) -> Bool {
+        guard operands.count == 2, Path.rest(of: operands[0], below: places) == nil, Path.rest(of: operands[1], below: places) ?? "" == "" else { return false }
+        return PoolDevice.isSame(record.source, Path.absolute(operands[0])) && record.mountpoint == directory(operands[1])
+    }
+
+    private static func read(_ path: String, outside places: [String], isTolerant: Bool) throws(Failure) -> ConfigurationFile {
+        guard Path.rest(of: path, below: places) == nil else {
+            throw .usage(path, "is in the mount itself, where its daemon cannot read it; choose a place outside")
+        }
+        return try ConfigurationFile(path: path, isTolerant: isTolerant)
     }
 
     /// All options, later ones overriding earlier ones.
@@ -64,14 +74,14 @@ struct MountRequest: Sendable {
         var words: [MountWord] = [], remarks = remark.map { [$0] } ?? []
         if let configuration {
             do throws(Failure) {
-                let file = try ConfigurationFile(path: configuration, isTolerant: tolerance == .everything)
+                let file = try Self.read(configuration, outside: MountTable.places(of: mountpoint), isTolerant: tolerance == .everything)
                 words = file.words
                 remarks += file.remarks
             } catch {
                 guard tolerance == .everything else { throw error }
                 remarks.append(error)
-                // Of what is removed nothing goes for good while it is not known when it may.
-                words = [MountWord("trash=\(MountWord.longestTime)s", place: configuration)]
+                // Of what is removed nothing goes for good while it is not known when it may, and what is new is not open to others.
+                words = ["trash=\(MountWord.longestTime)s", "umask=\(String(MountSettings.strictUmask, radix: 8))"].map { MountWord($0, place: configuration) }
             }
         }
         if let target = Environment.value("VOLFS_LOG") { words.append(MountWord("log=\(target)", place: "VOLFS_LOG")) }
@@ -88,6 +98,9 @@ struct MountRequest: Sendable {
     func checked() throws(Failure) -> MountSettings {
         let settings = try settings()
         if mountpoint.hasPrefix("/dev/fd/") { throw refusedDescriptor() }
+        if mountpoint != "/", Path.rest(of: source, below: [mountpoint]) != nil {
+            throw .usage(source, "is in the directory that it would be mounted on, and nobody could find it there; choose another directory")
+        }
         guard access("/proc/self/mountinfo", R_OK) == 0 else {
             throw Failure(.mount, "/proc", "is not there, and it tells a daemon what is mounted where; mount it: mount -t proc proc /proc", errno: errno)
         }

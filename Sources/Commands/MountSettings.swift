@@ -21,6 +21,8 @@ package struct MountSettings: Sendable {
     /// What was wrong in the words and is left out, or taken as it was before.
     package private(set) var remarks: [Failure] = []
     private let tolerance: Tolerance
+    /// Where nothing can be that the daemon itself uses.
+    private let places: [String]
     /// Seconds for which removed volumes are kept.
     package var trashSeconds: UInt64 { options.trashSeconds }
     /// Bytes. A pool gets a zone or more each time that it is made larger, of which it can have 8192.
@@ -45,21 +47,40 @@ package struct MountSettings: Sendable {
     package init(_ words: [MountWord], mountpoint: String, source: String, tolerance: Tolerance = .nothing) throws(Failure) {
         options = MountOptions(mountpoint: mountpoint, source: source)
         self.tolerance = tolerance
-        var isNBDWrong = false
+        places = MountTable.places(of: mountpoint)
+        var wrong: Set<String> = [], hasTrash = false
         for word in words {
             do throws(Failure) {
                 try take(word)
+                if word.name == "trash" { hasTrash = true }
             } catch {
                 guard tolerance == .everything else { throw error }
                 remark(error)
-                // Of what is removed nothing goes for good while it is not known when it may.
-                if word.name == "trash" { options.trashSeconds = MountWord.longestTime }
-                isNBDWrong = isNBDWrong || word.name.hasPrefix("nbd")
+                wrong.insert(beStrict(about: word))
             }
         }
+        // Which word was meant by one that nobody knows can only be guessed.
+        if wrong.contains("") && !hasTrash { options.trashSeconds = MountWord.longestTime }
         // Clients are not let in otherwise than was wanted.
-        if isNBDWrong { nbd = NBDSettings(isOfMount: true) }
+        if wrong.contains(where: { $0.hasPrefix("nbd") }) { nbd = NBDSettings(isOfMount: true) }
     }
+
+    /// For a word that is left out: what goes for good, or is open to others, is the least that it can have asked for. Returns the name of
+    /// the option, or nothing for one that there is not and that none is like.
+    private mutating func beStrict(about word: MountWord) -> String {
+        let meant = MountOptionTable.find(word.name)?.name ?? Spelling.nearest(word.name, of: MountOptionTable.options.map(\.name)) ?? ""
+        switch meant {
+        // Of what is removed nothing goes for good while it is not known when it may.
+        case "trash": options.trashSeconds = MountWord.longestTime
+        case "umask": options.umask = Self.strictUmask
+        case "file_mode": options.fileMode = 0o600
+        default: break
+        }
+        return MountOptionTable.find(word.name) == nil && !meant.hasPrefix("nbd") ? "" : meant
+    }
+
+    /// New volumes are their owner's alone.
+    package static let strictUmask: UInt32 = 0o077
 
     mutating func remark(_ failure: Failure) { remarks.append(failure) }
 
@@ -174,7 +195,7 @@ package struct MountSettings: Sendable {
         switch word.name {
         case "nbd":
             guard let text = word.value else { return nbd.addresses.append(NBDAddress.standard(forPool: options.source)) }
-            try refuseInside(word)
+            if let file = NBDAddress.file(text) { try refuseInside(word, file) }
             guard let address = NBDAddress.parse(text) else { throw word.wrong("needs unix:PATH or HOST:PORT, as nbd=unix:/run/pool.sock") }
             nbd.addresses.append(address)
         case "nbd_tls": nbd.certificates = try path(word)
@@ -186,16 +207,14 @@ package struct MountSettings: Sendable {
 
     private func path(_ word: MountWord) throws(Failure) -> String {
         let path = try word.text()
-        try refuseInside(word)
+        try refuseInside(word, path)
         return Path.absolute(path)
     }
 
     /// For a place in the mount the daemon would wait for itself, even to find out what its name means.
-    private func refuseInside(_ word: MountWord) throws(Failure) {
-        let value = word.value ?? "", directory = options.mountpoint + "/"
-        if value.hasPrefix(directory) || value.hasPrefix("unix:\(directory)") || value.contains("socket=\(directory)") {
-            throw word.wrong("is in the mount itself, where its daemon cannot have it; choose a place outside")
-        }
+    private func refuseInside(_ word: MountWord, _ path: String) throws(Failure) {
+        guard Path.rest(of: path, below: places) != nil else { return }
+        throw word.wrong("is in the mount itself, where its daemon cannot have it; choose a place outside")
     }
 
     private mutating func takeDiagnostics(_ word: MountWord) throws(Failure) {

@@ -24,6 +24,13 @@ package struct MountTable {
     /// What `volfs umount` is to unmount, dead or alive: the mount at a directory, or that of a pool.
     package func mount(atOrOf path: String) -> Mount? { mount(at: path) ?? mount(ofPool: path) ?? mounts.last { PoolDevice.isSame($0.source, path) } }
 
+    /// Where what is mounted at a directory can be seen: there, and wherever else it is bound to. Of the root, which all is in, nothing.
+    static func places(of mountpoint: String) -> [String] {
+        if mountpoint == "/" { return [] }
+        let all = MountInfo.all(), device = all.last { $0.mountpoint == mountpoint && $0.kind == "fuse.volfs" }?.device
+        return [mountpoint] + all.filter { $0.device == device && $0.mountpoint != "/" }.map(\.mountpoint)
+    }
+
     /// True for a file of a mount: a volume, not a pool.
     package func isInside(_ path: String) -> Bool { mounts.contains { path.hasPrefix($0.mountpoint + "/") } }
 

@@ -8,11 +8,7 @@ package enum NBDAddress {
     /// `unix:PATH`, `HOST:PORT`, `[HOST]:PORT`, `nbd://HOST[:PORT]`, `nbd+unix:///?socket=PATH`, and the last two with `nbds`.
     /// Nil for anything else.
     package static func parse(_ text: String) -> SocketAddress? {
-        if text.hasPrefix("unix:") { return unix(String(text.dropFirst(5))) }
-        for scheme in ["nbd+unix://", "nbds+unix://"] where text.hasPrefix(scheme) {
-            guard let query = text.firstRange(of: "socket=") else { return nil }
-            return unix(decoded(text[query.upperBound...].prefix { $0 != "&" }))
-        }
+        if let path = file(text) { return path.isEmpty ? nil : .unix(Path.absolute(path)) }
         for scheme in ["nbd://", "nbds://"] where text.hasPrefix(scheme) {
             let host = text.dropFirst(scheme.count).prefix { $0 != "/" }
             return tcp(host, defaultPort: port)
@@ -20,7 +16,12 @@ package enum NBDAddress {
         return text.contains("://") || text.contains("/") ? nil : tcp(text[...], defaultPort: nil)
     }
 
-    private static func unix(_ path: String) -> SocketAddress? { path.isEmpty ? nil : .unix(Path.absolute(path)) }
+    /// The socket's file in an address that has one, as it is written.
+    static func file(_ text: String) -> String? {
+        if text.hasPrefix("unix:") { return String(text.dropFirst(5)) }
+        guard ["nbd+unix://", "nbds+unix://"].contains(where: text.hasPrefix), let query = text.firstRange(of: "socket=") else { return nil }
+        return decoded(text[query.upperBound...].prefix { $0 != "&" })
+    }
 
     private static func tcp(_ text: Substring, defaultPort: UInt16?) -> SocketAddress? {
         var host = text, number: Substring?

@@ -23,6 +23,43 @@ package enum Path {
         return cut == path.startIndex ? "/" : String(path[..<cut])
     }
 
+    /// What is left of `path` where the way along it comes to one of `directories`, which are named from the root, without links or dots:
+    /// nothing for one of them itself. Nil if it comes to none. Links on the way are read, but of the directories nothing is asked,
+    /// nor of what is in them.
+    package static func rest(of path: String, below directories: [String]) -> String? {
+        if directories.isEmpty || path.isEmpty || PoolDevice.scheme(of: path) != nil { return nil }
+        var names = (path.hasPrefix("/") ? path : "\(workingDirectory)/\(path)").split(separator: "/").map(String.init)[...]
+        var place: [String] = [], links = 0
+        while let name = names.popFirst() {
+            if name == "." { continue }
+            if name == ".." {
+                _ = place.popLast()
+                continue
+            }
+            place.append(name)
+            let here = "/" + place.joined(separator: "/")
+            if directories.contains(here) { return names.joined(separator: "/") }
+            // As many as the kernel follows.
+            guard links < 40, let target = linkTarget(here) else { continue }
+            links += 1
+            place = target.hasPrefix("/") ? [] : place.dropLast()
+            names = (target.split(separator: "/").map(String.init) + names)[...]
+        }
+        return nil
+    }
+
+    private static var workingDirectory: String {
+        guard let name = getcwd(nil, 0) else { return "" }
+        defer { free(name) }
+        return String(cString: name)
+    }
+
+    private static func linkTarget(_ path: String) -> String? {
+        var bytes = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let count = bytes.withUnsafeMutableBytes { readlink(path, $0.baseAddress!, $0.count) }
+        return count > 0 ? String(decoding: bytes[..<count], as: UTF8.self) : nil
+    }
+
     /// Whether it is one, or a link to one.
     static func isDirectory(_ path: String) -> Bool { kind(path) == S_IFDIR }
 
