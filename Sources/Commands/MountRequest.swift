@@ -98,15 +98,15 @@ struct MountRequest: Sendable {
     func checked() throws(Failure) -> MountSettings {
         let settings = try settings()
         if mountpoint.hasPrefix("/dev/fd/") { throw refusedDescriptor() }
-        if mountpoint != "/", Path.rest(of: source, below: [mountpoint]) != nil {
-            throw .usage(source, "is in the directory that it would be mounted on, and nobody could find it there; choose another directory")
-        }
         guard access("/proc/self/mountinfo", R_OK) == 0 else {
             throw Failure(.mount, "/proc", "is not there, and it tells a daemon what is mounted where; mount it: mount -t proc proc /proc", errno: errno)
         }
         try detachDead()
         let table = MountTable()
         if let mount = table.mount(ofPool: source) { throw mountedFailure(source, mount) }
+        if mountpoint != "/", Path.rest(of: source, below: [mountpoint]) != nil, access(source, F_OK) == 0 {
+            throw .usage(source, "is in the directory that it would be mounted on, and nobody could find it there; choose another directory")
+        }
         var status = stat()
         guard stat(mountpoint, &status) == 0 else {
             let isMissing = errno == ENOENT
