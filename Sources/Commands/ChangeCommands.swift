@@ -206,15 +206,7 @@ enum ChangeCommands {
         _ arguments: Arguments, _ names: [String], _ body: (any PoolAccess, String) throws(Failure) -> Void
     ) throws(Failure) -> Int32 {
         let pool = try access(toPool: arguments.operands[0], writing: true)
-        var failures: [Failure] = [], changed: [String] = []
-        for name in names {
-            do throws(Failure) {
-                try body(pool, name)
-                changed.append(name)
-            } catch {
-                failures.append(error)
-            }
-        }
+        let (changed, failures) = ChangeReport.each(names) { name throws(Failure) in try body(pool, name) }
         if changed.isEmpty { try pool.finish() } else { _ = try ChangeReport.finish(pool, arguments, changed: changed) }
         return try ChangeReport.conclude(failures, of: names.count, arguments)
     }

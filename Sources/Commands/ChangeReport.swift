@@ -28,6 +28,20 @@ enum ChangeReport {
         return 0
     }
 
+    /// Changes each, whatever becomes of the others. Returns those that were changed, and what was wrong with the rest.
+    static func each<Subject>(_ subjects: [Subject], _ change: (Subject) throws(Failure) -> Void) -> (changed: [Subject], failures: [Failure]) {
+        var changed: [Subject] = [], failures: [Failure] = []
+        for subject in subjects {
+            do throws(Failure) {
+                try change(subject)
+                changed.append(subject)
+            } catch {
+                failures.append(error)
+            }
+        }
+        return (changed, failures)
+    }
+
     /// Says the failures of `count` changes. Returns the status when some were made, throws the last when none was.
     static func conclude(_ failures: [Failure], of count: Int, _ arguments: Arguments) throws(Failure) -> Int32 {
         guard let last = failures.last else { return 0 }

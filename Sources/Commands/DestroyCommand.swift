@@ -23,16 +23,7 @@ enum DestroyCommand {
         }
         if isDryRun { return 0 }
         if !isConfirmed { try confirm("Destroy \(doomed.count == 1 ? "it" : "them")?", "nothing was destroyed", arguments) }
-        var failures: [Failure] = []
-        var destroyed: [ObjectLine] = []
-        for object in doomed {
-            do throws(Failure) {
-                try pool.destroy(object)
-                destroyed.append(object)
-            } catch {
-                failures.append(error)
-            }
-        }
+        let (destroyed, failures) = ChangeReport.each(doomed) { object throws(Failure) in try pool.destroy(object) }
         try pool.finish()
         if arguments.isJSON && !destroyed.isEmpty { say(json(destroyed, freed: nil, isDryRun: false, trashSeconds: seconds)) }
         return try ChangeReport.conclude(failures, of: doomed.count, arguments)

@@ -40,7 +40,7 @@ package enum Path {
             let here = "/" + place.joined(separator: "/")
             if directories.contains(here) { return names.joined(separator: "/") }
             // As many as the kernel follows.
-            guard links < 40, let target = linkTarget(here) else { continue }
+            guard links < 40, let target = MountHolders.target(here) else { continue }
             links += 1
             place = target.hasPrefix("/") ? [] : place.dropLast()
             names = (target.split(separator: "/").map(String.init) + names)[...]
@@ -52,12 +52,6 @@ package enum Path {
         guard let name = getcwd(nil, 0) else { return "" }
         defer { free(name) }
         return String(cString: name)
-    }
-
-    private static func linkTarget(_ path: String) -> String? {
-        var bytes = [UInt8](repeating: 0, count: Int(PATH_MAX))
-        let count = bytes.withUnsafeMutableBytes { readlink(path, $0.baseAddress!, $0.count) }
-        return count > 0 ? String(decoding: bytes[..<count], as: UTF8.self) : nil
     }
 
     /// Whether it is one, or a link to one.

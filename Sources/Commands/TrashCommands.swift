@@ -32,15 +32,7 @@ enum TrashCommands {
         }
         if isDryRun { return 0 }
         if !isConfirmed && !doomed.isEmpty { try DestroyCommand.confirm("Delete \(doomed.count == 1 ? "it" : "them") for good?", "nothing was deleted", arguments) }
-        var failures: [Failure] = [], purged: [ObjectLine] = []
-        for entry in doomed {
-            do throws(Failure) {
-                try pool.purge(entry)
-                purged.append(entry)
-            } catch {
-                failures.append(error)
-            }
-        }
+        let (purged, failures) = ChangeReport.each(doomed) { entry throws(Failure) in try pool.purge(entry) }
         try pool.finish()
         if arguments.isJSON && failures.count < max(1, doomed.count) { say(DestroyCommand.json(purged, freed: nil, isDryRun: false, trashSeconds: 0)) }
         return try ChangeReport.conclude(failures, of: doomed.count, arguments)
