@@ -2,8 +2,8 @@ public import BlockStorage
 
 /// Several writes with one of the device.
 extension Pool {
-    /// Makes several writes to a volume, each by itself as `write` with `settles` false makes it; what they have in common is written
-    /// by the last of them. Returns what became of each, nil if it was made. Short ones of whole blocks are given places beside one
+    /// Makes several writes to a volume, each by itself as `write` with `settles` false makes it: they survive the end of the process
+    /// after `settleWrites`. Returns what became of each, nil if it was made. Short ones of whole blocks are given places beside one
     /// another and written to the device together: that costs one call of it for all.
     public func write(_ object: UInt64, _ pieces: [WritePiece]) -> [PoolError?] {
         var joint: [WritePiece] = []
